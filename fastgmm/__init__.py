@@ -1,0 +1,31 @@
+"""Gaussian mixture models by EM, at the speed of the hardware and on data of any size.
+
+Names load on first use, so ``import fastgmm`` costs no more than Python itself: neither NumPy,
+Numba nor Dask is imported until something needs them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from fastgmm.estimators import GaussianMixture
+    from fastgmm.sources import open_dataset
+
+__all__ = ["GaussianMixture", "__version__", "open_dataset"]
+
+_HOMES = {"GaussianMixture": "fastgmm.estimators", "open_dataset": "fastgmm.sources"}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used (PEP 562)."""
+    if name in _HOMES:
+        value: object = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

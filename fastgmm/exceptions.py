@@ -1,0 +1,35 @@
+"""What can go wrong, each with a name, so that callers can catch what they can handle."""
+
+ILL_DEFINED_COVARIANCE = (
+    "Fitting the mixture model failed because some components have ill-defined empirical "
+    "covariance (for instance caused by singleton or collapsed samples). Try to decrease the "
+    "number of components, increase reg_covar, or scale the input data."
+)
+
+
+class FastGMMError(Exception):
+    """Base of every error that fastgmm raises on purpose."""
+
+
+class DataError(FastGMMError, ValueError):
+    """The rows cannot be used: not finite, wrong columns, empty, unreadable."""
+
+
+class IllDefinedCovarianceError(FastGMMError, ValueError):
+    """A covariance matrix is not positive definite; the message names the component."""
+
+    def __init__(self, component: int | None = None) -> None:
+        where = "" if component is None else f" (component {component})"
+        super().__init__(ILL_DEFINED_COVARIANCE + where)
+        self.component = component
+
+    def __reduce__(self) -> tuple[type, tuple[int | None]]:
+        return type(self), (self.component,)
+
+
+class ModelFileError(FastGMMError, ValueError):
+    """A model file is damaged, foreign or of a newer format."""
+
+
+class ClusterError(FastGMMError, RuntimeError):
+    """The Dask cluster was lost or could not finish a pass."""

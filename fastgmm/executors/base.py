@@ -1,0 +1,94 @@
+"""What an executor is given and what it promises."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
+
+from fastgmm.executors.tree import Node, Tree
+from fastgmm.sources import Chunk, Grid, Source
+
+S = TypeVar("S")
+R = TypeVar("R")
+
+
+class Work(Protocol[S]):
+    """Something to compute over all rows: leaves of states, merged along the tree. Picklable.
+
+    Several works share one pass; each gets the bits it would get alone.
+    """
+
+    @property
+    def level(self) -> int:
+        """A leaf is 2^level neighbouring blocks: more for large states, so that leaves are few."""
+
+    def start(self) -> S:
+        """Return the state of no rows."""
+
+    def accumulate(self, state: S, chunk: Chunk) -> S:
+        """Add a chunk to a leaf's state, in place if it can; chunks arrive in order."""
+
+    def merge(self, left: S, right: S) -> S:
+        """Merge two neighbouring states; either may be reused."""
+
+
+Report = Callable[[int], None]
+"""Called on the caller's thread with the number of rows just finished."""
+
+
+class Placement(Protocol):
+    """A source, placed where it will be computed: in this process or on a cluster."""
+
+    @property
+    def source(self) -> Source:
+        """The rows; ``n_samples`` is known."""
+
+    @property
+    def grid(self) -> Grid:
+        """The cut into blocks."""
+
+    def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
+        """Run one pass over the rows for all works; return their merged states."""
+
+    def map(self, function: Callable[[Chunk], R]) -> Iterator[R]:
+        """Return ``function(chunk)`` for every block, in the order of the rows."""
+
+    def close(self) -> None:
+        """Let go of threads and memory; the placement is not used afterwards."""
+
+
+class Executor(Protocol):
+    """Where chunks are computed."""
+
+    def place(self, source: Source, chunk_size: int | None = None) -> Placement:
+        """Place a source; ``chunk_size`` rows a block if given."""
+
+
+def reduce_range(
+    chunks: Iterable[Chunk], works: Sequence[Work[Any]], first: int, n_blocks: int
+) -> Iterator[tuple[int, list[list[Node[Any]]] | None]]:
+    """Run works over the neighbouring blocks from ``first`` on.
+
+    Yields (rows of the block, None) after every block, so that callers can report and stop, and
+    at the end (0, each work's nodes). ``first`` is a multiple of every work's leaf, and the range
+    ends at another one or at the last of the grid's ``n_blocks`` blocks.
+    """
+    trees: list[Tree[Any]] = [Tree(work.merge) for work in works]
+    states: list[Any] = [None] * len(works)
+    for block, chunk in enumerate(chunks, first):
+        for w, work in enumerate(works):
+            if block % (1 << work.level) == 0:
+                states[w] = work.start()
+            states[w] = work.accumulate(states[w], chunk)
+            if (block + 1) % (1 << work.level) == 0 or block + 1 == n_blocks:
+                trees[w].push(Node(0, block >> work.level, states[w]))
+                states[w] = None
+        yield len(chunk.rows), None
+    yield 0, [tree.nodes() for tree in trees]
+
+
+def ranges(n_blocks: int, works: Sequence[Work[Any]], wanted: int) -> list[tuple[int, int]]:
+    """Cut the blocks into at most ``wanted`` neighbouring ranges that do not split a leaf."""
+    leaf = 1 << max(work.level for work in works)
+    n_leaves = -(-n_blocks // leaf)
+    wanted = max(min(wanted, n_leaves), 1)
+    cuts = [n_leaves * i // wanted * leaf for i in range(wanted)]
+    return list(zip(cuts, [*cuts[1:], n_blocks], strict=True))

@@ -1,0 +1,161 @@
+"""Threads of this process: contiguous ranges of blocks on a pool, files read ahead."""
+
+import os
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fastgmm.executors.base import Report, Work, ranges, reduce_range
+from fastgmm.executors.tree import Node, Tree
+from fastgmm.sources import BUFFERS, Chunk, Grid, Source
+
+R = TypeVar("R")
+
+READ_AHEAD = BUFFERS - 2
+"""Blocks waiting for the kernel: a source's buffers less the one being read and the one in use."""
+
+RANGES_PER_THREAD = 4
+"""Ranges handed out per thread, so that a slow one does not hold up the pass."""
+
+RANGE_BYTES = 2**28
+"""A range is no larger than this, so that long passes report progress."""
+
+
+def available_threads() -> int:
+    """Return the processors this process may use: affinity, then the cgroup's quota."""
+    threads = len(os.sched_getaffinity(0))
+    with suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        threads = min(threads, max(1, int(quota) // int(period)))
+    return threads
+
+
+class ThreadExecutor:
+    """Compute in this process on ``n_threads`` threads."""
+
+    def __init__(self, n_threads: int | None = None) -> None:
+        self.n_threads = available_threads() if n_threads is None else n_threads
+
+    def place(self, source: Source, chunk_size: int | None = None) -> "ThreadPlacement":
+        """Place a source: nothing is read yet."""
+        return ThreadPlacement(source, source.grid(chunk_size), self.n_threads)
+
+
+class ThreadPlacement:
+    """A source on the threads of this process."""
+
+    def __init__(self, source: Source, grid: Grid, n_threads: int) -> None:
+        self.source = source
+        self.grid = grid
+        self._n_threads = n_threads
+        self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="fastgmm")
+        self._stop = threading.Event()
+
+    def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
+        """Run one pass; on an exception or Ctrl-C the other threads stop at their next block."""
+        trees: list[Tree[Any]] = [Tree(work.merge) for work in works]
+        for rows, nodes in self._ranges(works):
+            for tree, run in zip(trees, nodes, strict=True):
+                for node in run:
+                    tree.push(node)
+            if report is not None:
+                report(rows)
+        return [tree.finish() for tree in trees]
+
+    def _ranges(self, works: Sequence[Work[Any]]) -> Iterator[tuple[int, list[list[Node[Any]]]]]:
+        """Yield the rows and nodes of every range as it finishes."""
+        n_blocks = self.grid.n_blocks
+        n_bytes = self.grid.n_samples * self.source.n_features * self.source.dtype.itemsize
+        wanted = max(RANGES_PER_THREAD * self._n_threads, n_bytes // RANGE_BYTES)
+        cut = ranges(n_blocks, works, wanted)
+        if self._n_threads == 1:
+            for first, last in cut:
+                yield self._reduce_range(works, first, last)
+            return
+        self._stop.clear()
+        pending = {self._pool.submit(self._reduce_range, works, *range_) for range_ in cut}
+        try:
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            self._stop.set()
+            for future in pending:
+                future.cancel()
+            wait(pending)
+
+    def _reduce_range(
+        self, works: Sequence[Work[Any]], first: int, last: int
+    ) -> tuple[int, list[list[Node[Any]]]]:
+        done = 0
+        with closing(self._chunks(first, last)) as chunks:
+            for rows, nodes in reduce_range(chunks, works, first, self.grid.n_blocks):
+                done += rows
+                if nodes is not None:
+                    return done, nodes
+                if self._stop.is_set() and self._n_threads > 1:
+                    break
+        raise InterruptedError("another thread of this pass has stopped it")
+
+    def _chunks(self, first: int, last: int) -> Iterator[Chunk]:
+        chunks = self.source.chunks(self.grid, first, last)
+        return read_ahead(chunks) if self.source.reads_files else chunks
+
+    def map(self, function: Callable[[Chunk], R]) -> Iterator[R]:
+        """Yield ``function(chunk)`` block by block, in order, with a bounded number under way."""
+        if self._n_threads == 1:
+            yield from map(function, self._chunks(0, self.grid.n_blocks))
+            return
+        under_way: deque[Future[R]] = deque()
+        # chunks under way and read ahead must stay within the source's buffers: read ahead here
+        # is the pool itself
+        for chunk in self.source.chunks(self.grid, 0, self.grid.n_blocks):
+            under_way.append(self._pool.submit(function, chunk))
+            if len(under_way) >= min(self._n_threads, BUFFERS - 1):
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+
+    def close(self) -> None:
+        """End the threads."""
+        self._stop.set()
+        self._pool.shutdown(cancel_futures=True)
+
+
+def read_ahead(chunks: Iterator[Chunk], depth: int = READ_AHEAD) -> Iterator[Chunk]:
+    """Read ``chunks`` on a thread of their own, up to ``depth`` ahead of the consumer."""
+    ready: queue.Queue[Chunk | BaseException | None] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def put(item: Chunk | BaseException | None) -> None:
+        while not stop.is_set():
+            with suppress(queue.Full):
+                ready.put(item, timeout=0.1)
+                return
+
+    def read() -> None:
+        try:
+            for chunk in chunks:
+                put(chunk)
+                if stop.is_set():
+                    return
+            put(None)
+        except BaseException as error:  # handed to the consumer, whatever it is
+            put(error)
+
+    reader = threading.Thread(target=read, name="fastgmm-read-ahead", daemon=True)
+    reader.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        reader.join()

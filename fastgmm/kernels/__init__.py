@@ -1,0 +1,39 @@
+"""Compiled kernels: each module loads, and Numba with it, when it is first used.
+
+``from fastgmm import kernels`` costs nothing; ``kernels.full`` imports Numba. This is the only
+place in the package where laziness about Numba is written down.
+"""
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastgmm.kernels import (
+        diag,
+        expectation,
+        factorisation,
+        full,
+        kmeans,
+        rows,
+        spherical,
+        tied,
+    )
+
+__all__ = [
+    "diag",
+    "expectation",
+    "factorisation",
+    "full",
+    "kmeans",
+    "rows",
+    "spherical",
+    "tied",
+]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a kernel module when it is first used (PEP 562)."""
+    if name in __all__:
+        return import_module(f"fastgmm.kernels.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,33 @@
+"""Where rows come from: arrays, files, Dask collections, all read as chunks.
+
+A kind of file is one module and one line in ``FILE_FORMATS``; it is imported when a file with
+its ending is opened.
+"""
+
+from fastgmm.sources.arrays import ArraySource
+from fastgmm.sources.base import (
+    BUFFERS,
+    NO_WEIGHTS,
+    Chunk,
+    Source,
+    check_columns,
+    describe_columns,
+)
+from fastgmm.sources.grid import Grid, lengths_grid, row_grid
+from fastgmm.sources.opening import FILE_FORMATS, as_source, open_dataset
+
+__all__ = [
+    "BUFFERS",
+    "FILE_FORMATS",
+    "NO_WEIGHTS",
+    "ArraySource",
+    "Chunk",
+    "Grid",
+    "Source",
+    "as_source",
+    "check_columns",
+    "describe_columns",
+    "lengths_grid",
+    "open_dataset",
+    "row_grid",
+]

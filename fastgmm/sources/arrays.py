@@ -1,0 +1,80 @@
+"""Rows in memory: arrays, memory maps, and whatever turns into an array."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastgmm._typing import Float64Array, FloatArray
+from fastgmm.sources.base import NO_WEIGHTS, Chunk
+from fastgmm.sources.grid import Grid, row_grid
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """The rows of a two-dimensional array or memory map; blocks are views where they can be."""
+
+    array: FloatArray
+    """(n, d); other dtypes than float32 are computed in float64, converted block by block."""
+    weights: Float64Array | None = None
+    """(n,) or None."""
+    columns: Sequence[str] | None = None
+
+    @property
+    def n_samples(self) -> int:
+        """Number of rows."""
+        return int(self.array.shape[0])
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        return int(self.array.shape[1])
+
+    @property
+    def dtype(self) -> np.dtype[np.floating]:
+        """float32 for float32 data, else float64."""
+        return np.dtype(np.float32 if self.array.dtype == np.float32 else np.float64)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether there are weights."""
+        return self.weights is not None
+
+    @property
+    def reads_files(self) -> bool:
+        """Memory maps read their file as the kernel touches it: no reading ahead."""
+        return False
+
+    def grid(self, chunk_size: int | None) -> Grid:
+        """Return the row grid."""
+        return row_grid(self.n_samples, self.n_features, chunk_size)
+
+    def chunks(self, grid: Grid, first: int, last: int) -> Iterator[Chunk]:
+        """Cut the blocks out of the array, without a copy if it is C-contiguous and writeable."""
+        for block in range(first, last):
+            start, stop = grid.rows(block)
+            rows = np.ascontiguousarray(self.array[start:stop], dtype=self.dtype)
+            weights = NO_WEIGHTS if self.weights is None else self.weights[start:stop]
+            yield Chunk(start, writeable_view(rows), weights)
+
+
+def writeable_view(rows: FloatArray) -> FloatArray:
+    """Return the same memory, marked writeable, without a copy.
+
+    Numba compiles one more kernel for read-only arrays (seconds) although kernels never write to
+    rows; read-only memory maps are what large data come as.
+    """
+    rows = rows.view(np.ndarray)
+    if rows.flags.writeable and rows.flags.aligned:
+        return rows
+    if not rows.flags.aligned:
+        return rows.copy()
+    return np.asarray(_Writeable(rows))
+
+
+class _Writeable:
+    def __init__(self, rows: FloatArray) -> None:
+        self._keep_alive = rows
+        interface = dict(rows.__array_interface__)
+        interface["data"] = (interface["data"][0], False)
+        self.__array_interface__ = interface

@@ -1,0 +1,80 @@
+"""Source: rows that can be read again and again, block by block."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from fastgmm._typing import Float64Array, FloatArray
+from fastgmm.exceptions import DataError
+from fastgmm.sources.grid import Grid
+
+NO_WEIGHTS: Float64Array = np.empty(0)
+"""What a chunk carries when every row counts once."""
+
+BUFFERS = 4
+"""A source that reuses its buffers keeps a chunk intact until this many later ones were taken:
+one in the kernel's hands, two waiting (the executors' read-ahead), one being read."""
+
+
+class Chunk(NamedTuple):
+    """The rows of one block."""
+
+    first_row: int
+    """Global index of the first row."""
+    rows: FloatArray
+    """(t, d) C-contiguous, in the source's dtype; never written to."""
+    weights: Float64Array
+    """(t,), or empty: every row counts once."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Rows as chunks: re-iterable, picklable, ordered; says what it knows without reading."""
+
+    @property
+    def n_samples(self) -> int | None:
+        """Number of rows, or None while only a pass could tell (:meth:`counted` then helps)."""
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+
+    @property
+    def dtype(self) -> np.dtype[np.floating]:
+        """float64 or float32: what chunks come in and what is computed in."""
+
+    @property
+    def weighted(self) -> bool:
+        """Whether chunks carry weights."""
+
+    @property
+    def columns(self) -> Sequence[str] | None:
+        """Names of the columns where the data have names."""
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether chunks come from a disk, so that reading ahead of the kernel pays."""
+
+    def grid(self, chunk_size: int | None) -> Grid:
+        """Return the cut into blocks; rows a block as given, else by the default rule."""
+
+    def chunks(self, grid: Grid, first: int, last: int) -> Iterator[Chunk]:
+        """Read the blocks ``first`` to ``last`` (excluded) in order.
+
+        Buffers may be reused: a chunk is intact until ``BUFFERS`` later ones were taken.
+        """
+
+
+def describe_columns(source: Source, column: int) -> str:
+    """Name a column for a message: its index and, where there is one, its name."""
+    return f"column {column}" + ("" if source.columns is None else f" ({source.columns[column]!r})")
+
+
+def check_columns(source: Source, n_features: int) -> None:
+    """Raise DataError unless the source has as many columns as a model."""
+    if source.n_features != n_features:
+        raise DataError(
+            f"X has {source.n_features} features, but GaussianMixture is expecting "
+            f"{n_features} features as input"
+        )

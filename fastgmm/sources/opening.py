@@ -1,0 +1,153 @@
+"""From what a user hands over to a source: paths, arrays, frames, collections."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from os import PathLike
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from fastgmm._typing import Float64Array, FloatArray
+from fastgmm.exceptions import DataError
+from fastgmm.sources.arrays import ArraySource
+from fastgmm.sources.base import Source
+
+Paths: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
+
+FILE_FORMATS = {
+    ".npy": "fastgmm.sources.npy",
+    ".parquet": "fastgmm.sources.parquet",
+    ".pq": "fastgmm.sources.parquet",
+}
+"""File name ending -> module with an ``open_files`` function (see :class:`Opener`)."""
+
+
+class Opener(Protocol):
+    """What a module of ``FILE_FORMATS`` offers."""
+
+    def open_files(
+        self, files: Sequence[str], columns: Sequence[str] | None, weight: str | None
+    ) -> Source:
+        """Open files that belong together, in the order given."""
+
+
+def open_dataset(
+    paths: Paths,
+    *,
+    columns: Sequence[str] | None = None,
+    weight: str | None = None,
+    missing: str = "raise",
+) -> Source:
+    """Open a file, a list of files, a folder or a glob pattern as one set of rows.
+
+    Parameters
+    ----------
+    paths : path, glob pattern, folder, or a list of them
+        ``.npy`` or Parquet files. Files are put in natural order (part-2 before part-10); a file
+        named twice is read once, with a warning; ``_SUCCESS``, hidden and empty files are skipped.
+    columns : list of str, optional
+        The columns to use (Parquet); by default all but the weight column, which must be numbers.
+    weight : str, optional
+        The column of row weights (Parquet): frequencies, not negative.
+    missing : {"raise", "drop"}
+        Whether rows with NaN (or null) in a used column are an error or left out.
+
+    Returns
+    -------
+    Source
+        Rows that every method of an estimator takes as ``X``; nothing but headers was read.
+
+    Raises
+    ------
+    DataError
+        No such file, unknown ending, columns that differ between files, text columns, damaged
+        files. The message names the file.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> from fastgmm import open_dataset
+    >>> folder = tempfile.mkdtemp()
+    >>> np.save(folder + "/rows.npy", np.arange(10.0).reshape(5, 2))
+    >>> open_dataset(folder + "/*.npy").n_samples
+    5
+    """
+    from fastgmm.sources.files import resolve
+
+    files, ending = resolve(paths, tuple(FILE_FORMATS))
+    opener: Opener = import_module(FILE_FORMATS[ending])  # type: ignore[assignment]
+    return _without_missing(opener.open_files(files, columns, weight), missing)
+
+
+def as_source(X: Any, *, sample_weight: Any = None, missing: str = "raise") -> Source:
+    """Turn whatever a user passes as ``X`` into a source.
+
+    Raises DataError for anything that is not a table of real numbers.
+    """
+    if isinstance(X, str | PathLike):
+        X = open_dataset(X)
+    if isinstance(X, Source):
+        if sample_weight is not None:
+            raise DataError(
+                "sample_weight goes with arrays and Dask collections; a data set takes its "
+                "weights from a column: open_dataset(..., weight='name')"
+            )
+        return _without_missing(X, missing)
+    if hasattr(X, "__dask_graph__"):
+        from fastgmm.sources.dask_collections import collection_source
+
+        return collection_source(X, sample_weight, missing)
+    return _without_missing(_array_source(X, sample_weight), missing)
+
+
+def _array_source(X: Any, sample_weight: Any) -> ArraySource:
+    columns = getattr(X, "columns", None)
+    names = None if columns is None else [str(name) for name in columns]
+    if names is not None:
+        for name, dtype in zip(names, getattr(X, "dtypes", []), strict=False):
+            if getattr(dtype, "kind", "f") in "OSU":
+                raise DataError(f"column {name!r} holds {dtype}, not numbers: choose other columns")
+    array = _real_array(X)
+    if array.ndim != 2:
+        raise DataError(
+            f"Expected 2D array, got {array.ndim}D array instead. Reshape your data either using "
+            "array.reshape(-1, 1) if your data has a single feature or array.reshape(1, -1) if it "
+            "contains a single sample."
+        )
+    return ArraySource(array, _weight_array(sample_weight, len(array)), names)
+
+
+def _real_array(X: Any) -> FloatArray:
+    try:
+        array = X if isinstance(X, np.ndarray) else np.asarray(X)
+        if array.dtype.kind in "OSU":
+            array = array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"X is not a table of numbers: {error}") from error
+    if array.dtype.kind == "c":
+        raise DataError("Complex data not supported: X must be real numbers")
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"X holds {array.dtype}, not numbers")
+    return array
+
+
+def _weight_array(sample_weight: Any, n_samples: int) -> Float64Array | None:
+    if sample_weight is None:
+        return None
+    try:
+        weights = np.ascontiguousarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"sample_weight is not an array of numbers: {error}") from error
+    if weights.ndim == 0:
+        weights = np.full(n_samples, weights)
+    if weights.shape != (n_samples,):
+        raise DataError(f"sample_weight.shape == {weights.shape}, expected {(n_samples,)}!")
+    return weights
+
+
+def _without_missing(source: Source, missing: str) -> Source:
+    if missing == "raise":
+        return source
+    from fastgmm.sources.missing import drop_missing
+
+    return drop_missing(source)

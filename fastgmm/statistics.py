@@ -1,0 +1,43 @@
+"""Sufficient statistics of a chunk of rows: what an E-step returns and what is merged."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastgmm._typing import Float64Array
+
+
+class Statistics(NamedTuple):
+    """Weighted moments of the rows about fixed origins, one origin a component; a monoid.
+
+    Moments are taken about the *origins* of the density that produced them (its means, as a
+    rule), so nothing cancels far from zero and the statistics of different chunks of one pass add
+    up by plain addition. ``second`` has the shape that its covariance family declares; matrices
+    are kept as packed lower triangles, row by row, d (d + 1) / 2 numbers each.
+    """
+
+    log_likelihood: Float64Array
+    """(1,) total natural log likelihood of the rows, weighted."""
+    counts: Float64Array
+    """(k,) sums of weighted responsibilities."""
+    first: Float64Array
+    """(k, d) weighted sums of r (x - origin)."""
+    second: Float64Array
+    """Weighted sums of r (x - origin)(x - origin)^T, or of the part that the family needs."""
+
+
+def zeros(n_components: int, n_features: int, second_shape: tuple[int, ...]) -> Statistics:
+    """The neutral element: statistics of no rows."""
+    return Statistics(
+        np.zeros(1),
+        np.zeros(n_components),
+        np.zeros((n_components, n_features)),
+        np.zeros(second_shape),
+    )
+
+
+def merge(left: Statistics, right: Statistics) -> Statistics:
+    """Add ``right`` into ``left``, in place, and return ``left``; both about the same origins."""
+    for into, part in zip(left, right, strict=True):
+        into += part
+    return left
