@@ -1,0 +1,211 @@
+"""Progress: what is told while a fit runs, and a display that listens.
+
+A fit tells its observers small immutable events; an observer is any callable that takes one. They
+are called on the thread that called ``fit``, so they may print, log or raise (which ends the fit).
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeAlias
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+
+class FitBegan(NamedTuple):
+    """A fit has its data and starts to work."""
+
+    n_samples: int | None
+    """Number of rows, None while no pass has counted them."""
+    n_features: int
+    n_models: int
+    """Models that share the passes: restarts, or the candidates of a sweep."""
+
+
+class PassBegan(NamedTuple):
+    """The rows are about to be read once from the first to the last."""
+
+    name: str
+    """What the pass is for, in one or two words: "checking", "start", "iteration"."""
+    n_samples: int | None
+
+
+class RowsDone(NamedTuple):
+    """A piece of the current pass is finished."""
+
+    rows: int
+    """Rows in this piece, not the sum of all so far."""
+
+
+class IterationDone(NamedTuple):
+    """One model has made one EM iteration."""
+
+    model: int
+    """Index of the model (start or candidate), from 0."""
+    iteration: int
+    """Iterations this model has made, from 1."""
+    lower_bound: float
+    """Mean log likelihood per row (nats) under the parameters before this iteration's update."""
+    gain: float
+    """By how much that rose (infinity after the first iteration)."""
+    seconds: float
+    """Duration of the pass; models that share it all report the same."""
+    rows: int
+    """Rows of the pass."""
+
+
+class FitEnded(NamedTuple):
+    """The fit is over and the best model chosen."""
+
+    model: int
+    """Index of the chosen model."""
+    n_iter: int
+    converged: bool
+    lower_bound: float
+    """Mean log likelihood per row (nats) of the chosen model."""
+    seconds: float
+    """Duration of the whole fit, its start included."""
+
+
+Event: TypeAlias = FitBegan | PassBegan | RowsDone | IterationDone | FitEnded
+Observer: TypeAlias = Callable[[Event], None]
+
+
+class TqdmProgress:
+    """Show a fit's progress: a bar on a terminal, a plain line every few seconds elsewhere.
+
+    The bar runs over the rows of the current pass; beside it stand the iteration, the log
+    likelihood per row of the best model, its gain, and rows per second.
+
+    Parameters
+    ----------
+    stream : text file, optional
+        Where to show it; standard error by default.
+    interval : float
+        Seconds between two plain lines (batch jobs keep their logs: a line per iteration of a
+        fast fit would fill them).
+    clock : callable
+        Returns seconds; only differences are used.
+
+    Examples
+    --------
+    >>> from fastgmm import GaussianMixture
+    >>> from fastgmm.progress import TqdmProgress
+    >>> gm = GaussianMixture(2).set_callbacks(TqdmProgress())
+    """
+
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        *,
+        interval: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._interval = interval
+        self._clock = clock
+        self._terminal = self._stream.isatty()
+        self._bar: tqdm[Any] | None = None
+        self._name = ""
+        self._total: int | None = None
+        self._done = 0
+        self._best: IterationDone | None = None
+        self._last_line = clock()
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        match event:
+            case FitBegan():
+                self._begin(event)
+            case PassBegan():
+                self._begin_pass(event)
+            case RowsDone():
+                self._advance(event)
+            case IterationDone():
+                self._iterate(event)
+            case FitEnded():
+                self._end(event)
+
+    def close(self) -> None:
+        """Take the bar off the terminal; needed only when a fit ended with an exception."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _begin(self, event: FitBegan) -> None:
+        self.close()
+        self._best = None
+        self._total = event.n_samples
+        self._last_line = self._clock()
+        if self._terminal:
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=event.n_samples,
+                unit_scale=True,
+                file=self._stream,
+                dynamic_ncols=True,
+                leave=False,
+                miniters=0,  # refresh by time alone: rows come in unequal pieces
+                bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} rows{postfix}"
+                if event.n_samples is not None
+                else "{desc}: {n_fmt} rows{postfix}",
+            )
+
+    def _begin_pass(self, event: PassBegan) -> None:
+        self._name = event.name
+        self._total = event.n_samples
+        self._done = 0
+        if self._bar is not None:
+            # not reset(): that writes to the terminal, and a small fit makes 1000 passes a second
+            self._bar.n = self._bar.last_print_n = 0
+            self._bar.total = event.n_samples
+            self._bar.set_description_str(self._what(), refresh=False)
+
+    def _advance(self, event: RowsDone) -> None:
+        self._done += event.rows
+        if self._bar is not None:
+            self._bar.update(event.rows)
+        elif self._due():
+            total = "" if self._total is None else f" of {self._total:,}"
+            self._write(f"{self._what()}: {self._done:,}{total} rows")
+
+    def _iterate(self, event: IterationDone) -> None:
+        if self._best is None or not event.lower_bound < self._best.lower_bound:
+            self._best = event
+        if self._bar is not None:
+            self._bar.set_postfix_str(standing(self._best), refresh=False)
+        elif self._due():
+            self._write(f"iteration {self._best.iteration}: {standing(self._best)}")
+
+    def _end(self, event: FitEnded) -> None:
+        self.close()
+        outcome = "converged" if event.converged else "not converged"
+        plural = "" if event.n_iter == 1 else "s"
+        self._write(
+            f"{outcome} after {event.n_iter} iteration{plural} in {event.seconds:.1f} s: "
+            f"log likelihood {event.lower_bound:.6f} per row"
+        )
+
+    def _what(self) -> str:
+        """Name the current pass; an iteration by its number."""
+        if self._name != "iteration":
+            return self._name
+        return f"iteration {1 if self._best is None else self._best.iteration + 1}"
+
+    def _due(self) -> bool:
+        return not self._terminal and self._clock() - self._last_line >= self._interval
+
+    def _write(self, line: str) -> None:
+        self._last_line = self._clock()
+        print(f"fastgmm: {line}", file=self._stream, flush=True)
+
+
+def standing(event: IterationDone) -> str:
+    """Say in one line where a model stands after an iteration."""
+    speed = event.rows / event.seconds if event.seconds > 0 else float("inf")
+    return (
+        f"log likelihood {event.lower_bound:.6f}, gain {event.gain:.1e}, "
+        f"{speed / 1e6:.3g} million rows/s"
+    )
