@@ -1,0 +1,18 @@
+"""The shapes of covariance matrices: one stateless module a family, bound to names here.
+
+A new family is one module with the functions of ``CovarianceFamily``, one line in ``FAMILIES``
+and, where the arithmetic is new, a module of kernels.
+"""
+
+from fastgmm.covariance import diag, full, spherical, tied
+from fastgmm.covariance.protocol import CovarianceFamily, Density
+
+__all__ = ["FAMILIES", "CovarianceFamily", "Density"]
+
+FAMILIES: dict[str, CovarianceFamily] = {
+    "full": full,
+    "tied": tied,
+    "diag": diag,
+    "spherical": spherical,
+}
+"""``covariance_type`` -> module."""

@@ -1,0 +1,96 @@
+"""Full: every component has a matrix of its own, covariances (k, d, d)."""
+
+import numpy as np
+
+from fastgmm import kernels
+from fastgmm._typing import Float64Array
+from fastgmm.covariance import triangles
+from fastgmm.covariance.protocol import Density
+from fastgmm.covariance.scale import log_scale
+from fastgmm.exceptions import IllDefinedCovarianceError
+from fastgmm.parameters import Parameters
+
+
+def shape(n_components: int, n_features: int) -> tuple[int, ...]:
+    """Return (k, d, d)."""
+    return n_components, n_features, n_features
+
+
+def second_shape(n_components: int, n_features: int) -> tuple[int, ...]:
+    """Return (k, p): a packed triangle a component."""
+    return n_components, triangles.packed_size(n_features)
+
+
+def n_parameters(n_components: int, n_features: int) -> int:
+    """Return k d (d + 1) / 2."""
+    return n_components * triangles.packed_size(n_features)
+
+
+def _whiten(covariances: Float64Array) -> tuple[Float64Array, Float64Array]:
+    k, d, _ = covariances.shape
+    whitening = np.empty((k, triangles.packed_size(d)))
+    log_determinants = np.empty(k)
+    failed = kernels.factorisation.whiten(
+        np.ascontiguousarray(covariances), whitening, log_determinants
+    )
+    if failed >= 0:
+        raise IllDefinedCovarianceError(failed)
+    return whitening, log_determinants
+
+
+def prepare(parameters: Parameters, dtype: np.dtype[np.floating]) -> Density:
+    """Factorise each covariance."""
+    whitening, log_determinants = _whiten(parameters.covariances)
+    means = parameters.means.astype(dtype)
+    scale = log_scale(parameters.weights, log_determinants, means.shape[1])
+    return kernels.full.FullDensity(scale.astype(dtype), means, whitening.astype(dtype), means)
+
+
+def estimate(
+    second: Float64Array, counts: Float64Array, delta: Float64Array, reg_covar: float
+) -> Float64Array:
+    """Return second / counts - delta delta^T + reg_covar I, for each component."""
+    d = delta.shape[1]
+    covariances = triangles.unpack(
+        second / counts[:, np.newaxis] - triangles.packed_outer(delta), d
+    )
+    covariances[:, range(d), range(d)] += reg_covar
+    return covariances
+
+
+def join(seconds: list[Float64Array]) -> Float64Array:
+    """Stack the components' triangles."""
+    return np.concatenate(seconds)
+
+
+def variances(covariances: Float64Array, n_features: int) -> Float64Array:
+    """Return the diagonals (k, d)."""
+    return np.diagonal(covariances, axis1=1, axis2=2)
+
+
+def dense(covariances: Float64Array, n_components: int, n_features: int) -> Float64Array:
+    """Return the covariances as they are."""
+    return covariances
+
+
+def from_precisions(precisions: Float64Array) -> Float64Array:
+    """Invert each matrix."""
+    covariances = np.empty_like(precisions)
+    failed = kernels.factorisation.invert_positive_definite(
+        np.ascontiguousarray(precisions), covariances
+    )
+    if failed >= 0 or not np.allclose(precisions, precisions.transpose(0, 2, 1)):
+        raise ValueError("'full precision' should be symmetric, positive-definite")
+    return covariances
+
+
+def precisions_cholesky(parameters: Parameters) -> Float64Array:
+    """Return U = L^-T (k, d, d)."""
+    whitening, _ = _whiten(parameters.covariances)
+    lower = triangles.unpack_lower(whitening, parameters.means.shape[1])
+    return np.ascontiguousarray(lower.transpose(0, 2, 1))
+
+
+def precisions(precisions_cholesky: Float64Array) -> Float64Array:
+    """Return U U^T."""
+    return precisions_cholesky @ precisions_cholesky.transpose(0, 2, 1)

@@ -1,0 +1,66 @@
+"""What a covariance family is: one module with these functions, and nothing else knows its shape."""
+
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from fastgmm._typing import Float64Array
+from fastgmm.parameters import Parameters
+
+Density: TypeAlias = Any
+"""A family's own NamedTuple (see kernels/): log_scale (k,), means (k, d), whitening, origins (k, d),
+in the compute dtype. Immutable; sent to wherever chunks are."""
+
+
+class CovarianceFamily(Protocol):
+    """A shape of covariance matrices. Stateless; k components, d features throughout."""
+
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        """Shape of ``covariances`` (and of precisions), as in scikit-learn."""
+
+    def second_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        """Shape of ``Statistics.second``."""
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        """Free parameters of the covariances."""
+
+    def prepare(self, parameters: Parameters, dtype: np.dtype[np.floating]) -> Density:
+        """Factorise the covariances into what a pass needs; origins are the means.
+
+        Raises IllDefinedCovarianceError, naming the component, where a covariance is not
+        positive definite.
+        """
+
+    def estimate(
+        self,
+        second: Float64Array,
+        counts: Float64Array,
+        delta: Float64Array,
+        reg_covar: float,
+    ) -> Float64Array:
+        """Return the covariances that maximise the likelihood, plus ``reg_covar`` on the diagonal.
+
+        ``second`` is about the origins of the pass, ``delta`` (k, d) the new means less those
+        origins: second / counts - delta delta^T, in the family's shape (Bishop 2006, eq. 9.25).
+        """
+
+    def join(self, seconds: list[Float64Array]) -> Float64Array:
+        """Return the ``second`` of k components from k ``second`` of one component each."""
+
+    def variances(self, covariances: Float64Array, n_features: int) -> Float64Array:
+        """Diagonals of the covariances, broadcastable to (k, d)."""
+
+    def dense(self, covariances: Float64Array, n_components: int, n_features: int) -> Float64Array:
+        """Covariances as full matrices (k, d, d)."""
+
+    def from_precisions(self, precisions: Float64Array) -> Float64Array:
+        """Invert precisions (the family's shape) into covariances, or the other way round.
+
+        Raises ValueError with scikit-learn's text where one is not positive definite.
+        """
+
+    def precisions_cholesky(self, parameters: Parameters) -> Float64Array:
+        """Upper triangular U with U U^T = precision (full, tied); 1 / sigma (diag, spherical)."""
+
+    def precisions(self, precisions_cholesky: Float64Array) -> Float64Array:
+        """Precisions from their Cholesky factors."""

@@ -1,0 +1,78 @@
+"""Spherical: one variance for every component, covariances (k,)."""
+
+import numpy as np
+
+from fastgmm import kernels
+from fastgmm._typing import Float64Array
+from fastgmm.covariance.protocol import Density
+from fastgmm.covariance.scale import log_scale
+from fastgmm.exceptions import IllDefinedCovarianceError
+from fastgmm.parameters import Parameters
+
+
+def shape(n_components: int, n_features: int) -> tuple[int, ...]:
+    """Return (k,)."""
+    return (n_components,)
+
+
+def second_shape(n_components: int, n_features: int) -> tuple[int, ...]:
+    """Return (k,): sums of squared distances."""
+    return (n_components,)
+
+
+def n_parameters(n_components: int, n_features: int) -> int:
+    """Return k."""
+    return n_components
+
+
+def prepare(parameters: Parameters, dtype: np.dtype[np.floating]) -> Density:
+    """Take reciprocal standard deviations."""
+    whitening = precisions_cholesky(parameters)
+    means = parameters.means.astype(dtype)
+    d = means.shape[1]
+    scale = log_scale(parameters.weights, d * np.log(whitening), d)
+    return kernels.spherical.SphericalDensity(
+        scale.astype(dtype), means, whitening.astype(dtype), means
+    )
+
+
+def estimate(
+    second: Float64Array, counts: Float64Array, delta: Float64Array, reg_covar: float
+) -> Float64Array:
+    """Return the mean over the features of the diagonal family's variances."""
+    return (second / counts - (delta**2).sum(axis=1)) / delta.shape[1] + reg_covar
+
+
+def join(seconds: list[Float64Array]) -> Float64Array:
+    """Stack the components' variances."""
+    return np.concatenate(seconds)
+
+
+def variances(covariances: Float64Array, n_features: int) -> Float64Array:
+    """Return the variances (k, 1)."""
+    return covariances[:, np.newaxis]
+
+
+def dense(covariances: Float64Array, n_components: int, n_features: int) -> Float64Array:
+    """Put the variance on diagonals."""
+    return covariances[:, np.newaxis, np.newaxis] * np.eye(n_features)
+
+
+def from_precisions(precisions: Float64Array) -> Float64Array:
+    """Return reciprocals."""
+    if not np.all(precisions > 0.0):
+        raise ValueError("'spherical precision' should be positive")
+    return 1.0 / precisions
+
+
+def precisions_cholesky(parameters: Parameters) -> Float64Array:
+    """Return 1 / sigma (k,)."""
+    positive = (parameters.covariances > 0.0) & np.isfinite(parameters.covariances)
+    if not positive.all():
+        raise IllDefinedCovarianceError(int(np.argmin(positive)))
+    return 1.0 / np.sqrt(parameters.covariances)
+
+
+def precisions(precisions_cholesky: Float64Array) -> Float64Array:
+    """Return squares."""
+    return precisions_cholesky**2

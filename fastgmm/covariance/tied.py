@@ -1,0 +1,91 @@
+"""Tied: all components share one matrix, covariances (d, d)."""
+
+import numpy as np
+
+from fastgmm import kernels
+from fastgmm._typing import Float64Array
+from fastgmm.covariance import triangles
+from fastgmm.covariance.protocol import Density
+from fastgmm.covariance.scale import log_scale
+from fastgmm.exceptions import IllDefinedCovarianceError
+from fastgmm.parameters import Parameters
+
+
+def shape(n_components: int, n_features: int) -> tuple[int, ...]:
+    """Return (d, d)."""
+    return n_features, n_features
+
+
+def second_shape(n_components: int, n_features: int) -> tuple[int, ...]:
+    """Return (p,): one packed triangle of the scatter pooled over the components."""
+    return (triangles.packed_size(n_features),)
+
+
+def n_parameters(n_components: int, n_features: int) -> int:
+    """Return d (d + 1) / 2."""
+    return triangles.packed_size(n_features)
+
+
+def _whiten(covariance: Float64Array) -> tuple[Float64Array, Float64Array]:
+    whitening = np.empty((1, triangles.packed_size(len(covariance))))
+    log_determinants = np.empty(1)
+    if kernels.factorisation.whiten(covariance[np.newaxis], whitening, log_determinants) >= 0:
+        raise IllDefinedCovarianceError
+    return whitening[0], log_determinants
+
+
+def prepare(parameters: Parameters, dtype: np.dtype[np.floating]) -> Density:
+    """Factorise the one covariance."""
+    whitening, log_determinants = _whiten(parameters.covariances)
+    means = parameters.means.astype(dtype)
+    scale = log_scale(parameters.weights, log_determinants, means.shape[1])
+    return kernels.tied.TiedDensity(scale.astype(dtype), means, whitening.astype(dtype), means)
+
+
+def estimate(
+    second: Float64Array, counts: Float64Array, delta: Float64Array, reg_covar: float
+) -> Float64Array:
+    """Return the mean over all rows of the scatter about each row's component."""
+    d = delta.shape[1]
+    between = (counts[:, np.newaxis] * triangles.packed_outer(delta)).sum(axis=0)
+    covariance = triangles.unpack((second - between) / counts.sum(), d)
+    covariance[range(d), range(d)] += reg_covar
+    return covariance
+
+
+def join(seconds: list[Float64Array]) -> Float64Array:
+    """Pool the components' scatter."""
+    return np.sum(seconds, axis=0)
+
+
+def variances(covariances: Float64Array, n_features: int) -> Float64Array:
+    """Return the diagonal (d,)."""
+    return np.diagonal(covariances)
+
+
+def dense(covariances: Float64Array, n_components: int, n_features: int) -> Float64Array:
+    """Repeat the matrix for every component."""
+    return np.broadcast_to(covariances, (n_components, n_features, n_features))
+
+
+def from_precisions(precisions: Float64Array) -> Float64Array:
+    """Invert the matrix."""
+    covariance = np.empty((1, *precisions.shape))
+    failed = kernels.factorisation.invert_positive_definite(
+        np.ascontiguousarray(precisions)[np.newaxis], covariance
+    )
+    if failed >= 0 or not np.allclose(precisions, precisions.T):
+        raise ValueError("'tied precision' should be symmetric, positive-definite")
+    return covariance[0]
+
+
+def precisions_cholesky(parameters: Parameters) -> Float64Array:
+    """Return U = L^-T (d, d)."""
+    whitening, _ = _whiten(parameters.covariances)
+    lower = triangles.unpack_lower(whitening, parameters.means.shape[1])
+    return np.ascontiguousarray(lower.T)
+
+
+def precisions(precisions_cholesky: Float64Array) -> Float64Array:
+    """Return U U^T."""
+    return precisions_cholesky @ precisions_cholesky.T

@@ -1,0 +1,41 @@
+"""Packed lower triangles and square matrices, one into the other."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from fastgmm._typing import Float64Array, IntArray
+
+
+def packed_size(n_features: int) -> int:
+    """Return how many numbers a packed lower triangle holds."""
+    return n_features * (n_features + 1) // 2
+
+
+@lru_cache(maxsize=16)
+def indices(n_features: int) -> tuple[IntArray, IntArray]:
+    """Row and column of each number of a packed lower triangle."""
+    return np.tril_indices(n_features)
+
+
+def unpack(triangles: Float64Array, n_features: int) -> Float64Array:
+    """Return symmetric matrices (..., d, d) from packed triangles (..., p)."""
+    i, j = indices(n_features)
+    matrices = np.empty((*triangles.shape[:-1], n_features, n_features))
+    matrices[..., i, j] = triangles
+    matrices[..., j, i] = triangles
+    return matrices
+
+
+def unpack_lower(triangles: Float64Array, n_features: int) -> Float64Array:
+    """Return lower triangular matrices (..., d, d) from packed triangles (..., p)."""
+    i, j = indices(n_features)
+    matrices = np.zeros((*triangles.shape[:-1], n_features, n_features))
+    matrices[..., i, j] = triangles
+    return matrices
+
+
+def packed_outer(vectors: Float64Array) -> Float64Array:
+    """Return the packed triangles (..., p) of v v^T for vectors (..., d)."""
+    i, j = indices(vectors.shape[-1])
+    return vectors[..., i] * vectors[..., j]

@@ -1,0 +1,163 @@
+"""The E-step as work for an executor: statistics, scores and predictions of chunks under a density."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastgmm import kernels
+from fastgmm._typing import Float64Array
+from fastgmm.covariance import FAMILIES, Density
+from fastgmm.exceptions import DataError
+from fastgmm.sources import NO_WEIGHTS, Chunk, Grid, Source, describe_columns
+from fastgmm.statistics import Statistics, merge, zeros
+
+# A leaf's statistics are zeroed once and merged about once: that is 3 times their size in memory
+# traffic, so leaves of 8 times as many elements of data keep it under a third of reading the rows.
+LEAF_ELEMENTS_PER_STATISTIC = 8
+# However large the statistics, the rows still give this many leaves: threads need work.
+FEWEST_LEAVES = 8
+
+
+def leaf_level(grid: Grid, n_features: int, state_size: int) -> int:
+    """Return j: a leaf is 2^j blocks, more of them for larger states (in numbers).
+
+    A function of the grid and of the model's own size only, so that a model has the same leaves
+    in any company, on any executor.
+    """
+    if grid.n_blocks == 0:
+        return 0
+    block_elements = max(grid.n_samples * n_features // grid.n_blocks, 1)
+    wanted = max(LEAF_ELEMENTS_PER_STATISTIC * state_size // block_elements, 1)
+    allowed = max(grid.n_blocks // FEWEST_LEAVES, 1)
+    return min(wanted.bit_length(), allowed.bit_length()) - 1
+
+
+@dataclass(frozen=True)
+class ExpectationStep:
+    """Sufficient statistics of all rows under one density."""
+
+    covariance_type: str
+    density: Density
+    level: int
+
+    def start(self) -> Statistics:
+        """Return statistics of no rows."""
+        k, d = self.density.means.shape
+        return zeros(k, d, FAMILIES[self.covariance_type].second_shape(k, d))
+
+    def accumulate(self, state: Statistics, chunk: Chunk) -> Statistics:
+        """Add a chunk: one fused pass over its tiles."""
+        kernels.expectation.expectation(chunk.rows, chunk.weights, self.density, state)
+        return state
+
+    def merge(self, left: Statistics, right: Statistics) -> Statistics:
+        """Add."""
+        return merge(left, right)
+
+
+def expectation_step(
+    covariance_type: str, density: Density, grid: Grid
+) -> ExpectationStep:
+    """Return the E-step of one model over the rows of a grid."""
+    k, d = density.means.shape
+    second = FAMILIES[covariance_type].second_shape(k, d)
+    size = int(np.prod(second)) + k * d + k
+    return ExpectationStep(covariance_type, density, leaf_level(grid, d, size))
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The weighted log likelihood of all rows and the sum of their weights: (2,) totals."""
+
+    density: Density
+    columns: tuple[str, ...] | None
+    level: int = 0
+
+    def start(self) -> Float64Array:
+        """Return zeros."""
+        return np.zeros(2)
+
+    def accumulate(self, state: Float64Array, chunk: Chunk) -> Float64Array:
+        """Add a chunk's log likelihood and weight."""
+        log_density = log_densities(self.density, chunk, self.columns).astype(np.float64)
+        if chunk.weights.size:
+            state += np.multiply(chunk.weights, log_density).sum(), chunk.weights.sum()
+        else:
+            state += log_density.sum(), len(log_density)
+        return state
+
+    def merge(self, left: Float64Array, right: Float64Array) -> Float64Array:
+        """Add."""
+        left += right
+        return left
+
+
+def check_finite(chunk: Chunk, columns: tuple[str, ...] | None) -> None:
+    """Raise DataError naming row and column of the first entry that is not finite."""
+    at = kernels.rows.first_not_finite(chunk.rows)
+    if at < 0:
+        return
+    row, column = divmod(at, chunk.rows.shape[1])
+    raise DataError(not_finite(chunk.rows[row, column], chunk.first_row + row, column, columns))
+
+
+def not_finite(value: Any, row: int, column: int, columns: tuple[str, ...] | None) -> str:
+    """Say where an entry is not finite, beginning as scikit-learn does, and what to do."""
+    what = "NaN" if np.isnan(value) else "infinity or a value too large"
+    name = f"{column} ({columns[column]!r})" if columns else str(column)
+    cure = 'leave such rows out with missing="drop"' if what == "NaN" else "remove such rows"
+    return f"Input X contains {what}: row {row}, column {name}; {cure}, or fill them in"
+
+
+def log_densities(
+    density: Density, chunk: Chunk, columns: tuple[str, ...] | None = None
+) -> Float64Array:
+    """Return (t,) the natural log density of each row of a chunk."""
+    check_finite(chunk, columns)
+    out = np.empty(len(chunk.rows), chunk.rows.dtype)
+    kernels.expectation.score(chunk.rows, density, out, _NO_LABELS, _nothing(chunk))
+    return out
+
+
+def labels(
+    density: Density, chunk: Chunk, columns: tuple[str, ...] | None = None
+) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return (t,) the component of the highest responsibility of each row of a chunk."""
+    check_finite(chunk, columns)
+    out = np.empty(len(chunk.rows), np.int64)
+    empty = np.empty(0, chunk.rows.dtype)
+    kernels.expectation.score(chunk.rows, density, empty, out, _nothing(chunk))
+    return out
+
+
+def responsibilities(
+    density: Density, chunk: Chunk, columns: tuple[str, ...] | None = None
+) -> Float64Array:
+    """Return (t, k) the responsibilities of a chunk's rows; each row sums to 1."""
+    check_finite(chunk, columns)
+    out = np.empty((len(chunk.rows), len(density.means)), chunk.rows.dtype)
+    empty = np.empty(0, chunk.rows.dtype)
+    kernels.expectation.score(chunk.rows, density, empty, _NO_LABELS, out)
+    return out
+
+
+_NO_LABELS = np.empty(0, np.int64)
+
+
+def _nothing(chunk: Chunk) -> Float64Array:
+    return np.empty((0, 0), chunk.rows.dtype)
+
+
+PREDICTIONS: dict[str, Callable[..., Any]] = {
+    "log_density": log_densities,
+    "label": labels,
+    "responsibility": responsibilities,
+}
+"""What a pass over the rows can write per row."""
+
+
+def column_names(source: Source) -> tuple[str, ...] | None:
+    """Return the names of a source's columns as a tuple, for messages made elsewhere."""
+    return None if source.columns is None else tuple(source.columns)
