@@ -1,0 +1,201 @@
+"""``fastgmm fit``: from files to a model file."""
+
+import time
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fastgmm.cli.clusters import Place, client_of, one_place
+from fastgmm.cli.memory import megabytes, peak_memory
+from fastgmm.cli.options import (
+    MODEL_ENDINGS,
+    OpenedData,
+    Registered,
+    columns_option,
+    data_argument,
+    missing_option,
+    open_rows,
+    output_option,
+    threads_option,
+    weight_option,
+)
+from fastgmm.progress import Event, IterationDone, TqdmProgress
+
+if TYPE_CHECKING:
+    from fastgmm.estimators import GaussianMixture
+
+
+class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """A number, or the word "statistical"."""
+
+    name = "float|statistical"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | str:
+        """Return the number or the word."""
+        if value == "statistical":
+            return "statistical"
+        try:
+            tol = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor 'statistical'", param, ctx)
+        if not 0 <= tol < float("inf"):
+            self.fail(f"{value} is not a tolerance: zero or more", param, ctx)
+        return tol
+
+
+@click.command()
+@data_argument
+@click.option("-k", "--n-components", type=click.IntRange(min=1), required=True, help="Components.")
+@click.option(
+    "--covariance-type",
+    type=Registered("fastgmm.covariance", "FAMILIES"),
+    default="full",
+    show_default=True,
+    help="Shape of the covariance matrices.",
+)
+@output_option(MODEL_ENDINGS, "Model file to write")
+@columns_option
+@weight_option
+@missing_option
+@click.option(
+    "--init-params",
+    type=Registered("fastgmm.initialization", "STARTS"),
+    default="kmeans",
+    show_default=True,
+    help="How a fit starts.",
+)
+@click.option(
+    "--n-init",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Starts; the best one is kept, all of them share each pass over the data.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Random seed."
+)
+@click.option(
+    "--tol",
+    type=Tolerance(),
+    default="statistical",
+    show_default=True,
+    help="Stop when the mean log likelihood gains less than this in an iteration; 'statistical': "
+    "when the total log likelihood has less than 0.01 left to gain.",
+)
+@click.option(
+    "--max-iter", type=click.IntRange(min=1), default=1000, show_default=True, help="Iterations."
+)
+@click.option(
+    "--reg-covar",
+    type=click.FloatRange(min=0),
+    default=1e-6,
+    show_default=True,
+    help="Added to the diagonal of every covariance matrix.",
+)
+@threads_option
+@click.option("--workers", type=click.IntRange(min=1), help="Run on that many worker processes.")
+@click.option("--scheduler", metavar="ADDRESS", help="Run on the Dask cluster at this address.")
+@click.option(
+    "--scheduler-file",
+    type=click.Path(path_type=Path),
+    help="Run on the Dask cluster that wrote this file.",
+)
+@click.option(
+    "--persist/--no-persist",
+    default=None,
+    help="Keep the rows in the cluster's memory  [default: when they fit well].",
+)
+@click.option("--chunk-size", type=click.IntRange(min=1), help="Rows of a block.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress display, no summary.")
+def fit(
+    data: tuple[str, ...],
+    output: Path,
+    columns: list[str] | None,
+    weight: str | None,
+    missing: str,
+    seed: int,
+    threads: int | None,
+    workers: int | None,
+    scheduler: str | None,
+    scheduler_file: Path | None,
+    persist: bool | None,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Fit a mixture to DATA and write it to a model file."""
+    place = one_place(Place(threads, workers, scheduler, scheduler_file))
+    from fastgmm.estimators import GaussianMixture
+
+    rows = open_rows(data, columns, weight, missing, output=output)
+    model = GaussianMixture(
+        random_state=seed,
+        n_threads=threads,
+        persist="auto" if persist is None else persist,
+        **settings,
+    )
+    watch = _Watch()
+    if place.is_cluster:
+        with client_of(place) as client:
+            _fit(model.set_client(client), rows, watch, quiet)
+    else:
+        _fit(model, rows, watch, quiet)
+    model.save(output)
+    if not quiet:
+        click.echo("\n".join(summary(model, rows, watch)))
+        click.echo(f"model written to {output}")
+
+
+class _Watch:
+    """Observe a fit: how long its passes took, how many rows they had."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.memory_before = peak_memory()
+        self.seconds: list[float] = []
+        self.n_samples = 0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, IterationDone) and event.model == 0:
+            self.seconds.append(event.seconds)
+        if isinstance(event, IterationDone):
+            self.n_samples = event.rows
+
+
+def _fit(model: "GaussianMixture", rows: OpenedData, watch: _Watch, quiet: bool) -> None:
+    if quiet:
+        model.set_callbacks(watch).fit(rows.source)
+        return
+    display = TqdmProgress()
+    try:
+        model.set_callbacks(watch, display).fit(rows.source)
+    finally:
+        display.close()
+
+
+def summary(model: "GaussianMixture", rows: OpenedData, watch: _Watch) -> list[str]:
+    """Say what was fitted, what came out and what it cost."""
+    from fastgmm.cli.tables import parameter_table
+
+    d = model.n_features_in_
+    files = "1 file" if len(rows.files) == 1 else f"{len(rows.files)} files"
+    plural = "" if d == 1 else "s"
+    outcome = "converged" if model.converged_ else "not converged"
+    cost = f"{time.monotonic() - watch.began:.1f} s in all"
+    if watch.seconds:
+        cost = f"{median(watch.seconds):.3g} s per pass, {cost}"
+    described = getattr(rows.source, "describe", None)  # how many rows --missing drop left out
+    return [
+        f"{watch.n_samples:,} rows x {d} column{plural} from {files} ({megabytes(rows.n_bytes)})",
+        *([] if described is None else [described()]),
+        f"{outcome} after {model.n_iter_} iterations, "
+        f"mean log likelihood {model.lower_bound_:.6f} per row",
+        "",
+        *parameter_table(model),
+        "",
+        f"{cost}; peak memory {megabytes(peak_memory())} "
+        f"({megabytes(watch.memory_before)} of it before the first row)",
+    ]

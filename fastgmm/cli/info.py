@@ -1,0 +1,27 @@
+"""``fastgmm info``: what is in a model file."""
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("model_file", type=click.Path(path_type=Path), metavar="MODEL")
+@click.option("--json", "form", flag_value="json", help="Everything, as JSON.")
+@click.option("--csv", "form", flag_value="csv", help="One line a component, as CSV.")
+def info(model_file: Path, form: str | None) -> None:
+    """Print the parameters of a model file."""
+    from fastgmm.cli.options import load_model
+    from fastgmm.cli.tables import as_csv, as_json, parameter_table
+
+    model = load_model(model_file, threads=None)
+    if form == "json":
+        click.echo(as_json(model))
+    elif form == "csv":
+        sys.stdout.write(as_csv(model))
+    else:
+        k, d = model.means_.shape
+        plural = "" if d == 1 else "s"
+        click.echo(f"{k} components, {d} feature{plural}, {model.covariance_type} covariances")
+        click.echo("\n".join(["", *parameter_table(model)]))

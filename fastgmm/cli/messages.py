@@ -1,0 +1,94 @@
+"""What the command says when something is wrong: one line on standard error and an exit code."""
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NoReturn
+
+import click
+
+from fastgmm.exceptions import FastGMMError
+
+USAGE, UNUSABLE, UNEXPECTED, INTERRUPTED = 2, 4, 1, 130
+"""Exit codes: 4 is for data, models and files; 130 is what shells give an interrupted process."""
+
+
+class OneLineErrors(click.Group):
+    """A group of commands whose errors are one line, never a traceback.
+
+    ``FASTGMM_TRACEBACK=1`` lets exceptions through instead.
+    """
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command; the exit code says what kind of error there was."""
+        run = partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
+        if not standalone_mode:
+            return run()
+        try:
+            with warnings_in_one_line():
+                code: Any = run()
+        except Exception as error:
+            if os.environ.get("FASTGMM_TRACEBACK", "0") not in ("", "0"):
+                raise
+            _fail(error)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(error: Exception) -> NoReturn:
+    code, message = explain(error)
+    click.echo(message, err=True)
+    sys.exit(code)
+
+
+def explain(error: Exception) -> tuple[int, str]:
+    """Return the exit code and the line for an exception."""
+    match error:
+        case click.exceptions.Abort():  # what click makes of KeyboardInterrupt
+            return INTERRUPTED, "fastgmm: interrupted"
+        case click.UsageError() if type(error).__name__ == "NoArgsIsHelpError":
+            return USAGE, error.format_message()  # the help itself
+        case click.UsageError():
+            where = "fastgmm" if error.ctx is None else error.ctx.command_path
+            return USAGE, _line(f"{error.format_message()} (see {where} --help)")
+        case click.ClickException():
+            return UNUSABLE, _line(error.format_message())
+        case OSError() if error.strerror and error.filename is not None:
+            return UNUSABLE, _line(f"{os.fsdecode(error.filename)}: {error.strerror}")
+        case FastGMMError() | OSError() | ValueError() | ImportError():
+            return UNUSABLE, _line(str(error) or type(error).__name__)
+        case MemoryError():
+            return UNUSABLE, _line("not enough memory: try a smaller --chunk-size or fewer threads")
+        case _:
+            return UNEXPECTED, _line(
+                f"unexpected {type(error).__name__}: {error} "
+                "(FASTGMM_TRACEBACK=1 shows where it came from; please report it)"
+            )
+
+
+def _line(text: str) -> str:
+    return "fastgmm: error: " + " ".join(text.split())
+
+
+@contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Show warnings meant for users as ``fastgmm: warning: ...``, without source lines."""
+    with warnings.catch_warnings():
+        for category in (UserWarning, RuntimeWarning):
+            warnings.simplefilter("always", category)
+        warnings.showwarning = show_warning
+        yield
+
+
+def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Print a warning as one line."""
+    click.echo("fastgmm: warning: " + " ".join(str(message).split()), err=True)

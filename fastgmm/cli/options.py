@@ -1,0 +1,178 @@
+"""Options that several subcommands share, and the files they name."""
+
+import os
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from fastgmm.estimators import GaussianMixture
+    from fastgmm.sources import Source
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MODEL_ENDINGS = (".npz",)
+ROW_ENDINGS = (".npy", ".parquet")
+
+
+class Output(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """A file to be written: its folder is there and writeable, its ending is known.
+
+    Checked while the command line is read, so that a fit of hours does not end with
+    "no such folder".
+    """
+
+    name = "file"
+
+    def __init__(self, endings: Sequence[str]) -> None:
+        self.endings = endings
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path, or fail with the reason why it cannot be written."""
+        path = Path(value)
+        folder = path.parent
+        if path.suffix.lower() not in self.endings:
+            self.fail(f"{value}: the name must end in {' or '.join(self.endings)}", param, ctx)
+        if path.is_dir():
+            self.fail(f"{value} is a folder: name a file in it", param, ctx)
+        if not folder.is_dir():
+            self.fail(f"the folder {folder} does not exist: make it first", param, ctx)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            self.fail(f"the folder {folder} is not writeable: choose another", param, ctx)
+        return path
+
+
+class Registered(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """A name from a registry of the package, which is imported when it is needed."""
+
+    name = "name"
+
+    def __init__(self, module: str, registry: str) -> None:
+        self.module = module
+        self.registry = registry
+
+    def names(self) -> list[str]:
+        """Return the names that are registered."""
+        return list(getattr(import_module(self.module), self.registry))
+
+    def get_metavar(self, *_: Any, **__: Any) -> str:
+        """Show the names in the help."""
+        return f"[{'|'.join(self.names())}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name, or fail with the list of those there are."""
+        if value not in self.names():
+            self.fail(f"{value!r} is not one of {', '.join(self.names())}", param, ctx)
+        return str(value)
+
+
+class NameList(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """Column names (numbers for .npy files), separated by commas."""
+
+    name = "a,b,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[str]:
+        """Split at the commas."""
+        if isinstance(value, list):
+            return value
+        names = [name.strip() for name in value.split(",")]
+        if not all(names):
+            self.fail(f"{value!r} has an empty column name", param, ctx)
+        return names
+
+
+data_argument = click.argument("data", nargs=-1, required=True, metavar="DATA...")
+
+columns_option = click.option(
+    "--columns",
+    type=NameList(),
+    help="Columns to use: names, or numbers for .npy files  [default: all].",
+)
+
+weight_option = click.option("--weight", metavar="NAME", help="Column of row weights.")
+
+missing_option = click.option(
+    "--missing",
+    type=click.Choice(["raise", "drop"]),
+    default="raise",
+    show_default=True,
+    help="What to do with rows that have NaN or null in a used column.",
+)
+
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads  [default: all this process may use]."
+)
+
+model_option = click.option(
+    "-m",
+    "--model",
+    "model_file",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Model file.",
+)
+
+
+def output_option(endings: Sequence[str], help: str, *, required: bool = True) -> Callable[[F], F]:
+    """Make the option ``-o/--output``."""
+    return click.option(
+        "-o",
+        "--output",
+        type=Output(endings),
+        required=required,
+        help=f"{help} ({', '.join(endings)}).",
+    )
+
+
+class OpenedData(NamedTuple):
+    """Rows, and what they take on disk."""
+
+    source: "Source"
+    files: list[str]
+    n_bytes: int
+
+
+def open_rows(
+    data: Sequence[str],
+    columns: Sequence[str] | None,
+    weight: str | None = None,
+    missing: str = "raise",
+    *,
+    model: "GaussianMixture | None" = None,
+    output: Path | None = None,
+) -> OpenedData:
+    """Open DATA; by default the columns a model was fitted on, where both have names."""
+    from fastgmm.sources import FILE_FORMATS, open_dataset
+    from fastgmm.sources.files import resolve
+
+    files, ending = resolve(list(data), tuple(FILE_FORMATS))
+    if columns is None and model is not None:
+        columns = _columns_of(model, ending)
+    if output is not None and output.exists():
+        for file in files:
+            if os.path.samefile(file, output):
+                raise click.UsageError(f"{output} is one of the input files: choose another name")
+    source = open_dataset(files, columns=columns, weight=weight, missing=missing)
+    return OpenedData(source, list(files), sum(os.path.getsize(file) for file in files))
+
+
+def _columns_of(model: "GaussianMixture", ending: str) -> list[str] | None:
+    """Return the columns a model was fitted on, if files of this kind can have them."""
+    names = [str(name) for name in getattr(model, "feature_names_in_", [])]
+    # .npy files know their columns by number only
+    fit = names and (ending != ".npy" or all(name.isdigit() for name in names))
+    return names if fit else None
+
+
+def load_model(model_file: Path, threads: int | None) -> "GaussianMixture":
+    """Load a model to be used on this machine's threads."""
+    from fastgmm.estimators import GaussianMixture
+
+    model = GaussianMixture.load(model_file)
+    model.n_threads = threads
+    return model

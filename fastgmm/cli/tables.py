@@ -1,0 +1,84 @@
+"""A model's parameters as text: a table for people, JSON and CSV for programs."""
+
+import csv
+import io
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from fastgmm._typing import Float64Array
+
+if TYPE_CHECKING:
+    from fastgmm.estimators import GaussianMixture
+
+COLUMNS_SHOWN = 6
+"""Features in the table for people: more do not fit the width of a terminal."""
+
+
+def feature_names(model: "GaussianMixture") -> list[str]:
+    """Return the names of the features, or x0, x1, ... where the data had none."""
+    names = getattr(model, "feature_names_in_", None)
+    return [f"x{j}" for j in range(model.n_features_in_)] if names is None else [*map(str, names)]
+
+
+def dense_covariances(model: "GaussianMixture") -> Float64Array:
+    """Return the covariance matrices, (k, d, d), whatever their shape."""
+    from fastgmm.covariance import FAMILIES
+
+    family = FAMILIES[model.covariance_type]
+    return family.dense(model.covariances_, *model.means_.shape)
+
+
+def parameter_table(model: "GaussianMixture") -> list[str]:
+    """Return the lines of a table: weight, means and standard deviations of every component."""
+    names = feature_names(model)
+    shown = names[:COLUMNS_SHOWN]
+    deviations = [
+        [math.sqrt(matrix[j, j]) for j in range(len(shown))] for matrix in dense_covariances(model)
+    ]
+    rows = [
+        ["component", "weight", *(f"mean {name}" for name in shown), *(f"sd {n}" for n in shown)]
+    ]
+    for k, (weight, mean) in enumerate(zip(model.weights_, model.means_, strict=True)):
+        numbers = [weight, *mean[: len(shown)], *deviations[k]]
+        rows.append([str(k), *(f"{number:.6g}" for number in numbers)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+    if len(names) > len(shown):
+        lines.append(f"(and {len(names) - len(shown)} more columns: fastgmm info --json or --csv)")
+    return lines
+
+
+def as_json(model: "GaussianMixture") -> str:
+    """Return everything that is known about a model."""
+    lower_bound = getattr(model, "lower_bound_", None)
+    contents: dict[str, Any] = {
+        "covariance_type": model.covariance_type,
+        "n_components": len(model.weights_),
+        "n_features": model.n_features_in_,
+        "features": feature_names(model),
+        "converged": bool(getattr(model, "converged_", False)),
+        "n_iter": getattr(model, "n_iter_", None),
+        "lower_bound": lower_bound if lower_bound is None or math.isfinite(lower_bound) else None,
+        "weights": model.weights_.tolist(),
+        "means": model.means_.tolist(),
+        "covariances": model.covariances_.tolist(),
+    }
+    return json.dumps(contents, indent=2)
+
+
+def as_csv(model: "GaussianMixture") -> str:
+    """Return one row a component: weight, mean, and the lower triangle of its covariance."""
+    names = feature_names(model)
+    lower = [(i, j) for i in range(len(names)) for j in range(i + 1)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["component", "weight"]
+        + [f"mean {name}" for name in names]
+        + [f"cov {names[i]} {names[j]}" for i, j in lower]
+    )
+    for k, matrix in enumerate(dense_covariances(model)):
+        numbers = [model.weights_[k], *model.means_[k], *(matrix[i, j] for i, j in lower)]
+        writer.writerow([k, *(repr(float(number)) for number in numbers)])
+    return text.getvalue()
