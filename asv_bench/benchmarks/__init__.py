@@ -1,0 +1,1 @@
+"""Benchmarks, one module a question; the problems are defined once, in ``problems``."""

@@ -1,0 +1,48 @@
+"""The problems that every benchmark is run on, defined once.
+
+``FASTGMM_BENCH_ROWS`` replaces the number of rows: the tests run every benchmark once, tiny.
+"""
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Problem(NamedTuple):
+    """Rows drawn from k overlapping clouds in d dimensions."""
+
+    d: int
+    k: int
+    n: int
+    covariance_type: str = "full"
+    dtype: str = "float64"
+    seed: int = 0
+
+    def means(self) -> np.ndarray:
+        """Return (k, d) means, about two standard deviations apart along each axis."""
+        return np.random.default_rng(self.seed).normal(scale=2.0, size=(self.k, self.d))
+
+    def rows(self) -> np.ndarray:
+        """Return (n, d) rows; the first numbers of a longer problem are not a shorter one's."""
+        n = int(os.environ.get("FASTGMM_BENCH_ROWS", self.n))
+        generator = np.random.default_rng(self.seed + 1)
+        rows = generator.normal(size=(n, self.d))
+        rows += self.means()[generator.integers(self.k, size=n)]
+        return rows.astype(self.dtype)
+
+
+# From the classic two components to the widths where matrix products rule; n so that an iteration
+# takes between a few and some hundred milliseconds.
+PROBLEMS = {
+    "d1-k2": Problem(1, 2, 2_000_000),
+    "d2-k4": Problem(2, 4, 1_000_000),
+    "d3-k8": Problem(3, 8, 500_000),
+    "d8-k16": Problem(8, 16, 200_000),
+    "d8-k16-float32": Problem(8, 16, 200_000, dtype="float32"),
+    "d8-k16-tied": Problem(8, 16, 200_000, "tied"),
+    "d8-k16-diag": Problem(8, 16, 200_000, "diag"),
+    "d8-k16-spherical": Problem(8, 16, 200_000, "spherical"),
+    "d16-k32": Problem(16, 32, 50_000),
+    "d64-k16": Problem(64, 16, 20_000),
+}
