@@ -150,7 +150,7 @@ def _once(files: Iterable[str]) -> list[str]:
         warnings.warn(
             f"{_shorten(list(repeated))}: named more than once, read once",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,  # who called open_dataset
         )
     return list(seen.values())
 

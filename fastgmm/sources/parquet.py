@@ -119,7 +119,12 @@ class ParquetSource:
         last_group = bisect_right(file.group_rows, last - 1)
         position = file.group_rows[first_group]
         buffer_size = min(max(COMPRESSED_BYTES // len(names), 2**14), 2**20)
-        with _reading(file.path), pq.ParquetFile(file.path, buffer_size=buffer_size) as parquet:
+        with (
+            _reading(file.path),
+            pq.ParquetFile(
+                file.path, buffer_size=buffer_size, page_checksum_verification=True
+            ) as parquet,
+        ):
             if _group_rows(parquet.metadata) != file.group_rows:
                 raise _changed(file.path)
             # threads belong to the executors, and so does reading ahead
