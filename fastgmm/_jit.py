@@ -95,7 +95,7 @@ class _Locator:
         return str(self._function.__code__.co_firstlineno)
 
 
-class _CacheImpl(CompileResultCacheImpl):  # type: ignore[misc]
+class _CacheImpl(CompileResultCacheImpl):
     def __init__(self, py_func: Callable[..., Any]) -> None:
         folder = kernel_cache_folder()
         assert folder is not None
@@ -107,7 +107,7 @@ class _CacheImpl(CompileResultCacheImpl):  # type: ignore[misc]
         )
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]
+class _Cache(FunctionCache):
     """Numba's cache with a lock around every access, and never fatal.
 
     Two processes that write different signatures of one function at the same moment can otherwise
@@ -134,17 +134,16 @@ def kernel(function: F) -> F:
 
     Threads belong to the executors, so kernels are never parallel themselves.
     """
-    compiled = numba.njit(nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
+    compiled: Any = numba.njit(nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
     if kernel_cache_folder() is not None:
         compiled._cache = _Cache(function)
-    return compiled  # type: ignore[no-any-return]
+    return compiled
 
 
 def part(function: F) -> F:
     """Mark a function that kernels call: compiled into them, never on its own."""
-    return register_jitable(  # type: ignore[no-any-return]
-        nogil=True, error_model="numpy", fastmath=FASTMATH
-    )(function)
+    register: Any = register_jitable(nogil=True, error_model="numpy", fastmath=FASTMATH)
+    return register(function)
 
 
 def is_record(numba_type: Any, record: type) -> bool:

@@ -33,3 +33,11 @@ class ModelFileError(FastGMMError, ValueError):
 
 class ClusterError(FastGMMError, RuntimeError):
     """The Dask cluster was lost or could not finish a pass."""
+
+
+class NotFittedError(FastGMMError, ValueError, AttributeError):
+    """A method needs parameters that only ``fit`` or ``from_parameters`` gives."""
+
+
+class ConvergenceWarning(UserWarning):
+    """The best start stopped at ``max_iter``."""

@@ -1,4 +1,4 @@
-"""The E-step as work for an executor: statistics, scores and predictions of chunks under a density."""
+"""The E-step as work for an executor: statistics, scores and predictions of chunks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from fastgmm import kernels
-from fastgmm._typing import Float64Array
+from fastgmm._typing import Float64Array, FloatArray, LabelArray
 from fastgmm.covariance import FAMILIES, Density
 from fastgmm.exceptions import DataError
-from fastgmm.sources import NO_WEIGHTS, Chunk, Grid, Source, describe_columns
+from fastgmm.sources import Chunk, Grid, Source
 from fastgmm.statistics import Statistics, merge, zeros
 
 # A leaf's statistics are zeroed once and merged about once: that is 3 times their size in memory
@@ -57,9 +57,7 @@ class ExpectationStep:
         return merge(left, right)
 
 
-def expectation_step(
-    covariance_type: str, density: Density, grid: Grid
-) -> ExpectationStep:
+def expectation_step(covariance_type: str, density: Density, grid: Grid) -> ExpectationStep:
     """Return the E-step of one model over the rows of a grid."""
     k, d = density.means.shape
     second = FAMILIES[covariance_type].second_shape(k, d)
@@ -113,7 +111,7 @@ def not_finite(value: Any, row: int, column: int, columns: tuple[str, ...] | Non
 
 def log_densities(
     density: Density, chunk: Chunk, columns: tuple[str, ...] | None = None
-) -> Float64Array:
+) -> FloatArray:
     """Return (t,) the natural log density of each row of a chunk."""
     check_finite(chunk, columns)
     out = np.empty(len(chunk.rows), chunk.rows.dtype)
@@ -121,9 +119,7 @@ def log_densities(
     return out
 
 
-def labels(
-    density: Density, chunk: Chunk, columns: tuple[str, ...] | None = None
-) -> np.ndarray[Any, np.dtype[np.int64]]:
+def labels(density: Density, chunk: Chunk, columns: tuple[str, ...] | None = None) -> LabelArray:
     """Return (t,) the component of the highest responsibility of each row of a chunk."""
     check_finite(chunk, columns)
     out = np.empty(len(chunk.rows), np.int64)
@@ -134,7 +130,7 @@ def labels(
 
 def responsibilities(
     density: Density, chunk: Chunk, columns: tuple[str, ...] | None = None
-) -> Float64Array:
+) -> FloatArray:
     """Return (t, k) the responsibilities of a chunk's rows; each row sums to 1."""
     check_finite(chunk, columns)
     out = np.empty((len(chunk.rows), len(density.means)), chunk.rows.dtype)
@@ -146,7 +142,7 @@ def responsibilities(
 _NO_LABELS = np.empty(0, np.int64)
 
 
-def _nothing(chunk: Chunk) -> Float64Array:
+def _nothing(chunk: Chunk) -> FloatArray:
     return np.empty((0, 0), chunk.rows.dtype)
 
 

@@ -11,6 +11,15 @@ CANCELLATION = 1e-12 / np.finfo(np.float64).eps
 """Largest delta^2 / variance at which second / counts - delta^2 keeps 12 digits in float64."""
 
 
+def count_floor(dtype: np.dtype[np.floating], mean_weight: float) -> float:
+    """Return what is added to every count, so that a component without rows divides by something.
+
+    10 machine epsilons as in scikit-learn, in the unit of the weights: multiplying all weights by
+    a constant leaves a fit as it is.
+    """
+    return float(10 * np.finfo(dtype).eps * mean_weight)
+
+
 def maximum_likelihood(
     family: CovarianceFamily,
     statistics: Statistics,
@@ -29,8 +38,7 @@ def maximum_likelihood(
     reg_covar : float
         Added to the covariances' diagonals.
     floor : float
-        Added to every count, so that a component without rows divides by something: 10 machine
-        epsilons as in scikit-learn, times the mean weight of a row.
+        Added to every count, see :func:`count_floor`.
     """
     counts = statistics.counts + floor
     delta = statistics.first / counts[:, np.newaxis]

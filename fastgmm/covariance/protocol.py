@@ -1,4 +1,4 @@
-"""What a covariance family is: one module with these functions, and nothing else knows its shape."""
+"""What a covariance family is: a module with these functions; nothing else knows its shape."""
 
 from typing import Any, Protocol, TypeAlias
 
@@ -8,8 +8,8 @@ from fastgmm._typing import Float64Array
 from fastgmm.parameters import Parameters
 
 Density: TypeAlias = Any
-"""A family's own NamedTuple (see kernels/): log_scale (k,), means (k, d), whitening, origins (k, d),
-in the compute dtype. Immutable; sent to wherever chunks are."""
+"""A family's own NamedTuple (see kernels/), in the compute dtype: log_scale (k,), means (k, d),
+whitening, origins (k, d). Immutable; sent to wherever chunks are."""
 
 
 class CovarianceFamily(Protocol):

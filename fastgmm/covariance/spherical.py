@@ -40,7 +40,8 @@ def estimate(
     second: Float64Array, counts: Float64Array, delta: Float64Array, reg_covar: float
 ) -> Float64Array:
     """Return the mean over the features of the diagonal family's variances."""
-    return (second / counts - (delta**2).sum(axis=1)) / delta.shape[1] + reg_covar
+    spread: Float64Array = second / counts - (delta**2).sum(axis=1)
+    return spread / delta.shape[1] + reg_covar
 
 
 def join(seconds: list[Float64Array]) -> Float64Array:

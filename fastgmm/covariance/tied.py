@@ -55,7 +55,8 @@ def estimate(
 
 def join(seconds: list[Float64Array]) -> Float64Array:
     """Pool the components' scatter."""
-    return np.sum(seconds, axis=0)
+    pooled: Float64Array = np.sum(seconds, axis=0)
+    return pooled
 
 
 def variances(covariances: Float64Array, n_features: int) -> Float64Array:
@@ -76,7 +77,8 @@ def from_precisions(precisions: Float64Array) -> Float64Array:
     )
     if failed >= 0 or not np.allclose(precisions, precisions.T):
         raise ValueError("'tied precision' should be symmetric, positive-definite")
-    return covariance[0]
+    inverse: Float64Array = covariance[0]
+    return inverse
 
 
 def precisions_cholesky(parameters: Parameters) -> Float64Array:

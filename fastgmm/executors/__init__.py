@@ -1,9 +1,10 @@
 """Where chunks are computed: threads of this process, or a Dask cluster.
 
-``EXECUTORS`` is the registry; an executor is one module and one line here.
+A new executor is one module that satisfies ``Executor`` and one line in ``executor_for``.
 """
 
 from fastgmm.executors.base import Executor, Placement, Report, Work
+from fastgmm.executors.choice import executor_for
 from fastgmm.executors.threads import ThreadExecutor
 
-__all__ = ["Executor", "Placement", "Report", "ThreadExecutor", "Work"]
+__all__ = ["Executor", "Placement", "Report", "ThreadExecutor", "Work", "executor_for"]

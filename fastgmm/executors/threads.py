@@ -1,10 +1,11 @@
 """Threads of this process: contiguous ranges of blocks on a pool, files read ahead."""
 
+import multiprocessing
 import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from pathlib import Path
@@ -27,7 +28,12 @@ RANGE_BYTES = 2**28
 
 
 def available_threads() -> int:
-    """Return the processors this process may use: affinity, then the cgroup's quota."""
+    """Return the processors this process may use: affinity, then the cgroup's quota.
+
+    One inside a joblib worker process: joblib has started one for every processor already.
+    """
+    if multiprocessing.current_process().name.startswith("Loky"):
+        return 1
     threads = len(os.sched_getaffinity(0))
     with suppress(OSError, ValueError):
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
@@ -103,9 +109,9 @@ class ThreadPlacement:
                     break
         raise InterruptedError("another thread of this pass has stopped it")
 
-    def _chunks(self, first: int, last: int) -> Iterator[Chunk]:
+    def _chunks(self, first: int, last: int) -> Generator[Chunk, None, None]:
         chunks = self.source.chunks(self.grid, first, last)
-        return read_ahead(chunks) if self.source.reads_files else chunks
+        yield from read_ahead(chunks) if self.source.reads_files else chunks
 
     def map(self, function: Callable[[Chunk], R]) -> Iterator[R]:
         """Yield ``function(chunk)`` block by block, in order, with a bounded number under way."""
@@ -128,7 +134,7 @@ class ThreadPlacement:
         self._pool.shutdown(cancel_futures=True)
 
 
-def read_ahead(chunks: Iterator[Chunk], depth: int = READ_AHEAD) -> Iterator[Chunk]:
+def read_ahead(chunks: Iterator[Chunk], depth: int = READ_AHEAD) -> Generator[Chunk, None, None]:
     """Read ``chunks`` on a thread of their own, up to ``depth`` ahead of the consumer."""
     ready: queue.Queue[Chunk | BaseException | None] = queue.Queue(depth)
     stop = threading.Event()

@@ -41,7 +41,7 @@ class Grid(NamedTuple):
 
 
 def row_grid(n_samples: int, n_features: int, chunk_size: int | None = None) -> Grid:
-    """Return the grid of ``n_samples`` rows of ``n_features``; ``chunk_size`` rows a block if given."""
+    """Return the grid of so many rows and columns; ``chunk_size`` rows a block if given."""
     if chunk_size is None:
         elements = n_samples * n_features // BLOCKS_FOR_THREADS
         elements = min(max(elements, SMALLEST_BLOCK_ELEMENTS), BLOCK_ELEMENTS)

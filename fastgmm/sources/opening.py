@@ -75,7 +75,7 @@ def open_dataset(
     from fastgmm.sources.files import resolve
 
     files, ending = resolve(paths, tuple(FILE_FORMATS))
-    opener: Opener = import_module(FILE_FORMATS[ending])  # type: ignore[assignment]
+    opener: Opener = import_module(FILE_FORMATS[ending])
     return _without_missing(opener.open_files(files, columns, weight), missing)
 
 

@@ -1,0 +1,52 @@
+"""A file that is complete or absent, whatever happens while it is written."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from os import PathLike
+from pathlib import Path
+
+
+@contextmanager
+def atomic_file(path: str | PathLike[str]) -> Iterator[str]:
+    """Give the name of a temporary file to write; rename it to ``path`` if the block succeeds.
+
+    The temporary file lies in the same folder (renaming is atomic only within a file system) and
+    is synced before it is renamed, its folder after. If the block raises, the temporary file is
+    removed and what was at ``path`` is untouched.
+
+    Raises
+    ------
+    OSError
+        The folder does not exist or cannot be written, or the disk is full.
+    """
+    target = Path(path)
+    handle, temporary = tempfile.mkstemp(
+        dir=target.parent, prefix=f".{target.name}.", suffix=".tmp"
+    )
+    os.close(handle)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's 0600 surprises who shares the folder
+        _sync(temporary)
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    _sync(target.parent)
+
+
+def _sync(path: str | PathLike[str]) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

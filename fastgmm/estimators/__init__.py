@@ -1,0 +1,5 @@
+"""What a user touches: estimators with scikit-learn's interface."""
+
+from fastgmm.estimators.gaussian_mixture import GaussianMixture
+
+__all__ = ["GaussianMixture"]

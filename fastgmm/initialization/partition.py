@@ -1,0 +1,166 @@
+"""What a start method returns: which rows a component begins with, wholly or in part."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeAlias
+
+import numpy as np
+
+from fastgmm import kernels
+from fastgmm._typing import Float64Array, FloatArray, IntArray
+from fastgmm.covariance import FAMILIES, Density
+from fastgmm.executors import ThreadExecutor
+from fastgmm.expectation import expectation_step
+from fastgmm.initialization.survey import StartRows
+from fastgmm.maximization import maximum_likelihood
+from fastgmm.parameters import Parameters
+from fastgmm.sources import ArraySource, Chunk
+from fastgmm.statistics import Statistics, merge, zeros
+
+
+@dataclass(frozen=True)
+class Hard:
+    """Every component begins with rows of its own; rows may belong to none."""
+
+    rows_of: Sequence[IntArray]
+    """For each component, the indices of its rows, rising."""
+
+
+@dataclass(frozen=True)
+class Soft:
+    """Every row belongs to every component by a responsibility."""
+
+    draw: Callable[[], Callable[[int], Float64Array]]
+    """Returns a fresh source of responsibilities: called with t, it gives those of the next t
+    rows, (t, k). It may be asked again from the beginning."""
+
+
+Partition: TypeAlias = Hard | Soft
+
+
+def labels_partition(labels: IntArray, n_components: int) -> Hard:
+    """Return the partition of rows by their labels 0 ... k - 1."""
+    order = np.argsort(labels, kind="stable")
+    cuts = np.searchsorted(labels[order], np.arange(n_components + 1))
+    return Hard([order[a:b] for a, b in pairwise(cuts)])
+
+
+def rows_partition(indices: IntArray) -> Hard:
+    """Return the partition in which each component begins with one row."""
+    return Hard([np.array([index]) for index in indices])
+
+
+def first_parameters(
+    partition: Partition,
+    start: StartRows,
+    n_components: int,
+    covariance_type: str,
+    reg_covar: float,
+    floor: float,
+) -> Parameters:
+    """Return the M-step of a partition of the start rows.
+
+    The moments are taken about the components' own means, so nothing cancels far from the origin.
+    As in scikit-learn the weights are counts over the rows' weight; they sum to less than 1 where
+    rows belong to no component.
+    """
+    family = FAMILIES[covariance_type]
+    if isinstance(partition, Hard):
+        statistics, origins = _hard_statistics(partition, start, covariance_type)
+    else:
+        statistics, origins = _soft_statistics(partition, start, n_components, covariance_type)
+    parameters = maximum_likelihood(family, statistics, origins, reg_covar, floor)
+    total = float(len(start.rows) if start.weights is None else start.weights.sum())
+    return parameters._replace(weights=(statistics.counts + floor) / total)
+
+
+def _density_about(
+    origins: Float64Array, covariance_type: str, dtype: np.dtype[np.floating]
+) -> Density:
+    """Return a density that takes every row as equally likely, with the given origins.
+
+    Whitening by zero makes every distance 0: a single component has responsibility 1 exactly.
+    """
+    k, d = origins.shape
+    family = FAMILIES[covariance_type]
+    unit = family.estimate(np.zeros(family.second_shape(k, d)), np.ones(k), np.zeros((k, d)), 1.0)
+    density = family.prepare(Parameters(np.full(k, 1 / k), origins, unit), dtype)
+    return density._replace(whitening=np.zeros_like(density.whitening))
+
+
+def _mean(rows: FloatArray, weights: Float64Array | None) -> Float64Array:
+    if weights is None or not weights.any():
+        plain: Float64Array = np.mean(rows, axis=0, dtype=np.float64)
+        return plain
+    scaled: Float64Array = (rows * weights[:, np.newaxis]).sum(axis=0) / weights.sum()
+    return scaled
+
+
+def _hard_statistics(
+    partition: Hard, start: StartRows, covariance_type: str
+) -> tuple[Statistics, Float64Array]:
+    """One pass over each component's own rows: n d^2 operations, not n k d^2."""
+    family = FAMILIES[covariance_type]
+    d = start.rows.shape[1]
+    parts, origins = [], np.zeros((len(partition.rows_of), d), start.rows.dtype)
+    executor = ThreadExecutor(1)
+    for k, indices in enumerate(partition.rows_of):
+        if len(indices) == 0:
+            parts.append(zeros(1, d, family.second_shape(1, d)))
+            continue
+        rows = start.rows[indices]
+        weights = None if start.weights is None else start.weights[indices]
+        origins[k] = _mean(rows, weights)
+        placement = executor.place(ArraySource(rows, weights))
+        density = _density_about(origins[k : k + 1].astype(np.float64), covariance_type, rows.dtype)
+        parts += placement.reduce([expectation_step(covariance_type, density, placement.grid)])
+        placement.close()
+    joined = Statistics(
+        np.zeros(1),
+        np.concatenate([part.counts for part in parts]),
+        np.concatenate([part.first for part in parts]),
+        family.join([part.second for part in parts]),
+    )
+    return joined, origins.astype(np.float64)
+
+
+@dataclass(frozen=True)
+class _GivenStep:
+    """Moments of all rows for responsibilities drawn row after row: for one thread only."""
+
+    covariance_type: str
+    density: Density
+    draw: Callable[[int], Float64Array]
+    level: int = 0
+
+    def start(self) -> Statistics:
+        k, d = self.density.origins.shape
+        return zeros(k, d, FAMILIES[self.covariance_type].second_shape(k, d))
+
+    def accumulate(self, state: Statistics, chunk: Chunk) -> Statistics:
+        responsibilities = self.draw(len(chunk.rows))
+        kernels.expectation.accumulate_given(
+            chunk.rows, chunk.weights, responsibilities, self.density, state
+        )
+        return state
+
+    def merge(self, left: Statistics, right: Statistics) -> Statistics:
+        return merge(left, right)
+
+
+def _soft_statistics(
+    partition: Soft, start: StartRows, n_components: int, covariance_type: str
+) -> tuple[Statistics, Float64Array]:
+    """Two passes: the means about the centre of all rows, then everything about these means."""
+    executor = ThreadExecutor(1)
+    placement = executor.place(ArraySource(start.rows, start.weights))
+    origins = np.repeat(_mean(start.rows, start.weights)[np.newaxis], n_components, axis=0)
+    for _ in range(2):
+        density = _density_about(origins, covariance_type, start.rows.dtype)
+        origins = density.origins.astype(np.float64)
+        step = _GivenStep(covariance_type, density, partition.draw())
+        (statistics,) = placement.reduce([step])
+        about, origins = origins, origins + statistics.first / statistics.counts[:, np.newaxis]
+    placement.close()
+    return statistics, about

@@ -1,0 +1,204 @@
+"""The first pass: are the rows usable, what do they weigh, and which of them make the start."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from fastgmm import kernels
+from fastgmm._typing import Float64Array, FloatArray
+from fastgmm.exceptions import DataError
+from fastgmm.executors import Placement, Report
+from fastgmm.expectation import column_names, not_finite
+from fastgmm.sources import Chunk
+
+WHOLE_ELEMENTS = 2**23
+"""Up to so many elements (64 MB of float64) the start is made from all rows: the same draws and
+the same partition as scikit-learn's."""
+
+SAMPLE_ELEMENTS = 2**20
+"""Above that it is made from a sample of so many elements, ..."""
+
+SAMPLE_ROWS_PER_COMPONENT = 64
+"""... but at least so many rows a component."""
+
+
+class StartRows(NamedTuple):
+    """The rows that starts are made from: all of them, or a sample drawn by hashed row index."""
+
+    rows: FloatArray
+    """(m, d) in the order of the data."""
+    weights: Float64Array | None
+    """(m,) or None. In a sample every row counts once: it was drawn in proportion to its weight."""
+
+
+class Survey(NamedTuple):
+    """What the first pass found."""
+
+    total_weight: float
+    """Sum of the weights, or the number of rows."""
+    start_rows: StartRows | None
+
+
+class _Check(NamedTuple):
+    complaint: str | None
+    """The first row that cannot be used."""
+    weight: float
+
+
+@dataclass(frozen=True)
+class Checking:
+    """Find the first entry that is not finite and the first bad weight; sum the weights."""
+
+    columns: tuple[str, ...] | None
+    level: int = 0
+
+    def start(self) -> _Check:
+        """Return: nothing found."""
+        return _Check(None, 0.0)
+
+    def accumulate(self, state: _Check, chunk: Chunk) -> _Check:
+        """Look at a chunk."""
+        weight = float(chunk.weights.sum()) if chunk.weights.size else float(len(chunk.rows))
+        return _Check(state.complaint or self._complaint(chunk), state.weight + weight)
+
+    def _complaint(self, chunk: Chunk) -> str | None:
+        at = kernels.rows.first_not_finite(chunk.rows)
+        if at >= 0:
+            row, column = divmod(at, chunk.rows.shape[1])
+            value = chunk.rows[row, column]
+            return not_finite(value, chunk.first_row + row, column, self.columns)
+        good = np.isfinite(chunk.weights) & (chunk.weights >= 0.0)
+        if not good.all():
+            row = int(np.argmin(good))
+            return (
+                f"sample_weight is {chunk.weights[row]} in row {chunk.first_row + row}: weights "
+                "must be finite and not negative"
+            )
+        return None
+
+    def merge(self, left: _Check, right: _Check) -> _Check:
+        """Keep the first complaint, add the weights."""
+        return _Check(left.complaint or right.complaint, left.weight + right.weight)
+
+
+class _Gathered(NamedTuple):
+    rows: list[FloatArray]
+    weights: list[Float64Array]
+    keys: list[Float64Array]
+
+
+@dataclass(frozen=True)
+class Gathering:
+    """Gather the ``limit`` rows with the smallest keys; all of them where that is enough.
+
+    Which rows these are is a function of the seed, their global indices and their weights: never
+    of blocks, threads or the order in which chunks arrive, and never a prefix of a sorted file.
+    """
+
+    limit: int
+    seed: int | None
+    """None: keep all rows, draw no keys."""
+    level: int = 0
+
+    def start(self) -> _Gathered:
+        """Return no rows."""
+        return _Gathered([], [], [])
+
+    def accumulate(self, state: _Gathered, chunk: Chunk) -> _Gathered:
+        """Take a chunk's rows, or those with the smallest keys."""
+        if self.seed is None:
+            # copies: a source may reuse its buffers
+            state.rows.append(chunk.rows.copy())
+            state.weights.append(chunk.weights.copy())
+            return state
+        keys = np.empty(len(chunk.rows))
+        kernels.rows.sampling_keys(np.uint64(self.seed), chunk.first_row, chunk.weights, keys)
+        drawn = self._smallest(keys)
+        state.rows.append(chunk.rows[drawn])
+        state.keys.append(keys[drawn])
+        return self._thin(state)
+
+    def merge(self, left: _Gathered, right: _Gathered) -> _Gathered:
+        """Put the runs one after the other and thin them out."""
+        left.rows.extend(right.rows)
+        left.weights.extend(right.weights)
+        left.keys.extend(right.keys)
+        return left if self.seed is None else self._thin(left)
+
+    def _thin(self, state: _Gathered) -> _Gathered:
+        if sum(map(len, state.keys)) <= 2 * self.limit:
+            return state
+        return self.thinned(state)
+
+    def thinned(self, state: _Gathered) -> _Gathered:
+        """Keep the ``limit`` smallest keys, in the order of the rows."""
+        keys = np.concatenate(state.keys)
+        drawn = self._smallest(keys)
+        return _Gathered([np.concatenate(state.rows)[drawn]], [], [keys[drawn]])
+
+    def _smallest(self, keys: Float64Array) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+        if len(keys) > self.limit:
+            drawn = np.sort(np.argpartition(keys, self.limit - 1)[: self.limit])
+        else:
+            drawn = np.arange(len(keys))
+        return drawn[np.isfinite(keys[drawn])]
+
+
+def survey(
+    placement: Placement,
+    n_components: int,
+    random_state: np.random.RandomState | None,
+    report: Report | None = None,
+) -> Survey:
+    """Read the rows once: check them, sum their weights and gather what starts are made from.
+
+    With ``random_state`` None no start is needed and nothing is gathered. A seed is drawn from it
+    only where the rows have to be sampled, so that up to ``WHOLE_ELEMENTS`` the draws that follow
+    are scikit-learn's.
+    """
+    source, n_samples = placement.source, placement.grid.n_samples
+    if n_samples == 0:
+        raise DataError("Found array with 0 sample(s): there are no rows to fit")
+    if n_samples < max(2, n_components):
+        if n_samples < n_components:
+            raise DataError(
+                f"Expected n_samples >= n_components but got n_components = {n_components}, "
+                f"n_samples = {n_samples}"
+            )
+        raise DataError(
+            f"Found array with {n_samples} sample(s) (shape={(n_samples, source.n_features)}) "
+            "while a minimum of 2 is required by GaussianMixture."
+        )
+    checking = Checking(column_names(source))
+    if random_state is None:
+        (check,) = placement.reduce([checking], report)
+        return Survey(_checked(check), None)
+    gathering = _gathering(n_samples, source.n_features, n_components, random_state)
+    check, gathered = placement.reduce([checking, gathering], report)
+    total_weight = _checked(check)
+    return Survey(total_weight, _start_rows(gathering, gathered, source.weighted))
+
+
+def _checked(check: _Check) -> float:
+    if check.complaint is not None:
+        raise DataError(check.complaint)
+    if not check.weight > 0.0:
+        raise DataError("All weights are zero: give at least one row a positive sample_weight")
+    return check.weight
+
+
+def _gathering(
+    n_samples: int, n_features: int, n_components: int, random_state: np.random.RandomState
+) -> Gathering:
+    if n_samples * n_features <= WHOLE_ELEMENTS:
+        return Gathering(n_samples, None)
+    limit = max(SAMPLE_ELEMENTS // n_features, SAMPLE_ROWS_PER_COMPONENT * n_components)
+    return Gathering(min(limit, n_samples), int(random_state.randint(np.iinfo(np.int32).max)))
+
+
+def _start_rows(gathering: Gathering, gathered: _Gathered, weighted: bool) -> StartRows:
+    if gathering.seed is not None:
+        return StartRows(gathering.thinned(gathered).rows[0], None)
+    weights = np.concatenate(gathered.weights) if weighted else None
+    return StartRows(np.concatenate(gathered.rows), weights)
