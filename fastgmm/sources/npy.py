@@ -174,7 +174,10 @@ def _read_header(path: str) -> NpyFile:
     except (ValueError, EOFError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise DataError(f"{path} is not a .npy file of numbers: {reason}") from error
-    if dtype.kind not in "iub" and dtype not in (np.float64, np.float32):
+    if dtype.kind not in "iub" and dtype.newbyteorder("=") not in (
+        np.float64,
+        np.float32,
+    ):
         raise DataError(f"{path} holds {dtype}: save it as float64, float32, integers or booleans")
     if len(shape) not in (1, 2):
         raise DataError(f"{path} has the shape {shape}: save it as (rows, columns)")
