@@ -122,7 +122,10 @@ class ParquetSource:
         with (
             _reading(file.path),
             pq.ParquetFile(
-                file.path, buffer_size=buffer_size, page_checksum_verification=True
+                file.path,
+                buffer_size=buffer_size,
+                pre_buffer=False,  # would hold all compressed data of the row groups
+                page_checksum_verification=True,
             ) as parquet,
         ):
             if _group_rows(parquet.metadata) != file.group_rows:

@@ -74,8 +74,8 @@ def test_nothing_missing_leaves_the_source_as_it_is(rows: np.ndarray) -> None:
     assert source.n_dropped == 0
     assert source.missing_per_column == {}
     assert source.describe() == "none of 900 rows has missing values"
-    grid = source.grid(None)
-    for ours, theirs in zip(source.chunks(grid, 0, 3), base.chunks(grid, 0, 3), strict=True):
+    grid = source.grid(100)
+    for ours, theirs in zip(source.chunks(grid, 0, 9), base.chunks(grid, 0, 9), strict=True):
         assert np.shares_memory(ours.rows, theirs.rows)
 
 
