@@ -43,19 +43,22 @@ def open_dataset(
     Parameters
     ----------
     paths : path, glob pattern, folder, or a list of them
-        ``.npy`` or Parquet files. Files are put in natural order (part-2 before part-10); a file
-        named twice is read once, with a warning; ``_SUCCESS``, hidden and empty files are skipped.
+        ``.npy`` or Parquet files. Folders and patterns are put in natural order (part-2 before
+        part-10), a list keeps its order; a file named twice is read once, with a warning;
+        ``_SUCCESS``, hidden and empty files are skipped.
     columns : list of str, optional
-        The columns to use (Parquet); by default all but the weight column, which must be numbers.
+        The columns to use, in this order: names (Parquet) or numbers such as ``"0"`` (``.npy``);
+        by default all but the weight column and a saved pandas index. They must be numbers.
     weight : str, optional
-        The column of row weights (Parquet): frequencies, not negative.
+        The column of row weights, by name or number: frequencies, not negative.
     missing : {"raise", "drop"}
         Whether rows with NaN (or null) in a used column are an error or left out.
 
     Returns
     -------
     Source
-        Rows that every method of an estimator takes as ``X``; nothing but headers was read.
+        Rows that every method of an estimator takes as ``X``; nothing but headers was read (with
+        ``missing="drop"``: all rows, once, to count those that stay).
 
     Raises
     ------
@@ -148,6 +151,8 @@ def _weight_array(sample_weight: Any, n_samples: int) -> Float64Array | None:
 def _without_missing(source: Source, missing: str) -> Source:
     if missing == "raise":
         return source
+    if missing != "drop":
+        raise ValueError(f"missing={missing!r} is neither 'raise' nor 'drop'")
     from fastgmm.sources.missing import drop_missing
 
     return drop_missing(source)
