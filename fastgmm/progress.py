@@ -111,7 +111,7 @@ class TqdmProgress:
         self._total: int | None = None
         self._done = 0
         self._best: IterationDone | None = None
-        self._last_line = clock()
+        self._last_line = self._pass_began = clock()
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
@@ -157,6 +157,7 @@ class TqdmProgress:
         self._name = event.name
         self._total = event.n_samples
         self._done = 0
+        self._pass_began = self._clock()
         if self._bar is not None:
             # not reset(): that writes to the terminal, and a small fit makes 1000 passes a second
             self._bar.n = self._bar.last_print_n = 0
@@ -167,7 +168,8 @@ class TqdmProgress:
         self._done += event.rows
         if self._bar is not None:
             self._bar.update(event.rows)
-        elif self._due():
+        elif self._due() and self._clock() - self._pass_began >= self._interval:
+            # only in long passes: else an iteration's end has more to say
             total = "" if self._total is None else f" of {self._total:,}"
             self._write(f"{self._what()}: {self._done:,}{total} rows")
 

@@ -75,12 +75,13 @@ def test_a_bar_without_a_known_number_of_rows():
     assert "%|" not in text
 
 
-@pytest.mark.parametrize(("interval", "lines"), [(1e9, 1), (5.0, 3)])
+@pytest.mark.parametrize(("interval", "lines"), [(1e9, 1), (5.0, 2), (4.0, 4)])
 def test_a_log_gets_a_plain_line_every_few_seconds(interval, lines):
-    # 14 events, one second each
+    # 14 events, one second each; a pass takes four
     text = show(a_fit(), io.StringIO(), seconds=1.0, interval=interval)
     assert "\r" not in text
     assert text.count("\n") == lines
+    assert text.count("gain") == lines - 1
 
 
 def test_a_long_pass_reports_its_rows_to_a_log():
