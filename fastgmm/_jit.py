@@ -17,7 +17,7 @@ from numba.extending import overload, register_jitable
 
 from fastgmm import __version__
 
-__all__ = ["is_record", "kernel", "kernel_cache_folder", "overload", "part"]
+__all__ = ["is_record", "kernel", "kernel_cache_folder", "overload", "part", "part_exactly"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -138,6 +138,12 @@ def kernel(function: F) -> F:
     if kernel_cache_folder() is not None:
         compiled._cache = _Cache(function)
     return compiled
+
+
+def part_exactly(function: F) -> F:
+    """Mark a part whose sums must not be reordered: tricks with rounding."""
+    register: Any = register_jitable(nogil=True, error_model="numpy", fastmath={"contract"})
+    return register(function)
 
 
 def part(function: F) -> F:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastgmm._jit import kernel, part
+from fastgmm.kernels.exponential import exp_nonpositive
 
 # 128 rows: (d + 2 k) x 128 doubles stay within 1 MB (the L2 of a core) up to d = 128, k = 400.
 TILE = 128
@@ -32,63 +33,82 @@ def accumulate(
 @part
 def load_tile(rows: Any, start: int, size: int, tile: Any) -> None:
     """Transpose ``size`` rows from ``start`` into ``tile`` (d, TILE)."""
-    for t in range(size):
+    mine = rows[start : start + size]
+    if rows.shape[1] <= 8:  # a column's stride stays within a cache line: 4 times faster at d = 1
         for i in range(rows.shape[1]):
-            tile[i, t] = rows[start + t, i]
+            for t in range(size):
+                tile[i, t] = mine[t, i]
+    else:
+        for t in range(size):
+            for i in range(rows.shape[1]):
+                tile[i, t] = mine[t, i]
 
 
 @part
-def normalise(log_joint: Any, size: int, highest: Any, total: Any) -> None:
+def normalise(log_joint: Any, size: int, highest: Any, total: Any, inverse: Any) -> None:
     """Turn ``log_joint`` (k, t) into responsibilities in place; logsumexp by the row maximum.
 
-    Leaves log p(x_t) in ``highest[t]``. A row that is infinitely far from every component (all
-    entries -inf) gives nan, which the caller finds in the log likelihood.
+    log p(x_t) is ``highest[t] + log(total[t])``. A row that is infinitely far from every component
+    (all entries -inf) has a log density of -inf, which the caller finds in the log likelihood.
     """
     n_components = log_joint.shape[0]
+    row = log_joint[0]
     for t in range(size):
-        highest[t] = log_joint[0, t]
+        highest[t] = row[t]
         total[t] = 0
     for k in range(1, n_components):
+        row = log_joint[k]
         for t in range(size):
-            highest[t] = max(highest[t], log_joint[k, t])
+            highest[t] = max(highest[t], row[t])
     for k in range(n_components):
+        row = log_joint[k]
         for t in range(size):
-            log_joint[k, t] = math.exp(log_joint[k, t] - highest[t])
-            total[t] += log_joint[k, t]
+            row[t] = exp_nonpositive(row[t] - highest[t])
+            total[t] += row[t]
     for t in range(size):
-        highest[t] += math.log(total[t])
-        total[t] = 1 / total[t]
+        inverse[t] = 1 / total[t]
     for k in range(n_components):
+        row = log_joint[k]
         for t in range(size):
-            log_joint[k, t] *= total[t]
+            row[t] *= inverse[t]
 
 
 @part
 def add_counts(joint: Any, size: int, counts: Any) -> None:
     """Add the tile's responsibilities (k, t) to the components' counts."""
     for k in range(joint.shape[0]):
+        row = joint[k]
         total = joint.dtype.type(0)
         for t in range(size):
-            total += joint[k, t]
+            total += row[t]
         counts[k] += total
 
 
 @part
-def add_weighted_density(
-    log_probability: Any, weights: Any, start: int, size: int, joint: Any, log_likelihood: Any
+def add_log_likelihood(
+    highest: Any, total: Any, weights: Any, start: int, size: int, joint: Any, log_likelihood: Any
 ) -> None:
     """Add the tile to the log likelihood and scale its responsibilities by the row weights."""
-    total = 0.0
+    result = 0.0
     if weights.size == 0:
         for t in range(size):
-            total += log_probability[t]
+            result += highest[t]
+        # a logarithm (5 ns) for 16 rows at once: totals lie between 1 and k, so that products of
+        # 16 stay below 1e64 for k up to 10,000
+        for group in range(0, size, 16):
+            product = 1.0
+            for t in range(group, min(group + 16, size)):
+                product *= total[t]
+            result += math.log(product)
     else:
+        mine = weights[start : start + size]
         for t in range(size):
-            total += weights[start + t] * log_probability[t]
+            result += mine[t] * (highest[t] + math.log(total[t]))
         for k in range(joint.shape[0]):
+            row = joint[k]
             for t in range(size):
-                joint[k, t] *= weights[start + t]
-    log_likelihood[0] += total
+                row[t] *= mine[t]
+    log_likelihood[0] += result
 
 
 @kernel
@@ -103,12 +123,15 @@ def expectation(rows: Any, weights: Any, density: Any, statistics: Any) -> None:
     joint = np.empty((n_components, TILE), rows.dtype)
     highest = np.empty(TILE, rows.dtype)
     total = np.empty(TILE, rows.dtype)
+    inverse = np.empty(TILE, rows.dtype)
     for start in range(0, rows.shape[0], TILE):
         size = min(TILE, rows.shape[0] - start)
         load_tile(rows, start, size, tile)
         log_density(tile, size, density, scratch, joint)
-        normalise(joint, size, highest, total)
-        add_weighted_density(highest, weights, start, size, joint, statistics.log_likelihood)
+        normalise(joint, size, highest, total, inverse)
+        add_log_likelihood(
+            highest, total, weights, start, size, joint, statistics.log_likelihood
+        )
         add_counts(joint, size, statistics.counts)
         accumulate(tile, size, joint, density, scratch, statistics)
 
@@ -149,6 +172,7 @@ def score(rows: Any, density: Any, log_probability: Any, labels: Any, posterior:
     joint = np.empty((n_components, TILE), rows.dtype)
     highest = np.empty(TILE, rows.dtype)
     total = np.empty(TILE, rows.dtype)
+    inverse = np.empty(TILE, rows.dtype)
     for start in range(0, rows.shape[0], TILE):
         size = min(TILE, rows.shape[0] - start)
         load_tile(rows, start, size, tile)
@@ -161,10 +185,10 @@ def score(rows: Any, density: Any, log_probability: Any, labels: Any, posterior:
                         best = k
                 labels[start + t] = best
         if log_probability.size > 0 or posterior.size > 0:
-            normalise(joint, size, highest, total)
+            normalise(joint, size, highest, total, inverse)
         if log_probability.size > 0:
             for t in range(size):
-                log_probability[start + t] = highest[t]
+                log_probability[start + t] = highest[t] + math.log(total[t])
         if posterior.size > 0:
             for t in range(size):
                 for k in range(n_components):
