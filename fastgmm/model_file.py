@@ -47,7 +47,8 @@ def read(path: str | PathLike[str]) -> ModelFile:
         The file is missing, damaged, foreign or of a newer format.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # opened here: np.load forgets to close what is no archive
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             header = json.loads(archive["header"].tobytes())
             arrays = [_array(archive, name, path) for name in Parameters._fields]
     except FileNotFoundError:

@@ -94,8 +94,8 @@ def _compare(model_file: Path, truth: "Truth", errors: "Float64Array") -> None:
         line = "{:>10.4f} {:>10.4f} {:>15.1e} {:>6.2f} SE".format(*numbers)
         click.echo(f"{name:<11}{line}")
     farthest = float(np.abs(distances).max())
-    verdict = "within 3" if farthest <= 3 else "NOT within 3"
-    click.echo(f"every parameter {verdict} standard errors: the farthest is at {farthest:.2f}")
+    every = "every parameter within 3 standard errors: " if farthest <= 3 else ""
+    click.echo(f"{every}the farthest of {len(found)} is {farthest:.2f} from the truth")
 
 
 def _names(truth: "Truth") -> list[str]:

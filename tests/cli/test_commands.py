@@ -1,0 +1,171 @@
+"""What the subcommands do: the same as the library, on files."""
+
+import csv
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+
+from fastgmm import GaussianMixture, open_dataset
+
+
+def test_fit_writes_the_model_that_the_library_makes(run, data, rows, tmp_path):
+    output = tmp_path / "out.npz"
+    result = run("fit", data, "-k", 2, "-o", output, "--covariance-type", "diag", "--seed", 3)
+    expected = GaussianMixture(
+        2, covariance_type="diag", random_state=3, tol="statistical", max_iter=1000
+    ).fit(rows)
+    model = GaussianMixture.load(output)
+    np.testing.assert_array_equal(model.means_, expected.means_)
+    np.testing.assert_array_equal(model.covariances_, expected.covariances_)
+    assert "200 rows x 2 columns from 1 file" in result.stdout
+    assert "converged after" in result.stdout
+    assert "peak memory" in result.stdout
+
+
+def test_every_setting_of_fit_reaches_the_estimator(run, data, tmp_path):
+    settings = {
+        "n_components": 3,
+        "covariance_type": "tied",
+        "init_params": "random",
+        "n_init": 2,
+        "tol": 0.25,
+        "max_iter": 7,
+        "reg_covar": 0.5,
+        "chunk_size": 64,
+    }
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    output = tmp_path / "out.npz"
+    run("fit", data, "-o", output, *flags, "--seed", 5, "--threads", 1, "--no-persist")
+    found = GaussianMixture.load(output).get_params()
+    wanted = {**settings, "random_state": 5, "n_threads": 1, "persist": False}
+    assert {name: found[name] for name in wanted} == wanted
+
+
+def test_fit_chooses_columns_weights_and_complete_rows(run, table, tmp_path):
+    output = tmp_path / "out.npz"
+    options = ["--columns", "b,a", "--weight", "w", "--missing", "drop"]
+    result = run("fit", table, "-k", 2, "-o", output, *options)
+    model = GaussianMixture.load(output)
+    expected = GaussianMixture(2, random_state=0, tol="statistical", max_iter=1000).fit(
+        open_dataset(table, columns=["b", "a"], weight="w")
+    )
+    np.testing.assert_array_equal(model.means_, expected.means_)
+    assert list(model.feature_names_in_) == ["b", "a"]
+    assert "none of 200 rows has missing values" in result.stdout
+
+
+def test_quiet_says_nothing(run, data, tmp_path):
+    result = run("fit", data, "-k", 2, "-o", tmp_path / "out.npz", "--quiet")
+    assert result.output == ""
+
+
+def test_a_fit_that_does_not_converge_warns_and_is_kept(run, data, tmp_path):
+    output = tmp_path / "out.npz"
+    options = ["--max-iter", 1, "--init-params", "random", "-q"]
+    result = run("fit", data, "-k", 2, "-o", output, *options)
+    assert result.stderr.startswith("fastgmm: warning: ")
+    assert result.stderr.count("\n") == 1
+    assert not GaussianMixture.load(output).converged_
+
+
+@pytest.mark.parametrize("ending", [".npy", ".parquet"])
+def test_predictions_are_those_of_the_library(run, data, rows, model_file, tmp_path, ending):
+    model = GaussianMixture.load(model_file)
+    for name, flags, expected in (
+        ("labels", [], model.predict(rows)),
+        ("responsibilities", ["--proba"], model.predict_proba(rows)),
+    ):
+        output = tmp_path / f"{name}{ending}"
+        run("predict", data, "-m", model_file, "-o", output, *flags)
+        np.testing.assert_array_equal(read(output), expected)
+
+
+def read(path):
+    if path.suffix == ".npy":
+        return np.load(path)
+    from pyarrow import parquet
+
+    columns = [column.to_numpy() for column in parquet.read_table(path).columns]
+    return columns[0] if len(columns) == 1 else np.column_stack(columns)
+
+
+def test_a_model_finds_its_columns_again(run, table, tmp_path):
+    model, labels = tmp_path / "out.npz", tmp_path / "labels.npy"
+    run("fit", table, "-k", 2, "-o", model, "--columns", "b,a")
+    run("predict", table, "-m", model, "-o", labels)  # the text column is not asked for
+    expected = GaussianMixture.load(model).predict(open_dataset(table, columns=["b", "a"]))
+    np.testing.assert_array_equal(np.load(labels), expected)
+
+
+def test_score_prints_the_mean_or_writes_every_row(run, data, rows, model_file, tmp_path):
+    model = GaussianMixture.load(model_file)
+    assert float(run("score", data, "-m", model_file).stdout) == model.score(rows)
+    output = tmp_path / "densities.npy"
+    run("score", data, "-m", model_file, "--per-row", "-o", output)
+    np.testing.assert_array_equal(np.load(output), model.score_samples(rows))
+
+
+def test_score_weighs_rows(run, table, model_file):
+    model = GaussianMixture.load(model_file)
+    expected = model.score(open_dataset(table, columns=["a", "b"], weight="w"))
+    options = ["--columns", "a,b", "--weight", "w"]
+    assert float(run("score", table, "-m", model_file, *options).stdout) == expected
+
+
+@pytest.mark.parametrize("ending", [".npy", ".parquet"])
+def test_samples_are_those_of_the_library(run, model_file, tmp_path, ending):
+    output = tmp_path / f"drawn{ending}"
+    run("sample", "-m", model_file, "-n", 30, "-o", output, "--seed", 9)
+    model = GaussianMixture.load(model_file).set_params(random_state=9)
+    np.testing.assert_array_equal(read(output), model.sample(30)[0])
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+def test_info_prints_what_is_in_the_file(run, rows, tmp_path, covariance_type):
+    file = tmp_path / "model.npz"
+    model = GaussianMixture(2, covariance_type=covariance_type, random_state=0).fit(rows)
+    model.save(file)
+
+    table = run("info", file).stdout
+    assert f"2 components, 2 features, {covariance_type} covariances" in table
+    assert f"{model.means_[1, 0]:.6g}" in table
+
+    contents = json.loads(run("info", file, "--json").stdout)
+    np.testing.assert_array_equal(contents["covariances"], model.covariances_)
+    assert contents["n_iter"] == model.n_iter_
+
+    lines = list(csv.DictReader(io.StringIO(run("info", file, "--csv").stdout)))
+    np.testing.assert_array_equal([float(line["mean x1"]) for line in lines], model.means_[:, 1])
+    variance = float(lines[0]["cov x0 x0"])
+    assert variance == pytest.approx(rows_variance(model)[0], rel=1e-12)
+
+
+def rows_variance(model):
+    """Return the variance of feature 0 in every component."""
+    family = np.asarray(model.covariances_)
+    return {
+        "full": lambda: family[:, 0, 0],
+        "tied": lambda: np.repeat(family[0, 0], 2),
+        "diag": lambda: family[:, 0],
+        "spherical": lambda: family,
+    }[model.covariance_type]()
+
+
+def test_info_of_many_columns_fits_the_terminal(run, tmp_path):
+    file = tmp_path / "model.npz"
+    rows = np.random.default_rng(0).normal(size=(100, 9))
+    GaussianMixture(1, random_state=0).fit(rows).save(file)
+    assert "(and 3 more columns: fastgmm info --json or --csv)" in run("info", file).stdout
+
+
+def test_the_demonstration_finds_the_truth(run_process, tmp_path):
+    result = run_process("demo", "--folder", tmp_path / "new", "--rows", 20_000)
+    assert result.returncode == 0, result.stderr
+    farthest = re.findall(r"the farthest of (\d+) is ([0-9.]+) from the truth", result.stdout)
+    assert [count for count, _ in farthest] == ["6", "45"]
+    # of so few rows one in 51 parameters may well be beyond 3 standard errors
+    assert all(float(distance) < 4 for _, distance in farthest)
+    assert (tmp_path / "new" / "two-normals.png").stat().st_size > 1000

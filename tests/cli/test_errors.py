@@ -1,0 +1,205 @@
+"""What users see when something is wrong: one line, an exit code, and no half-written output."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastgmm.cli.messages import explain
+
+USAGE, UNUSABLE, INTERRUPTED = 2, 4, 130
+
+
+def the_line(result):
+    """Return the only line on standard error."""
+    assert result.stderr.startswith("fastgmm: error: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["fit", "DATA", "-o", "out.npz"], "--n-components"),
+        (["fit", "-k", "2", "-o", "out.npz"], "DATA"),
+        (["fit", "DATA", "-k", "0", "-o", "out.npz"], "0 is not in the range"),
+        (["fit", "DATA", "-k", "2", "-o", "out.txt"], "must end in .npz"),
+        (["fit", "DATA", "-k", "2", "-o", "nowhere/out.npz"], "nowhere does not exist"),
+        (["fit", "DATA", "-k", "2", "-o", "out.npz", "--tol", "soon"], "'statistical'"),
+        (["fit", "DATA", "-k", "2", "-o", "out.npz", "--tol", "-1"], "zero or more"),
+        (["fit", "DATA", "-k", "2", "-o", "out.npz", "--columns", "a,,b"], "empty column name"),
+        (["fit", "DATA", "-k", "2", "-o", "out.npz", "--covariance-type", "round"], "spherical"),
+        (["fit", "DATA", "-k", "2", "-o", "out.npz", "--threads", "1", "--workers", "2"], "choose"),
+        (["score", "DATA", "-m", "MODEL", "--per-row"], "go together"),
+        (["score", "DATA", "-m", "MODEL", "-o", "out.npy"], "go together"),
+        (["predict", "DATA", "-m", "MODEL", "-o", "DATA"], "one of the input files"),
+        (["fly"], "No such command"),
+    ],
+)
+def test_wrong_usage(run, data, model_file, tmp_path, monkeypatch, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    before = contents(tmp_path)
+    names = {"DATA": data, "MODEL": model_file}
+    result = run(*(names.get(word, word) for word in arguments), exit_code=USAGE)
+    assert says in the_line(result)
+    assert contents(tmp_path) == before
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def broken_rows(folder, kind):
+    """Write data that cannot be used; return the path and what the message has to say."""
+    rows = np.random.default_rng(0).normal(size=(100, 2))
+    path = folder / "bad.npy"
+    if kind == "NaN":
+        rows[17, 1] = np.nan
+        np.save(path, rows)
+        return path, ["17", "column 1"]
+    if kind == "infinity":
+        rows[18, 0] = np.inf
+        np.save(path, rows)
+        return path, ["18", "column 0"]
+    if kind == "truncated":
+        np.save(path, rows)
+        os.truncate(path, 1000)
+        return path, ["bad.npy", "truncated"]
+    if kind == "empty":
+        path.touch()
+        return path, ["bad.npy", "empty"]
+    if kind == "no rows":
+        np.save(path, rows[:0])
+        return path, ["bad.npy", "no rows"]
+    if kind == "few rows":
+        np.save(path, rows[:1])
+        return path, ["1"]
+    if kind == "unknown ending":
+        path = folder / "bad.xls"
+        path.write_text("1,2")
+        return path, ["bad.xls", ".npy"]
+    if kind == "missing":
+        return folder / "not-there.npy", ["not-there.npy", "does not exist"]
+    raise AssertionError(kind)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "NaN",
+        "infinity",
+        "truncated",
+        "empty",
+        "no rows",
+        "few rows",
+        "unknown ending",
+        "missing",
+    ],
+)
+def test_data_that_cannot_be_fitted(run, tmp_path, kind):
+    path, says = broken_rows(tmp_path, kind)
+    before = contents(tmp_path)
+    line = the_line(run("fit", path, "-k", 2, "-o", tmp_path / "out.npz", exit_code=UNUSABLE))
+    assert all(word in line for word in says), line
+    assert contents(tmp_path) == before
+
+
+def test_text_and_unknown_columns(run, table, tmp_path):
+    fit = ("fit", table, "-k", 2, "-o", tmp_path / "out.npz")
+    assert "'name'" in the_line(run(*fit, "--columns", "a,name", exit_code=UNUSABLE))
+    assert "'z'" in the_line(run(*fit, "--columns", "a,z", exit_code=UNUSABLE))
+    assert not (tmp_path / "out.npz").exists()
+
+
+def test_other_numbers_of_columns_than_the_model(run, tmp_path, model_file):
+    np.save(tmp_path / "wide.npy", np.zeros((5, 3)))
+    output = tmp_path / "out.npy"
+    arguments = ("predict", tmp_path / "wide.npy", "-m", model_file, "-o", output)
+    assert "3 features" in the_line(run(*arguments, exit_code=UNUSABLE))
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "foreign", "text"])
+def test_models_that_cannot_be_loaded(run, data, model_file, damage):
+    if damage == "missing":
+        model_file.unlink()
+    elif damage == "cut":
+        os.truncate(model_file, 700)
+    elif damage == "foreign":
+        np.savez(model_file, x=np.zeros(3))
+    else:
+        model_file.write_text("no model")
+    for arguments in (("info", model_file), ("score", data, "-m", model_file)):
+        assert "model.npz" in the_line(run(*arguments, exit_code=UNUSABLE))
+
+
+def test_a_failed_prediction_leaves_the_old_file(run, rows, model_file, tmp_path):
+    rows = rows.copy()
+    rows[199] = np.nan
+    np.save(tmp_path / "bad.npy", rows)
+    (tmp_path / "out.npy").write_bytes(b"precious")
+    before = contents(tmp_path)
+    arguments = ("predict", tmp_path / "bad.npy", "-m", model_file, "-o", tmp_path / "out.npy")
+    assert "199" in the_line(run(*arguments, exit_code=UNUSABLE))
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written(run, data, tmp_path):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    arguments = ("fit", data, "-k", 2, "-o", locked / "out.npz")
+    assert "not writeable" in the_line(run(*arguments, exit_code=USAGE))
+
+
+def test_a_scheduler_that_is_not_there(run, data, tmp_path):
+    fit = ("fit", data, "-k", 2, "-o", tmp_path / "out.npz")
+    line = the_line(run(*fit, "--scheduler-file", tmp_path / "none.json", exit_code=UNUSABLE))
+    assert "none.json" in line
+
+
+def test_a_real_process_shows_no_traceback_unless_asked(run_process, tmp_path):
+    arguments = ("fit", "nowhere.npy", "-k", 2, "-o", "out.npz")
+    result = run_process(*arguments, folder=tmp_path)
+    assert result.returncode == UNUSABLE
+    assert "nowhere.npy" in the_line(result)
+    result = run_process(*arguments, folder=tmp_path, FASTGMM_TRACEBACK="1")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
+def test_an_interrupted_fit_leaves_nothing(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(200_000, 2))
+    np.save(tmp_path / "rows.npy", rows)
+    flags = ["-k", "8", "--tol", "0", "--max-iter", "1000000", "-o", "out.npz"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fastgmm", "fit", "rows.npy", *flags],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert process.stderr is not None
+    process.stderr.readline()  # a line of progress: it is in the loop
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED
+    assert errors.endswith("fastgmm: interrupted\n")
+    assert "Traceback" not in errors
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.npy"]
+
+
+def test_what_nobody_expected_is_one_line_too():
+    code, line = explain(KeyError("surprise"))
+    assert code == 1
+    assert "KeyError" in line
+    assert "FASTGMM_TRACEBACK=1" in line
+    assert explain(MemoryError())[0] == UNUSABLE
+    disk_full = OSError(28, "No space left on device", "out.npz")
+    assert explain(disk_full) == (UNUSABLE, "fastgmm: error: out.npz: No space left on device")
