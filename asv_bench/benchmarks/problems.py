@@ -24,7 +24,7 @@ class Problem(NamedTuple):
         return np.random.default_rng(self.seed).normal(scale=2.0, size=(self.k, self.d))
 
     def rows(self) -> np.ndarray:
-        """Return (n, d) rows; the first numbers of a longer problem are not a shorter one's."""
+        """Return (n, d) rows."""
         n = int(os.environ.get("FASTGMM_BENCH_ROWS", self.n))
         generator = np.random.default_rng(self.seed + 1)
         rows = generator.normal(size=(n, self.d))

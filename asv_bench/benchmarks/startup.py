@@ -28,12 +28,7 @@ class Startup:
 
     def setup(self):
         """Fill the compile cache."""
-        self.cache = tempfile.TemporaryDirectory()
-        python("-c", FIRST_FIT, FASTGMM_CACHE=self.cache.name)
-
-    def teardown(self):
-        """Remove the compile cache."""
-        self.cache.cleanup()
+        python("-c", FIRST_FIT)
 
     def time_python(self):
         """Start Python: what the others are to be compared with."""
@@ -49,7 +44,7 @@ class Startup:
 
     def time_first_fit_warm(self):
         """Fit a thousand rows with compiled kernels on disk."""
-        python("-c", FIRST_FIT, FASTGMM_CACHE=self.cache.name)
+        python("-c", FIRST_FIT)
 
     def time_first_fit_cold(self):
         """Fit a thousand rows with nothing compiled."""
