@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from fastgmm.executors.base import Report, Work, ranges, reduce_range
 from fastgmm.executors.tree import Node, Tree
-from fastgmm.sources import BUFFERS, Chunk, Grid, Source
+from fastgmm.sources import BUFFERS, Chunk, Countable, Grid, Source
 
 R = TypeVar("R")
 
@@ -48,7 +48,10 @@ class ThreadExecutor:
         self.n_threads = available_threads() if n_threads is None else n_threads
 
     def place(self, source: Source, chunk_size: int | None = None) -> "ThreadPlacement":
-        """Place a source: nothing is read yet."""
+        """Place a source: nothing is read yet, unless its rows must be counted first."""
+        if isinstance(source, Countable) and source.n_samples is None:
+            with ThreadPoolExecutor(self.n_threads, thread_name_prefix="fastgmm") as pool:
+                source = source.counted(pool.map)
         return ThreadPlacement(source, source.grid(chunk_size), self.n_threads)
 
 

@@ -1,6 +1,6 @@
 """Source: rows that can be read again and again, block by block."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -34,7 +34,7 @@ class Source(Protocol):
 
     @property
     def n_samples(self) -> int | None:
-        """Number of rows, or None while only a pass could tell (:meth:`counted` then helps)."""
+        """Number of rows, or None while only a pass could tell (see :class:`Countable`)."""
 
     @property
     def n_features(self) -> int:
@@ -64,6 +64,16 @@ class Source(Protocol):
 
         Buffers may be reused: a chunk is intact until ``BUFFERS`` later ones were taken.
         """
+
+
+@runtime_checkable
+class Countable(Source, Protocol):
+    """A source that may not know its number of rows; executors count before they cut a grid."""
+
+    def counted(
+        self, map_blocks: Callable[[Callable[[int], int], Iterable[int]], Iterable[int]]
+    ) -> Source:
+        """Return a copy that knows; ``map_blocks`` is ``map`` or the same on a pool of threads."""
 
 
 def describe_columns(source: Source, column: int) -> str:

@@ -1,0 +1,266 @@
+"""What a cluster computes has the bits of one thread, whatever happens on the way."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pytest
+from distributed import Client
+from conftest import left
+from works import Deadly, Fussy, Slow, Sum, first_and_sum
+
+from fastgmm.exceptions import ClusterError, DataError
+from fastgmm.executors import ThreadExecutor, Work
+from fastgmm.executors.dask import DaskExecutor, active_client
+from fastgmm.sources import ArraySource, Source, as_source, lengths_grid, open_dataset
+
+N = 800
+LENGTHS = (200, 0, 1, 199, 100, 140, 0, 60, 100)
+WORKS = [Sum(), Sum(0.1, level=3), Sum(7.0, level=1)]
+
+
+@pytest.fixture(scope="module")
+def rows() -> np.ndarray:
+    """Numbers of all sizes: every order of adding them gives other bits."""
+    random = np.random.default_rng(5)
+    return random.normal(size=(N, 3)) * 10.0 ** random.uniform(-8, 8, size=(N, 1))
+
+
+@pytest.fixture(scope="module")
+def weights() -> np.ndarray:
+    return np.random.default_rng(6).uniform(0.1, 3, size=N)
+
+
+def passed(executor: Any, source: Source, works: Sequence[Work] = WORKS) -> list[bytes]:
+    """Run two passes; return the bits of the second, having compared them with the first."""
+    counted: list[int] = []
+    with closing(executor.place(source)) as placement:
+        first = placement.reduce(works, counted.append)
+        second = placement.reduce(works)
+        assert sum(counted) == placement.source.n_samples == placement.grid.n_samples
+    result = [state.tobytes() for state in second]
+    assert [state.tobytes() for state in first] == result
+    return result
+
+
+class Lazy:
+    """Turns rows into collections of one kind, all with the partitions of ``LENGTHS``."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def array(self, rows: np.ndarray) -> Any:
+        return da.from_array(rows, chunks=(LENGTHS, -1)).map_blocks(lambda x: x * 1.0)
+
+    def persisted(self, rows: np.ndarray) -> Any:
+        return self.client.persist(self.array(rows))
+
+    def lazy_on_persisted(self, rows: np.ndarray) -> Any:
+        return self.persisted(rows / 2) * 2
+
+    def unknown(self, rows: np.ndarray) -> Any:
+        X = self.array(rows)
+        return X[da.from_array(np.ones(N, bool), chunks=(LENGTHS,))]
+
+    def shares_work(self, rows: np.ndarray) -> Any:
+        X = self.array(rows)
+        return X + X.sum() * 0
+
+    def frame(self, rows: np.ndarray) -> Any:
+        table = pd.DataFrame(rows, columns=list("abc"))
+        parts = np.split(np.arange(N), np.cumsum(LENGTHS)[:-1])
+        return dd.from_map(table.iloc.__getitem__, parts, meta=table[:0])
+
+    def persisted_frame(self, rows: np.ndarray) -> Any:
+        return self.client.persist(self.frame(rows))
+
+
+KINDS = [name for name in vars(Lazy) if not name.startswith("_")]
+
+
+@pytest.fixture(scope="module")
+def bits(rows: np.ndarray) -> list[bytes]:
+    """The bits of one thread over the partitions ``LENGTHS``, by plain slices."""
+
+    class Sliced(ArraySource):
+        def grid(self, chunk_size: int | None) -> Any:
+            return lengths_grid(list(LENGTHS))
+
+    return passed(ThreadExecutor(1), Sliced(rows))
+
+
+@pytest.mark.parametrize("persist", ["auto", True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_collection_has_the_bits_of_its_rows(
+    client: Client, rows: np.ndarray, bits: list[bytes], kind: str, persist: Any
+) -> None:
+    source = as_source(getattr(Lazy(client), kind)(rows))
+    if kind == "shares_work" and persist is False:
+        with pytest.raises(DataError, match="persist"):
+            DaskExecutor(client, persist).place(source)
+    else:
+        assert passed(DaskExecutor(client, persist), source) == bits
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_collection_needs_no_cluster(
+    client: Client, rows: np.ndarray, bits: list[bytes], kind: str, n_threads: int
+) -> None:
+    source = as_source(getattr(Lazy(client), kind)(rows))
+    if kind == "shares_work":
+        with pytest.raises(DataError, match="persist"):
+            passed(ThreadExecutor(n_threads), source)
+    else:
+        assert passed(ThreadExecutor(n_threads), source) == bits
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+def test_a_file_and_an_array_have_the_bits_of_threads(
+    client: Client, rows: np.ndarray, tmp_path: Path, n_threads: int
+) -> None:
+    np.save(tmp_path / "rows.npy", rows)
+    local = passed(ThreadExecutor(n_threads), ArraySource(rows))
+    assert passed(DaskExecutor(client), open_dataset(tmp_path / "rows.npy")) == local
+    assert passed(DaskExecutor(client), ArraySource(rows)) == local
+
+
+def test_weights_travel(client: Client, rows: np.ndarray, weights: np.ndarray) -> None:
+    X, w = da.from_array(rows, chunks=(LENGTHS, -1)), da.from_array(weights, chunks=(LENGTHS,))
+    expected = passed(ThreadExecutor(1), as_source(X, sample_weight=weights))
+    assert passed(DaskExecutor(client), as_source(X, sample_weight=weights)) == expected
+    assert passed(DaskExecutor(client, False), as_source(X, sample_weight=w)) == expected
+    frame = dd.from_pandas(pd.DataFrame(rows, columns=list("abc")).assign(w=weights), npartitions=5)
+    source = as_source(frame[list("abc")], sample_weight=frame["w"])
+    assert passed(DaskExecutor(client), source) == passed(ThreadExecutor(2), source)
+
+
+def test_works_do_not_see_each_other(client: Client, rows: np.ndarray) -> None:
+    executor, source = DaskExecutor(client), as_source(da.from_array(rows, chunks=(26, -1)))
+    together = passed(executor, source)
+    assert together == [passed(executor, source, [work])[0] for work in WORKS]
+
+
+def test_five_hundred_partitions_of_a_row(client: Client, rows: np.ndarray) -> None:
+    X = da.from_array(rows[:512], chunks=(1, -1))
+    expected = passed(ThreadExecutor(1), as_source(X))
+    for persist in (True, False):
+        submitted: list[Any] = []
+        executor = DaskExecutor(Counting(client, submitted), persist)
+        with closing(executor.place(as_source(X))) as placement:
+            submitted.clear()
+            assert [state.tobytes() for state in placement.reduce(WORKS)] == expected
+        assert len(submitted) <= 1 + 8 * 2, "tasks must follow the threads, not the partitions"
+
+
+class Counting:
+    """A client that notes what is submitted."""
+
+    def __init__(self, client: Client, submitted: list[Any]) -> None:
+        self._client = client
+        self._submitted = submitted
+
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        self._submitted.append(kwargs["key"])
+        return self._client.submit(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+
+@pytest.mark.parametrize("kind", ["array", "frame"])
+def test_map_gives_the_blocks_in_order(client: Client, rows: np.ndarray, kind: str) -> None:
+    source = as_source(getattr(Lazy(client), kind)(rows))
+    starts = np.cumsum((0, *LENGTHS))
+    expected = [
+        (start, rows[start:stop].sum())
+        for start, stop in zip(starts.tolist(), starts[1:].tolist(), strict=False)
+    ]
+    with closing(DaskExecutor(client).place(source)) as placement:
+        assert list(placement.map(first_and_sum)) == expected
+
+
+def test_a_map_may_be_left_half_way(client: Client, rows: np.ndarray) -> None:
+    source = as_source(da.from_array(rows, chunks=(10, -1)))
+    with closing(DaskExecutor(client).place(source)) as placement:
+        results = placement.map(first_and_sum)
+        assert next(results)[0] == 0
+        results.close()
+        assert placement.reduce([Sum()])[0][3] == pytest.approx(N)
+
+
+def test_an_error_of_the_data_comes_through_at_once(
+    client: Client, rows: np.ndarray, tmp_path: Path
+) -> None:
+    marks = tmp_path / "marks"
+    source = as_source(da.from_array(rows, chunks=(20, -1)))
+    with closing(DaskExecutor(client).place(source)) as placement:
+        with pytest.raises(DataError, match="^row 469 is bad: leave it out$"):
+            placement.reduce([Sum(), Fussy(469, str(marks))])
+        assert marks.read_text() == "x", "what will not change must not be tried again"
+        assert placement.reduce([Sum()])[0][3] == pytest.approx(N)
+
+
+def test_an_error_in_the_graph_comes_through(client: Client, rows: np.ndarray) -> None:
+    def fail(block: np.ndarray) -> np.ndarray:
+        raise ZeroDivisionError("of the user")
+
+    X = da.from_array(rows, chunks=(200, -1)).map_blocks(fail, dtype=float)
+    for persist in (True, False):
+        with (
+            pytest.raises(ZeroDivisionError, match="of the user"),
+            closing(DaskExecutor(client, persist).place(as_source(X))) as placement,
+        ):
+            placement.reduce([Sum()])
+
+
+def test_ctrl_c_leaves_a_usable_cluster(client: Client, rows: np.ndarray) -> None:
+    source = as_source(da.from_array(rows, chunks=(20, -1)))
+
+    def interrupt(n_rows: int) -> None:
+        raise KeyboardInterrupt
+
+    with closing(DaskExecutor(client).place(source)) as placement:
+        with pytest.raises(KeyboardInterrupt):
+            placement.reduce([Slow(0.01)], interrupt)
+        assert left(client, "fastgmm-reduce") == left(client, "fastgmm-works") == []
+        assert placement.reduce([Sum()])[0][3] == pytest.approx(N)
+
+
+@pytest.mark.parametrize("kind", ["array", "persisted", "file"])
+def test_a_killed_worker_changes_no_bit(
+    client: Client, rows: np.ndarray, tmp_path: Path, kind: str
+) -> None:
+    source: Source
+    if kind == "file":
+        np.save(tmp_path / "rows.npy", rows)
+        source = open_dataset(tmp_path / "rows.npy")
+    else:
+        source = as_source(getattr(Lazy(client), kind)(rows))
+    marks = tmp_path / "marks"
+    expected = passed(ThreadExecutor(1), source, [Sum()])
+    with closing(DaskExecutor(client).place(source)) as placement:
+        (state,) = placement.reduce([Deadly(469, str(marks))])
+        assert marks.read_text() == "xx"
+        assert [state.tobytes()] == expected
+        assert [state.tobytes() for state in placement.reduce([Sum()])] == expected
+    client.wait_for_workers(2)
+
+
+def test_inside_a_task_of_a_cluster_of_one_thread(one_worker: Client, rows: np.ndarray) -> None:
+    def task(rows: np.ndarray) -> list[bytes]:
+        source = as_source(da.from_array(rows, chunks=(LENGTHS, -1)))
+        return passed(DaskExecutor(active_client()), source)
+
+    future = one_worker.submit(task, rows)
+    source = as_source(da.from_array(rows, chunks=(LENGTHS, -1)))
+    assert future.result(timeout=60) == passed(ThreadExecutor(1), source)
+
+
+def test_without_a_client_there_is_none() -> None:
+    assert active_client() is None
