@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastgmm._typing import IntArray
 from fastgmm.exceptions import DataError
-from fastgmm.sources.base import NO_WEIGHTS, Chunk, Source
+from fastgmm.sources.base import NO_WEIGHTS, Chunk, Countable, Source
 from fastgmm.sources.blocks import Piece, Ring, reblock
 from fastgmm.sources.grid import Grid, row_grid
 
@@ -139,6 +139,8 @@ def drop_missing(source: Source) -> Source:
     """
     if isinstance(source, CompleteRows):
         return source
+    if isinstance(source, Countable) and source.n_samples is None:
+        source = source.counted(map)
     grid = source.grid(None)
     kept = np.zeros(grid.n_blocks + 1, dtype=np.int64)
     missing = np.zeros(source.n_features + source.weighted, dtype=np.int64)

@@ -1,7 +1,7 @@
 """Rows with missing values are left out, counted and told."""
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -129,6 +129,27 @@ def test_only_the_blocks_that_are_needed_are_read(rows: np.ndarray) -> None:
     assert base.passes[1:] == [(5, 6)]
     assert chunk.first_row == 390
     assert (chunk.rows == rows[~np.isnan(rows).any(axis=1)][390:400]).all()
+
+
+@dataclass(frozen=True)
+class Uncounted(ArraySource):
+    """Does not know its number of rows until it is counted."""
+
+    @property
+    def n_samples(self) -> int | None:
+        return None
+
+    def grid(self, chunk_size: int | None) -> Grid:
+        raise AssertionError("the rows were not counted")
+
+    def counted(
+        self, map_blocks: Callable[[Callable[[int], int], Iterable[int]], Iterable[int]]
+    ) -> Source:
+        return ArraySource(self.array)
+
+
+def test_a_source_of_unknown_length_is_counted_first(rows: np.ndarray) -> None:
+    assert drop_missing(Uncounted(rows)).describe().startswith("dropped 11 of 1,000 rows")
 
 
 def test_data_that_change_after_the_scan_are_an_error(rows: np.ndarray) -> None:
