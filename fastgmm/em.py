@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from fastgmm.covariance import FAMILIES, Density
+from fastgmm.exceptions import DataError
 from fastgmm.executors import Placement
 from fastgmm.expectation import ExpectationStep, expectation_step
 from fastgmm.maximization import cancels, count_floor, maximum_likelihood
@@ -104,8 +105,8 @@ def run(
     ------
     IllDefinedCovarianceError
         A covariance is not positive definite; ``reg_covar`` keeps them so.
-    FloatingPointError
-        The log likelihood is not finite.
+    DataError
+        The log likelihood is not finite: rows infinitely far from every component.
     """
     dtype = placement.source.dtype
     n_samples = placement.grid.n_samples
@@ -162,7 +163,7 @@ def _advance(
     origins = model.density.origins.astype(np.float64)
     lower_bound = float(statistics.log_likelihood[0]) / total_weight
     if not math.isfinite(lower_bound):
-        raise FloatingPointError(
+        raise DataError(
             f"The log likelihood is {lower_bound} in iteration {len(model.lower_bounds) + 1}: some "
             "rows are too far from every component for their density to be told from zero. Start "
             "nearer to the data, or scale the columns."

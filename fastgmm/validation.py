@@ -42,11 +42,11 @@ def check_random_state(seed: Any) -> np.random.RandomState:
     """Turn None, an integer or a RandomState into a RandomState, as scikit-learn does."""
     if seed is None or seed is np.random:
         return np.random.mtrand._rand
-    if isinstance(seed, numbers.Integral):
+    if isinstance(seed, numbers.Integral) and 0 <= seed < 2**32:
         return np.random.RandomState(int(seed))
     if isinstance(seed, np.random.RandomState):
         return seed
-    raise ValueError(f"{seed!r} cannot be used to seed a numpy.random.RandomState instance")
+    raise _complaint("random_state", "None, an int >= 0 or a numpy.random.RandomState", seed)
 
 
 def check_array(name: str, value: Any, shape: tuple[int, ...]) -> Float64Array:

@@ -7,10 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
+from fastgmm.initialization.first_pass import StartRows, Survey, survey
 from fastgmm.initialization.kmeans import kmeans, kmeans_plus_plus
 from fastgmm.initialization.partition import Hard, Partition, Soft, first_parameters
 from fastgmm.initialization.random import random_responsibilities, random_rows
-from fastgmm.initialization.survey import StartRows, Survey, survey
 
 __all__ = [
     "STARTS",

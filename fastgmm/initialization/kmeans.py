@@ -12,8 +12,8 @@ from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.executors import ThreadExecutor
 from fastgmm.executors.threads import ThreadPlacement
+from fastgmm.initialization.first_pass import StartRows
 from fastgmm.initialization.partition import Hard, labels_partition, rows_partition
-from fastgmm.initialization.survey import StartRows
 from fastgmm.sources import ArraySource, Chunk
 
 MAX_ITER = 300

@@ -12,7 +12,7 @@ from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import FAMILIES, Density
 from fastgmm.executors import ThreadExecutor
 from fastgmm.expectation import expectation_step
-from fastgmm.initialization.survey import StartRows
+from fastgmm.initialization.first_pass import StartRows
 from fastgmm.maximization import maximum_likelihood
 from fastgmm.parameters import Parameters
 from fastgmm.sources import ArraySource, Chunk

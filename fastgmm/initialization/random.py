@@ -4,8 +4,8 @@ import numpy as np
 
 from fastgmm._typing import Float64Array
 from fastgmm.exceptions import DataError
+from fastgmm.initialization.first_pass import StartRows
 from fastgmm.initialization.partition import Hard, Soft, rows_partition
-from fastgmm.initialization.survey import StartRows
 
 
 def random_responsibilities(

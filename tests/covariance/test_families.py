@@ -1,0 +1,120 @@
+"""Every registered family keeps the same laws."""
+
+import numpy as np
+import pytest
+from reference import as_matrices, e_step, m_step
+
+from fastgmm import kernels
+from fastgmm.covariance import FAMILIES
+from fastgmm.exceptions import IllDefinedCovarianceError
+from fastgmm.maximization import maximum_likelihood
+from fastgmm.parameters import Parameters
+from fastgmm.sources import NO_WEIGHTS
+from fastgmm.statistics import merge, zeros
+
+
+@pytest.fixture(params=sorted(FAMILIES))
+def name(request):
+    return request.param
+
+
+@pytest.fixture(params=[(1, 1), (1, 3), (2, 1), (3, 4), (7, 2)], ids=str)
+def problem(request, name):
+    d, k = request.param
+    rng = np.random.default_rng(d * 10 + k)
+    X = rng.normal(size=(333, d)) * 2
+    A = rng.normal(size=(k, d, d + 2))
+    full = A @ A.transpose(0, 2, 1) / d
+    covariances = {
+        "full": full, "tied": full[0], "diag": np.diagonal(full, axis1=1, axis2=2).copy(),
+        "spherical": full[:, 0, 0].copy(),
+    }[name]  # fmt: skip
+    return X, Parameters(rng.dirichlet(np.ones(k)), rng.normal(size=(k, d)), covariances)
+
+
+def statistics_of(name, X, density, weights=NO_WEIGHTS):
+    family = FAMILIES[name]
+    k, d = density.means.shape
+    state = zeros(k, d, family.second_shape(k, d))
+    kernels.expectation.expectation(X, weights, density, state)
+    return state
+
+
+def test_one_iteration_is_the_textbooks(name, problem):
+    X, parameters = problem
+    k, d = parameters.means.shape
+    weights = np.random.default_rng(0).gamma(1.0, size=len(X))
+    density = FAMILIES[name].prepare(parameters, np.dtype(float))
+    statistics = statistics_of(name, X, density, weights)
+    matrices = as_matrices(parameters.covariances, name, k, d)
+    r, log_density = e_step(X, parameters.weights, parameters.means, matrices)
+    np.testing.assert_allclose(statistics.log_likelihood[0], weights @ log_density, rtol=1e-12)
+    new = maximum_likelihood(FAMILIES[name], statistics, density.origins, 1e-6, 0.0)
+    for mine, reference in zip(new, m_step(X, r, weights, name, 1e-6), strict=True):
+        np.testing.assert_allclose(mine, reference, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 127, 128, 129, 256, 300])
+def test_every_tail_of_a_tile(name, problem, n):
+    X, parameters = problem
+    X = X[:n]
+    density = FAMILIES[name].prepare(parameters, np.dtype(float))
+    whole = statistics_of(name, X, density)
+    rows = [statistics_of(name, X[i : i + 1], density) for i in range(n)]
+    total = rows[0]
+    for row in rows[1:]:
+        total = merge(total, row)
+    for mine, reference in zip(whole, total, strict=True):
+        np.testing.assert_allclose(mine, reference, rtol=1e-11, atol=1e-11)
+
+
+def test_scores_agree_with_the_textbook(name, problem):
+    X, parameters = problem
+    k, d = parameters.means.shape
+    density = FAMILIES[name].prepare(parameters, np.dtype(float))
+    matrices = as_matrices(parameters.covariances, name, k, d)
+    r, log_density = e_step(X, parameters.weights, parameters.means, matrices)
+    out = np.empty(len(X)), np.empty(len(X), np.int64), np.empty((len(X), k))
+    kernels.expectation.score(X, density, *out)
+    np.testing.assert_allclose(out[0], log_density, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(out[2], r, rtol=1e-9, atol=1e-13)
+    assert np.array_equal(out[1], r.argmax(axis=1))
+
+
+def test_shapes_and_inverses(name, problem):
+    _, parameters = problem
+    family = FAMILIES[name]
+    k, d = parameters.means.shape
+    assert parameters.covariances.shape == family.shape(k, d)
+    factors = family.precisions_cholesky(parameters)
+    precisions = family.precisions(factors)
+    assert precisions.shape == factors.shape == family.shape(k, d)
+    np.testing.assert_allclose(
+        family.from_precisions(precisions), parameters.covariances, rtol=1e-8, atol=1e-10
+    )
+    dense = family.dense(parameters.covariances, k, d)
+    np.testing.assert_array_equal(dense, as_matrices(parameters.covariances, name, k, d))
+    variances = np.broadcast_to(family.variances(parameters.covariances, d), (k, d))
+    np.testing.assert_array_equal(variances, np.diagonal(dense, axis1=1, axis2=2))
+
+
+def test_joined_components_are_one_statistics(name, problem):
+    X, parameters = problem
+    family = FAMILIES[name]
+    k, d = parameters.means.shape
+    rng = np.random.default_rng(0)
+    seconds = [rng.random(family.second_shape(1, d)) for _ in range(k)]
+    assert family.join(seconds).shape == family.second_shape(k, d)
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0, np.nan, np.inf])
+def test_a_bad_covariance_is_refused(name, problem, wrong):
+    _, parameters = problem
+    bad = np.full_like(parameters.covariances, wrong)
+    with pytest.raises(IllDefinedCovarianceError, match="ill-defined empirical covariance"):
+        FAMILIES[name].prepare(parameters._replace(covariances=bad), np.dtype(float))
+
+
+def test_free_parameters_count(name):
+    expected = {"full": 3 * 10, "tied": 10, "diag": 12, "spherical": 3}
+    assert FAMILIES[name].n_parameters(3, 4) == expected[name]

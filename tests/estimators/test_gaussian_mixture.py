@@ -1,0 +1,280 @@
+"""What a user touches: every parameter works or raises, every method gives what it says."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from problems import COVARIANCE_TYPES, blobs, fit, parameters
+from sklearn.base import clone
+
+from fastgmm import GaussianMixture, open_dataset
+from fastgmm.exceptions import DataError, ModelFileError, NotFittedError
+
+X, _ = blobs(2000, 3, 3, spread=6.0)
+
+
+@pytest.fixture(params=COVARIANCE_TYPES)
+def model(request):
+    return fit(X, n_components=3, covariance_type=request.param, random_state=0)
+
+
+def test_methods_agree(model):
+    posterior = model.predict_proba(X)
+    np.testing.assert_allclose(posterior.sum(axis=1), 1, rtol=1e-12)
+    assert np.array_equal(model.predict(X), posterior.argmax(axis=1))
+    scores = model.score_samples(X)
+    assert model.score(X) == pytest.approx(scores.mean(), rel=1e-12)
+    weights = np.random.default_rng(0).random(len(X))
+    assert model.score(X, sample_weight=weights) == pytest.approx(
+        np.average(scores, weights=weights), rel=1e-12
+    )
+    n = len(X)
+    assert model.aic(X) == pytest.approx(2 * model._n_parameters() - 2 * scores.sum())
+    assert model.bic(X) == pytest.approx(np.log(n) * model._n_parameters() - 2 * scores.sum())
+    assert np.array_equal(clone(model).fit_predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("ending", [".npy", ".parquet"])
+def test_predictions_stream_to_files(model, tmp_path, ending):
+    np.save(tmp_path / "rows.npy", X)
+    rows = open_dataset(tmp_path / "rows.npy")
+    for method in (model.predict, model.predict_proba, model.score_samples):
+        out = tmp_path / f"{method.__name__}{ending}"
+        assert method(rows, out=out) == out
+        written = np.load(out) if ending == ".npy" else pd.read_parquet(out).to_numpy().squeeze()
+        assert np.array_equal(written, method(X))
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == sorted([".npy", *3 * [ending]])
+
+
+def test_a_failed_prediction_leaves_no_file(model, tmp_path):
+    bad = np.vstack([X, np.full((1, 3), np.nan)])
+    with pytest.raises(DataError, match="row 2000"):
+        model.predict(bad, out=tmp_path / "labels.npy")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(DataError, match=r"must end in \.npy or \.parquet"):
+        model.predict(X, out=tmp_path / "labels.txt")
+    with pytest.raises(DataError, match="there is no folder"):
+        model.predict(X, out=tmp_path / "no" / "labels.npy")
+
+
+def test_samples_have_the_mixtures_moments(model):
+    rows, labels = model.sample(20_000)
+    assert rows.shape == (20_000, 3)
+    assert (np.diff(labels) >= 0).all()
+    shares = np.bincount(labels, minlength=3) / 20_000
+    np.testing.assert_allclose(shares, model.weights_, atol=5 * 0.5 / np.sqrt(20_000))
+    assert abs(model.score(rows) - model.score(X)) < 0.1
+
+
+def test_saved_and_loaded_is_the_same(model, tmp_path):
+    model.save(tmp_path / "model.npz")
+    again = GaussianMixture.load(tmp_path / "model.npz")
+    for mine, loaded in zip(parameters(model), parameters(again), strict=True):
+        assert np.array_equal(mine, loaded)
+        assert mine.dtype == loaded.dtype
+    assert np.array_equal(again.score_samples(X), model.score_samples(X))
+    assert again.get_params() == model.get_params()
+    assert (again.n_iter_, again.converged_, again.lower_bounds_) == (
+        model.n_iter_, model.converged_, model.lower_bounds_,
+    )  # fmt: skip
+
+
+def test_single_precision_survives_a_file(tmp_path):
+    model = fit(X.astype(np.float32), n_components=2, random_state=0)
+    model.save(tmp_path / "model.npz")
+    again = GaussianMixture.load(tmp_path / "model.npz")
+    assert again.means_.dtype == np.float32
+    assert np.array_equal(again._exact.means, model._exact.means)
+
+
+def damage_truncated(data):
+    return data[: len(data) // 2]
+
+
+def damage_flipped(data):
+    middle = data.index(b"means.npy") + 200
+    return data[:middle] + bytes([data[middle] ^ 0xFF]) + data[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage", [damage_truncated, damage_flipped, lambda _: b"", lambda _: b"no model"]
+)
+def test_damaged_model_files_are_refused(tmp_path, damage):
+    path = tmp_path / "model.npz"
+    fit(X, n_components=2, random_state=0).save(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ModelFileError, match=r"model\.npz"):
+        GaussianMixture.load(path)
+
+
+class Bomb:
+    def __reduce__(self):
+        return print, ("executed",)
+
+
+def test_a_model_file_never_executes_anything(tmp_path, capsys):
+    np.savez(tmp_path / "bomb.npz", header=np.array([Bomb()], dtype=object))
+    with pytest.raises(ModelFileError):
+        GaussianMixture.load(tmp_path / "bomb.npz")
+    assert capsys.readouterr().out == ""
+
+
+def test_foreign_and_newer_model_files_are_refused(tmp_path):
+    np.savez(tmp_path / "foreign.npz", x=np.arange(3))
+    with pytest.raises(ModelFileError, match="not a fastgmm model file"):
+        GaussianMixture.load(tmp_path / "foreign.npz")
+    with pytest.raises(ModelFileError, match="No model file"):
+        GaussianMixture.load(tmp_path / "missing.npz")
+    model = fit(X, n_components=2, random_state=0)
+    model.save(tmp_path / "model.npz")
+    with np.load(tmp_path / "model.npz") as archive:
+        arrays = dict(archive)
+    header = arrays["header"].tobytes().replace(b'"format_version": 1', b'"format_version": 9')
+    arrays["header"] = np.frombuffer(header, np.uint8)
+    np.savez(tmp_path / "newer.npz", **arrays)
+    with pytest.raises(ModelFileError, match="format version 9"):
+        GaussianMixture.load(tmp_path / "newer.npz")
+
+
+def test_from_parameters(model):
+    for given in ({"covariances": model.covariances_}, {"precisions": model.precisions_}):
+        copy = GaussianMixture.from_parameters(
+            model.weights_, model.means_, covariance_type=model.covariance_type, **given
+        )
+        np.testing.assert_allclose(copy.score_samples(X), model.score_samples(X), rtol=1e-9)
+        assert np.array_equal(copy.predict(X), model.predict(X))
+    with pytest.raises(ValueError, match="should be normalized"):
+        GaussianMixture.from_parameters(model.weights_ * 2, model.means_, model.covariances_)
+    with pytest.raises(ValueError, match="either covariances or precisions"):
+        GaussianMixture.from_parameters(model.weights_, model.means_)
+    with pytest.raises(ValueError, match="ill-defined"):
+        GaussianMixture.from_parameters(
+            model.weights_, model.means_, -model.covariances_,
+            covariance_type=model.covariance_type,
+        )  # fmt: skip
+
+
+def test_unfitted_models_say_so():
+    for method in ("predict", "predict_proba", "score_samples", "score", "aic", "bic"):
+        with pytest.raises(NotFittedError, match="This GaussianMixture instance is not fitted"):
+            getattr(GaussianMixture(), method)(X)
+    with pytest.raises(NotFittedError):
+        GaussianMixture().sample()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_components", 0), ("n_components", 1.5), ("n_components", True),
+        ("covariance_type", "round"), ("tol", -1), ("tol", "loose"), ("tol", np.nan),
+        ("reg_covar", -1e-9), ("max_iter", -1), ("n_init", 0), ("init_params", "magic"),
+        ("random_state", "zero"), ("warm_start", "yes"), ("verbose_interval", 0),
+        ("n_threads", 0), ("chunk_size", 0), ("persist", "maybe"), ("missing", "ignore"),
+        ("weights_init", [0.5, 0.6]), ("weights_init", [1.0]), ("means_init", [[0.0]]),
+        ("precisions_init", -np.ones((2, 3, 3))), ("precisions_init", np.ones((2, 3))),
+        ("means_init", np.full((2, 3), np.nan)),
+    ],
+)  # fmt: skip
+def test_every_bad_parameter_is_refused(name, value):
+    with pytest.raises(ValueError, match=name.removesuffix("_init").removesuffix("s")):
+        GaussianMixture(**{"n_components": 2, name: value}).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (X[:, 0], "Expected 2D array, got 1D array"),
+        ([["a", "b"], ["c", "d"]], "not a table of numbers"),
+        (X + 1j, "Complex data not supported"),
+        (pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}), "column 'b'"),
+        (pd.DataFrame({"a": [1.0, 2.0], "b": [0.0, np.nan]}), r"row 1, column 1 \('b'\)"),
+        ("nowhere.npy", "nowhere.npy"),
+        ("rows.txt", "rows.txt"),
+    ],
+)
+def test_every_bad_input_is_refused(rows, message):
+    with pytest.raises(DataError, match=message):
+        GaussianMixture().fit(rows)
+
+
+def test_columns_must_match(model):
+    with pytest.raises(DataError, match="X has 2 features, but GaussianMixture is expecting 3"):
+        model.predict(X[:, :2])
+    with pytest.raises(DataError, match=r"sample_weight.shape == \(3,\)"):
+        model.fit(X, sample_weight=[1, 2, 3])
+
+
+def test_rows_with_missing_values_can_be_dropped():
+    holes = np.insert(X, [5, 100, 1999], np.nan, axis=0)
+    settings = {"n_components": 3, "random_state": 0}
+    a, b = fit(X, **settings), fit(holes, missing="drop", **settings)
+    for mine, other in zip(parameters(a), parameters(b), strict=True):
+        assert np.array_equal(mine, other)
+
+
+def test_frames_give_names_and_arrays_forget_them():
+    model = fit(pd.DataFrame(X, columns=["a", "b", "c"]), n_components=2, random_state=0)
+    assert model.feature_names_in_.tolist() == ["a", "b", "c"]
+    model.fit(X)
+    assert not hasattr(model, "feature_names_in_")
+
+
+def test_statistical_tolerance_stops_within_a_fraction_of_a_standard_error():
+    rng = np.random.default_rng(0)
+    n = 40_000
+    rows = np.where(rng.random(n) < 0.25, rng.normal(0, 1, n), rng.normal(3, 1, n))[:, np.newaxis]
+    settings = {"n_components": 2, "random_state": 0, "max_iter": 3000}
+    stopped = fit(rows, tol="statistical", **settings)
+    exact = fit(rows, tol=0, **settings)
+    assert stopped.converged_
+    left = (exact.lower_bound_ - stopped.lower_bound_) * n
+    assert 0 <= left < 0.02
+    default = fit(rows, **settings)
+    assert (exact.lower_bound_ - default.lower_bound_) * n > 1
+
+
+def test_convergence_warning_and_verbose(capsys):
+    with pytest.warns(UserWarning, match="Best performing initialization did not converge"):
+        GaussianMixture(3, max_iter=2, verbose=2, verbose_interval=1, random_state=0).fit(X)
+    out = capsys.readouterr().out
+    assert "Initialization 0" in out
+    assert "Iteration 2" in out
+
+
+def test_an_observer_that_raises_ends_the_fit():
+    def stop(event):
+        raise KeyboardInterrupt
+
+    model = GaussianMixture(3).set_callbacks(stop)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X)
+    assert not hasattr(model, "means_")
+
+
+def test_clone_params_and_pickles():
+    model = GaussianMixture(2, tol=1e-4, n_threads=1).set_callbacks(lambda event: None)
+    assert clone(model).get_params() == model.get_params()
+    model.fit(X)
+    again = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(again.predict(X), model.predict(X))
+    assert again._observers == ()
+    assert repr(model) == "GaussianMixture(n_components=2, tol=0.0001, n_threads=1)"
+    with pytest.raises(ValueError, match="Invalid parameter 'k'"):
+        model.set_params(k=3)
+
+
+def test_collapse_without_regularisation_names_the_component():
+    rows = np.vstack([np.zeros((10, 3)), X])
+    with pytest.raises(ValueError, match=r"ill-defined empirical covariance .*\(component \d\)"):
+        GaussianMixture(
+            2, reg_covar=0, means_init=np.vstack([np.zeros(3), X[0] + 50]), max_iter=200,
+            precisions_init=np.stack([np.eye(3) * 1e6, np.eye(3) * 1e-3]),
+        ).fit(rows)  # fmt: skip
+
+
+def test_rows_infinitely_far_from_the_start_are_an_error():
+    with pytest.raises(DataError, match="too far from every component"):
+        GaussianMixture(
+            1, means_init=[[1e200] * 3], precisions_init=np.eye(3)[np.newaxis], max_iter=1
+        ).fit(X)

@@ -1,0 +1,170 @@
+"""Laws of EM that hold whatever the data: weights, shifts, monotonicity, company, far starts."""
+
+import numpy as np
+import pytest
+from problems import COVARIANCE_TYPES, blobs, distance, fingerprint, fit, parameters, start_of
+
+from fastgmm import GaussianMixture, em
+from fastgmm.executors import ThreadExecutor
+from fastgmm.sources import ArraySource
+
+every_shape = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+
+
+def farthest(a, b):
+    return max(distance(x, y) for x, y in zip(parameters(a), parameters(b), strict=True))
+
+
+@every_shape
+def test_integer_weights_are_repeated_rows(covariance_type):
+    X, means = blobs(700, 3, 3)
+    counts = np.random.default_rng(0).integers(0, 5, size=len(X))
+    settings = {"n_components": 3, "covariance_type": covariance_type, "tol": 0,
+                **start_of(X, means, covariance_type)}  # fmt: skip
+    for n_iter, limit in ((1, 1e-12), (50, 1e-10)):
+        weighted = fit(X, counts, max_iter=n_iter, **settings)
+        repeated = fit(np.repeat(X, counts, axis=0), max_iter=n_iter, **settings)
+        assert farthest(weighted, repeated) < limit
+        assert weighted.lower_bound_ == pytest.approx(repeated.lower_bound_, rel=1e-12)
+    assert weighted.bic(X, counts) == pytest.approx(repeated.bic(np.repeat(X, counts, axis=0)))
+
+
+@every_shape
+@pytest.mark.parametrize("factor", [1e-6, 1e6])
+def test_the_unit_of_weights_does_not_matter(covariance_type, factor):
+    X, means = blobs(700, 3, 3)
+    weights = np.random.default_rng(0).gamma(2.0, size=len(X))
+    settings = {"n_components": 3, "covariance_type": covariance_type, "max_iter": 30,
+                **start_of(X, means, covariance_type)}  # fmt: skip
+    a, b = fit(X, weights, **settings), fit(X, weights * factor, **settings)
+    assert farthest(a, b) < 1e-11
+    assert a.n_iter_ == b.n_iter_
+
+
+@every_shape
+def test_rows_of_weight_zero_do_not_matter(covariance_type):
+    X, means = blobs(700, 3, 3)
+    others = np.random.default_rng(0).normal(scale=20.0, size=(300, 3))
+    settings = {"n_components": 3, "covariance_type": covariance_type, "max_iter": 30, "tol": 0,
+                **start_of(X, means, covariance_type)}  # fmt: skip
+    both = fit(np.vstack([X, others]), np.repeat([1.0, 0.0], [700, 300]), **settings)
+    assert farthest(both, fit(X, **settings)) < 1e-12
+
+
+@every_shape
+def test_the_likelihood_never_falls(covariance_type):
+    X, means = blobs(400, 2, 3)
+    model = fit(
+        X, n_components=3, covariance_type=covariance_type, reg_covar=0, tol=0, max_iter=600,
+        **start_of(X, means, covariance_type),
+    )  # fmt: skip
+    rises = np.diff(model.lower_bounds_)
+    # at the maximum the last bit of a sum of 400 logarithms may go either way
+    assert rises.min() > -4 * np.finfo(float).eps * abs(model.lower_bound_)
+    assert rises[:8].min() > 0
+
+
+@every_shape
+def test_shifted_rows_give_shifted_means_and_the_same_covariances(covariance_type):
+    X, means = blobs(2000, 3, 3)
+    start = start_of(X, means, covariance_type)
+    settings = {"n_components": 3, "covariance_type": covariance_type, "max_iter": 20, "tol": 0}
+    near = fit(X, **settings, **start)
+    far = fit(X + 1e7, **settings, **{**start, "means_init": means + 1e7})
+    assert np.abs(near.covariances_ - far.covariances_).max() < 1e-6
+    assert np.abs(near.means_ - (far.means_ - 1e7)).max() < 1e-6
+
+
+@every_shape
+def test_scaled_rows_give_scaled_parameters(covariance_type):
+    X, means = blobs(2000, 3, 3)
+    start = start_of(X, means, covariance_type)
+    settings = {"n_components": 3, "covariance_type": covariance_type, "max_iter": 20, "tol": 0}
+    small = fit(X, reg_covar=1e-6, **settings, **start)
+    start |= {"means_init": means * 1024, "precisions_init": start["precisions_init"] / 2**20}
+    large = fit(X * 1024, reg_covar=1e-6 * 2**20, **settings, **start)
+    assert distance(large.covariances_ / 2**20, small.covariances_) < 1e-12
+    assert distance(large.means_ / 1024, small.means_) < 1e-12
+
+
+@every_shape
+def test_a_start_far_away_costs_no_digits(covariance_type):
+    X = np.random.default_rng(0).normal(size=(5000, 3))
+    model = fit(X, covariance_type=covariance_type, means_init=[[1e8] * 3], reg_covar=0, max_iter=1)
+    expected = np.cov(X.T, bias=True)
+    if covariance_type == "diag":
+        expected = np.diag(expected)
+    elif covariance_type == "spherical":
+        expected = np.trace(expected) / 3
+    assert np.abs(model.covariances_.squeeze() - expected).max() < 1e-6
+
+
+@every_shape
+def test_one_component_is_the_sample_covariance(covariance_type):
+    X = blobs(501, 4, 2)[0]
+    model = GaussianMixture(covariance_type=covariance_type, reg_covar=0).fit(X)
+    expected = np.cov(X.T, bias=True)
+    dense = {
+        "full": lambda c: c[0], "tied": lambda c: c,
+        "diag": lambda c: np.diag(c[0]), "spherical": lambda c: c[0] * np.eye(4),
+    }[covariance_type](model.covariances_)  # fmt: skip
+    if covariance_type == "diag":
+        expected = np.diag(np.diag(expected))
+    elif covariance_type == "spherical":
+        expected = np.eye(4) * np.trace(expected) / 4
+    np.testing.assert_allclose(dense, expected, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(model.means_[0], X.mean(axis=0), rtol=0, atol=1e-14)
+
+
+def test_company_does_not_change_a_bit():
+    X, means = blobs(9000, 3, 3)
+    placement = ThreadExecutor(2).place(ArraySource(X))
+    family_start = {
+        name: em.Start(name, fit(X, n_components=k, covariance_type=name, max_iter=1)._exact)
+        for name, k in zip(COVARIANCE_TYPES, (3, 2, 5, 40), strict=True)
+    }
+    settings = em.Settings(tol=1e-4, max_iter=30, reg_covar=1e-6)
+    together = em.run(placement, list(family_start.values()), settings, len(X), lambda _: None)
+    for start, shared in zip(family_start.values(), together, strict=True):
+        (alone,) = em.run(placement, [start], settings, len(X), lambda _: None)
+        assert alone.lower_bounds == shared.lower_bounds
+        for mine, other in zip(alone.parameters, shared.parameters, strict=True):
+            assert np.array_equal(mine, other)
+    placement.close()
+
+
+@every_shape
+def test_starts_share_passes_and_the_best_is_kept(covariance_type):
+    X, _ = blobs(3000, 2, 6, spread=2.0)
+    settings = {"n_components": 6, "covariance_type": covariance_type, "init_params": "random",
+                "max_iter": 15, "random_state": 0}  # fmt: skip
+    many = fit(X, n_init=4, **settings)
+    random_state = np.random.RandomState(0)
+    singles = [fit(X, **settings | {"random_state": random_state}) for _ in range(4)]
+    best = max(singles, key=lambda model: model.lower_bound_)
+    assert fingerprint(many) == fingerprint(best)
+
+
+@every_shape
+def test_warm_start_goes_on_where_it_stopped(covariance_type):
+    X, means = blobs(1000, 2, 3)
+    start = start_of(X, means, covariance_type)
+    settings = {"n_components": 3, "covariance_type": covariance_type, "tol": 0, **start}
+    whole = fit(X, max_iter=6, **settings)
+    steps = GaussianMixture(max_iter=2, warm_start=True, **settings)
+    with pytest.warns(UserWarning, match="did not converge"):
+        for _ in range(3):
+            steps.fit(X)
+    assert farthest(steps, whole) == 0
+    steps.means_ = steps.means_ + 0.5  # a change by hand counts
+    with pytest.warns(UserWarning, match="did not converge"):
+        steps.set_params(max_iter=1).fit(X)
+    assert farthest(steps, whole) > 1e-3
+
+
+def test_no_iterations_give_the_start():
+    X, means = blobs(500, 2, 3)
+    model = GaussianMixture(3, means_init=means.tolist(), max_iter=0, random_state=0).fit(X)
+    assert np.array_equal(model.means_, means)
+    assert model.n_iter_ == 0
+    assert not model.converged_

@@ -1,0 +1,69 @@
+"""Random problems and fits of them, shared by the tests."""
+
+import warnings
+
+import numpy as np
+
+from fastgmm import GaussianMixture
+from fastgmm.exceptions import ConvergenceWarning
+
+COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
+
+
+def blobs(n, d, k, seed=0, spread=3.0):
+    """Rows of k overlapping normals of different shapes, and a start near them."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(scale=spread, size=(k, d))
+    shapes = 0.4 * rng.normal(size=(k, d, d)) / np.sqrt(d) + np.eye(d)
+    labels = rng.integers(k, size=n)
+    X = centres[labels] + np.einsum("nij,nj->ni", shapes[labels], rng.normal(size=(n, d)))
+    return X, centres + rng.normal(scale=0.3, size=(k, d))
+
+
+def start_of(X, means, covariance_type):
+    """weights_init, means_init and precisions_init of a start with unit-like covariances."""
+    k, d = means.shape
+    rng = np.random.default_rng(1)
+    scale = 1.0 + rng.random(k)
+    precisions = {
+        "full": np.eye(d) / scale[:, None, None],
+        "tied": np.eye(d) / scale[0],
+        "diag": np.ones((k, d)) / scale[:, None],
+        "spherical": 1 / scale,
+    }[covariance_type]
+    weights = rng.dirichlet(np.full(k, 5.0))
+    weights /= weights.sum()
+    return {"weights_init": weights, "means_init": means, "precisions_init": precisions}
+
+
+def covariances_of(start, covariance_type):
+    precisions = start["precisions_init"]
+    return np.linalg.inv(precisions) if covariance_type in ("full", "tied") else 1 / precisions
+
+
+def fit(X, sample_weight=None, **params):
+    """A fit that may stop at max_iter without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return GaussianMixture(**params).fit(X, sample_weight=sample_weight)
+
+
+def distance(a, b):
+    """Largest |a - b| relative to |b| + 1e-3."""
+    a, b = np.asarray(a), np.asarray(b)
+    assert a.shape == b.shape
+    return float(np.max(np.abs(a - b) / (np.abs(b) + 1e-3)))
+
+
+def parameters(model):
+    return model.weights_, model.means_, model.covariances_
+
+
+def fingerprint(model):
+    """One hash of everything a fit has found."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for part in (*parameters(model), np.array(model.lower_bounds_)):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,84 @@
+"""One hash whatever computes it: threads, sources, clusters, company."""
+
+import numpy as np
+import pytest
+from problems import blobs, fingerprint, fit
+
+from fastgmm import open_dataset
+
+SIZES = {8: (20_000, 5), 128: (3_000, 4)}
+"""d -> (rows, components)."""
+
+
+@pytest.fixture(scope="module", params=sorted(SIZES))
+def problem(request, tmp_path_factory):
+    import pyarrow
+    import pyarrow.parquet
+
+    d = request.param
+    n, k = SIZES[d]
+    X, _ = blobs(n, d, k, seed=d)
+    folder = tmp_path_factory.mktemp(f"d{d}")
+    np.save(folder / "rows.npy", X)
+    table = pyarrow.table({f"x{i}": X[:, i] for i in range(d)})
+    for rows in (777, 5000):
+        pyarrow.parquet.write_table(table, folder / f"groups-{rows}.parquet", row_group_size=rows)
+    settings = {"n_components": k, "max_iter": 4, "random_state": 0, "tol": 0}
+    return X, folder, settings, fingerprint(fit(X, n_threads=1, **settings))
+
+
+@pytest.mark.parametrize("n_threads", [2, 5])
+def test_threads(problem, n_threads):
+    X, _, settings, expected = problem
+    assert fingerprint(fit(X, n_threads=n_threads, **settings)) == expected
+
+
+def sources(X, folder):
+    yield "Fortran order", np.asfortranarray(X)
+    yield "memmap", np.load(folder / "rows.npy", mmap_mode="r")
+    yield "npy", str(folder / "rows.npy")
+    yield "Parquet, small row groups", str(folder / "groups-777.parquet")
+    yield "Parquet, large row groups", str(folder / "groups-5000.parquet")
+
+
+def test_sources(problem):
+    X, folder, settings, expected = problem
+    hashes = {
+        name: fingerprint(fit(rows, n_threads=2, **settings)) for name, rows in sources(X, folder)
+    }
+    assert set(hashes.values()) == {expected}, hashes
+
+
+def test_files_on_clusters(problem, one_worker, two_workers):
+    _, folder, settings, expected = problem
+    hashes = {}
+    for client in (one_worker, two_workers):
+        for name in ("rows.npy", "groups-777.parquet", "groups-5000.parquet"):
+            from fastgmm import GaussianMixture
+
+            model = GaussianMixture(**settings).set_client(client)
+            with pytest.warns(UserWarning, match="did not converge"):
+                model.fit(open_dataset(folder / name))
+            hashes[len(client.scheduler_info()["workers"]), name] = fingerprint(model)
+    assert set(hashes.values()) == {expected}, hashes
+
+
+def test_dask_arrays(problem, one_worker, two_workers):
+    import dask.array
+
+    from fastgmm import GaussianMixture
+
+    X, _, settings, _ = problem
+    n = len(X)
+    array = dask.array.from_array(X, chunks=((n // 3, n // 2, n - n // 3 - n // 2), X.shape[1]))
+    hashes = {}
+    for n_threads in (1, 2, 5):
+        model = fit(array, n_threads=n_threads, **settings)
+        hashes["threads", n_threads] = fingerprint(model)
+    for client in (one_worker, two_workers):
+        for persist in (True, False):
+            model = GaussianMixture(persist=persist, **settings).set_client(client)
+            with pytest.warns(UserWarning, match="did not converge"):
+                model.fit(array)
+            hashes[len(client.scheduler_info()["workers"]), persist] = fingerprint(model)
+    assert len(set(hashes.values())) == 1, hashes

@@ -1,0 +1,67 @@
+"""The tree merges the same siblings in any order; the grid follows from its arguments alone."""
+
+import random
+
+import numpy as np
+import pytest
+
+from fastgmm.executors.base import ranges
+from fastgmm.executors.tree import Node, Tree, collect
+from fastgmm.sources import row_grid
+
+
+def bracket(left, right):
+    return f"({left}{right})"
+
+
+@pytest.mark.parametrize("n_leaves", [1, 2, 3, 4, 5, 7, 8, 13, 31, 64, 100])
+def test_any_order_and_any_cut_give_one_expression(n_leaves):
+    leaves = [Node(0, i, f"[{i}]") for i in range(n_leaves)]
+    expected = collect(bracket, leaves).finish()
+    shuffler = random.Random(n_leaves)
+    for _ in range(5):
+        cuts = sorted(shuffler.sample(range(n_leaves + 1), min(3, n_leaves)))
+        runs = [leaves[a:b] for a, b in zip([0, *cuts], [*cuts, n_leaves], strict=True)]
+        nodes = [node for run in runs for node in collect(bracket, run).nodes()]
+        shuffler.shuffle(nodes)
+        assert collect(bracket, nodes).finish() == expected
+
+
+def test_a_run_reduces_to_few_nodes():
+    tree = collect(bracket, [Node(0, i, str(i)) for i in range(5, 1000)])
+    assert len(tree.nodes()) <= 2 * 10
+
+
+def test_an_empty_tree_has_no_result():
+    with pytest.raises(ValueError, match="without leaves"):
+        Tree(bracket).finish()
+
+
+@pytest.mark.parametrize("n", [1, 2, 127, 128, 129, 5000, 10**6, 10**9])
+@pytest.mark.parametrize("d", [1, 3, 41, 10_000])
+def test_blocks_partition_the_rows(n, d):
+    grid = row_grid(n, d)
+    assert grid.n_samples == n
+    sizes = np.diff(grid.boundaries)
+    assert (sizes > 0).all()
+    assert sizes.max() * d <= max(2**19, 128 * d)
+
+
+def test_chunk_size_is_rows_a_block():
+    assert row_grid(10, 2, 4).boundaries.tolist() == [0, 4, 8, 10]
+
+
+class _Leafy:
+    def __init__(self, level):
+        self.level = level
+
+
+@pytest.mark.parametrize("n_blocks", [1, 5, 64, 100])
+@pytest.mark.parametrize("levels", [(0,), (0, 3), (5,)])
+@pytest.mark.parametrize("wanted", [1, 3, 1000])
+def test_ranges_cover_the_blocks_and_split_no_leaf(n_blocks, levels, wanted):
+    cut = ranges(n_blocks, [_Leafy(level) for level in levels], wanted)
+    assert [b for a, b in cut][:-1] == [a for a, b in cut][1:]
+    assert (cut[0][0], cut[-1][1]) == (0, n_blocks)
+    assert len(cut) <= wanted
+    assert all(a % (1 << max(levels)) == 0 for a, b in cut)
