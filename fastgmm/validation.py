@@ -42,7 +42,7 @@ def check_random_state(seed: Any) -> np.random.RandomState:
     """Turn None, an integer or a RandomState into a RandomState, as scikit-learn does."""
     if seed is None or seed is np.random:
         return np.random.mtrand._rand
-    if isinstance(seed, numbers.Integral) and 0 <= seed < 2**32:
+    if isinstance(seed, numbers.Integral) and 0 <= int(seed) < 2**32:
         return np.random.RandomState(int(seed))
     if isinstance(seed, np.random.RandomState):
         return seed

@@ -38,7 +38,7 @@ def e_step(X, weights, means, matrices):
 
 
 def m_step(X, responsibilities, sample_weight, covariance_type, reg_covar):
-    n, d = X.shape
+    d = X.shape[1]
     r = responsibilities * sample_weight[:, None]
     counts = r.sum(axis=0) + 10 * np.finfo(float).eps * sample_weight.mean()
     means = (r.T @ X) / counts[:, None]

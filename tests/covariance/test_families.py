@@ -99,7 +99,7 @@ def test_shapes_and_inverses(name, problem):
 
 
 def test_joined_components_are_one_statistics(name, problem):
-    X, parameters = problem
+    _, parameters = problem
     family = FAMILIES[name]
     k, d = parameters.means.shape
     rng = np.random.default_rng(0)

@@ -117,7 +117,7 @@ def test_one_component_is_the_sample_covariance(covariance_type):
 
 
 def test_company_does_not_change_a_bit():
-    X, means = blobs(9000, 3, 3)
+    X, _ = blobs(9000, 3, 3)
     placement = ThreadExecutor(2).place(ArraySource(X))
     family_start = {
         name: em.Start(name, fit(X, n_components=k, covariance_type=name, max_iter=1)._exact)
@@ -152,8 +152,8 @@ def test_warm_start_goes_on_where_it_stopped(covariance_type):
     settings = {"n_components": 3, "covariance_type": covariance_type, "tol": 0, **start}
     whole = fit(X, max_iter=6, **settings)
     steps = GaussianMixture(max_iter=2, warm_start=True, **settings)
-    with pytest.warns(UserWarning, match="did not converge"):
-        for _ in range(3):
+    for _ in range(3):
+        with pytest.warns(UserWarning, match="did not converge"):
             steps.fit(X)
     assert farthest(steps, whole) == 0
     steps.means_ = steps.means_ + 0.5  # a change by hand counts
