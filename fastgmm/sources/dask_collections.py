@@ -328,7 +328,7 @@ def _mapped(
 def _checked_rows(X: Any) -> Any:
     """Return X in row chunks; raise DataError unless it is a table of real numbers."""
     if not isinstance(X, da.Array):
-        if not hasattr(X, "npartitions") or not hasattr(X, "columns"):
+        if _ndim(X) != 2:
             raise DataError(
                 f"X is a Dask {type(X).__name__}, not a table: pass a two-dimensional array or a "
                 "data frame"
@@ -357,6 +357,13 @@ def _checked_rows(X: Any) -> Any:
     return X
 
 
+def _ndim(collection: Any) -> int:
+    """Return the number of dimensions, 0 of what is not made of partitions of a table."""
+    # a Delayed has every attribute
+    ndim = getattr(collection, "ndim", 0)
+    return ndim if isinstance(ndim, int) else 0
+
+
 def _check_frame(X: Any) -> None:
     for name, dtype in X.dtypes.items():
         # kind is also what pandas' nullable and Arrow types have; categories are "O"
@@ -375,11 +382,10 @@ def _lengths(X: Any) -> list[int] | None:
 def _checked_weights(sample_weight: Any, X: Any, lengths: list[int] | None) -> Any:
     if not hasattr(sample_weight, "__dask_graph__"):
         return _cut_weights(sample_weight, lengths)
-    ndim = getattr(sample_weight, "ndim", None)
-    if ndim != 1:
+    if _ndim(sample_weight) != 1:
         raise DataError(
-            "sample_weight must be a one-dimensional Dask array or a series, got "
-            + (type(sample_weight).__name__ if ndim is None else f"{ndim} dimensions")
+            "sample_weight must be a one-dimensional Dask array or a series, not a "
+            f"{_ndim(sample_weight)}-dimensional {type(sample_weight).__name__}"
         )
     kind = getattr(sample_weight.dtype, "kind", "O")
     if kind not in "fiub":

@@ -89,6 +89,10 @@ def as_source(X: Any, *, sample_weight: Any = None, missing: str = "raise") -> S
     """
     if isinstance(X, str | PathLike):
         X = open_dataset(X)
+    if hasattr(X, "__dask_graph__"):  # first: a Delayed has every attribute, a source's too
+        from fastgmm.sources.dask_collections import collection_source
+
+        return collection_source(X, sample_weight, missing)
     if isinstance(X, Source):
         if sample_weight is not None:
             raise DataError(
@@ -96,10 +100,6 @@ def as_source(X: Any, *, sample_weight: Any = None, missing: str = "raise") -> S
                 "weights from a column: open_dataset(..., weight='name')"
             )
         return _without_missing(X, missing)
-    if hasattr(X, "__dask_graph__"):
-        from fastgmm.sources.dask_collections import collection_source
-
-        return collection_source(X, sample_weight, missing)
     return _without_missing(_array_source(X, sample_weight), missing)
 
 

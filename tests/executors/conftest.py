@@ -35,10 +35,11 @@ def client(two_workers: Client) -> Iterator[Client]:
 
 def left(client: Client, prefix: str = "") -> list[str]:
     """Return the futures that stay alive; the client lets go of them a little later."""
-    for _ in range(100):
-        gc.collect()
-        keys = [key for key in map(str, client.futures) if key.startswith(prefix)]
+    for attempt in range(100):
+        keys = [key for key in map(str, list(client.futures)) if key.startswith(prefix)]
         if not keys:
             break
         time.sleep(0.02)
+        if attempt % 20 == 10:
+            gc.collect()
     return keys
