@@ -9,6 +9,7 @@ to a worker. Dask is imported when it is used.
 
 import sys
 import uuid
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from itertools import chain, islice
@@ -92,7 +93,8 @@ class DaskExecutor:
         Stays open; the executor leaves nothing behind on it.
     persist : "auto", True or False
         Whether a Dask collection is kept in the workers' memory between passes instead of being
-        computed in each; by default if it fills less than half of it.
+        computed in each; by default if it fills less than half of it, as far as workers have a
+        memory limit.
     """
 
     def __init__(self, client: Client, persist: bool | str = "auto") -> None:
@@ -161,7 +163,9 @@ class DaskPlacement:
 
     def shards_between(self, first: int, last: int) -> "list[_Shard]":
         """Return the shards that hold the blocks ``first`` to ``last``."""
-        return [shard for shard in self._shards if shard.last > first and shard.first < last]
+        left = bisect_right(self._shards, first, key=lambda shard: shard.first) - 1
+        right = bisect_left(self._shards, last, key=lambda shard: shard.first)
+        return self._shards[left:right]
 
     def close(self) -> None:
         """Let go of everything on the cluster."""

@@ -1,6 +1,7 @@
 """What a cluster computes has the bits of one thread, whatever happens on the way."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -148,13 +149,15 @@ def test_works_do_not_see_each_other(client: Client, rows: np.ndarray) -> None:
 
 def test_five_hundred_partitions_of_a_row(client: Client, rows: np.ndarray) -> None:
     X = da.from_array(rows[:512], chunks=(1, -1))
-    expected = passed(ThreadExecutor(1), as_source(X))
+    works = [*WORKS, Sum(2.0, level=6), Sum(3.0, level=20)]  # leaves larger than a shard
+    expected = passed(ThreadExecutor(1), as_source(X), works)
     for persist in (True, False):
         submitted: list[Any] = []
         executor = DaskExecutor(Counting(client, submitted), persist)
         with closing(executor.place(as_source(X))) as placement:
+            assert [state.tobytes() for state in placement.reduce(works)] == expected
             submitted.clear()
-            assert [state.tobytes() for state in placement.reduce(WORKS)] == expected
+            assert [state.tobytes() for state in placement.reduce(WORKS)] == expected[:3]
         assert len(submitted) <= 1 + 8 * 2, "tasks must follow the threads, not the partitions"
 
 
@@ -175,6 +178,24 @@ class Counting:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
+
+
+def test_column_chunks_and_dropped_rows(client: Client, rows: np.ndarray) -> None:
+    damaged = rows.copy()
+    damaged[::7, 1] = np.nan
+    with pytest.warns(UserWarning, match="along its columns"):
+        source = as_source(da.from_array(damaged, chunks=(100, 2)), missing="drop")
+    expected = passed(ThreadExecutor(2), source)
+    assert passed(DaskExecutor(client), source) == expected
+    assert passed(DaskExecutor(client, False), source) == expected
+
+
+def test_two_passes_at_once(client: Client, rows: np.ndarray) -> None:
+    source = as_source(da.from_array(rows, chunks=(20, -1)))
+    expected = passed(ThreadExecutor(1), source)
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(passed, DaskExecutor(client), source) for _ in range(2)]
+        assert [future.result() for future in both] == [expected, expected]
 
 
 @pytest.mark.parametrize("kind", ["array", "frame"])
