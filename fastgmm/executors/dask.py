@@ -628,6 +628,23 @@ def _lengths(rows: "Partitions | Blocks | _Failure") -> list[int] | _Failure:
         return _Failure(error)
 
 
+def _while_wanted(chunks: Generator[Chunk, None, None]) -> Iterator[Chunk]:
+    """Pass chunks on until the task is cancelled: Dask cannot stop one that runs.
+
+    Raises InterruptedError then, never ends early: should the scheduler want the task after all,
+    Dask runs it again.
+    """
+    from distributed import get_worker
+
+    worker = get_worker()
+    key = worker.get_current_task()
+    for chunk in chunks:
+        task = worker.state.tasks.get(key)
+        if task is None or task.state == "cancelled":
+            raise InterruptedError("nobody waits for this task any more")
+        yield chunk
+
+
 def _reduce_shard(
     works: Sequence[Work[Any]], grid: Grid, rows: list[_Rows], spans: _Parcel[list[Range]]
 ) -> tuple[int, list[list[Node[Any]]]] | _Failure:
@@ -636,7 +653,7 @@ def _reduce_shard(
     result: list[list[Node[Any]]] = []
     try:
         with closing(_chunks(grid, rows, spans.content)) as chunks:
-            for n, nodes in reduce_range(chunks, works, first, grid.n_blocks):
+            for n, nodes in reduce_range(_while_wanted(chunks), works, first, grid.n_blocks):
                 n_rows += n
                 result = nodes or result
     except FastGMMError as error:
@@ -652,7 +669,7 @@ def _map_shard(
 ) -> list[R] | _Failure:
     try:
         with closing(_chunks(grid, rows, spans.content)) as chunks:
-            return [function(chunk) for chunk in chunks]
+            return [function(chunk) for chunk in _while_wanted(chunks)]
     except FastGMMError as error:
         return _Failure(error)
 

@@ -1,5 +1,6 @@
 """What a cluster computes has the bits of one thread, whatever happens on the way."""
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -244,16 +245,23 @@ def test_an_error_in_the_graph_comes_through(client: Client, rows: np.ndarray) -
             placement.reduce([Sum()])
 
 
-def test_ctrl_c_leaves_a_usable_cluster(client: Client, rows: np.ndarray) -> None:
-    source = as_source(da.from_array(rows, chunks=(20, -1)))
+def test_ctrl_c_leaves_a_usable_cluster(client: Client, rows: np.ndarray, tmp_path: Path) -> None:
+    source = as_source(da.from_array(rows, chunks=(1, -1)))
+    marks = tmp_path / "marks"
 
     def interrupt(n_rows: int) -> None:
         raise KeyboardInterrupt
 
     with closing(DaskExecutor(client).place(source)) as placement:
         with pytest.raises(KeyboardInterrupt):
-            placement.reduce([Slow(0.01)], interrupt)
+            placement.reduce([Slow(0.01, str(marks))], interrupt)
         assert left(client, "fastgmm-reduce") == left(client, "fastgmm-works") == []
+        # shards are 64 blocks: one is done, the others on the two workers stop where they are
+        assert len(marks.read_text()) < 3 * 64
+        time.sleep(0.1)
+        stopped_at = len(marks.read_text())
+        time.sleep(0.2)
+        assert len(marks.read_text()) == stopped_at
         assert placement.reduce([Sum()])[0][3] == pytest.approx(N)
 
 

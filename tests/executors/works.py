@@ -84,15 +84,18 @@ class Deadly(NamedTuple):
 
 
 class Slow(NamedTuple):
-    """Waits a little at every block."""
+    """Waits a little at every block, having left a mark."""
 
     seconds: float
+    marks: str = os.devnull
     level: int = 0
 
     def start(self) -> State:
         return np.zeros(1)
 
     def accumulate(self, state: State, chunk: Chunk) -> State:
+        with Path(self.marks).open("a") as file:
+            file.write("x")
         time.sleep(self.seconds)
         return state
 
