@@ -1,12 +1,14 @@
 """The first pass: what it refuses, and a sample that is the same for any cut of the rows."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from fastgmm.exceptions import DataError
 from fastgmm.executors import ThreadExecutor
 from fastgmm.initialization import first_pass
-from fastgmm.initialization.first_pass import Gathering, survey
+from fastgmm.initialization.first_pass import sampling, survey
 from fastgmm.sources import ArraySource
 
 X = np.arange(6000.0).reshape(3000, 2)
@@ -17,9 +19,9 @@ def place(rows, weights=None, n_threads=2, chunk_size=None):
 
 
 def sample(n_threads=1, chunk_size=None, weights=None, seed=7, limit=100):
-    gathering = Gathering(limit, seed)
-    (state,) = place(X, weights, n_threads, chunk_size).reduce([gathering])
-    return gathering.thinned(state).rows[0][:, 0]
+    work = sampling(limit, len(X), weights is not None, seed)
+    (state,) = place(X, weights, n_threads, chunk_size).reduce([work])
+    return work.start_rows(state, False).rows[:, 0]
 
 
 @pytest.mark.parametrize("weights", [None, np.random.default_rng(0).gamma(1.0, size=3000)])
@@ -38,6 +40,13 @@ def test_the_sample_is_spread_over_the_rows_and_differs_by_seed():
     # uniform over 3000 rows: mean 1500 with a standard error of 22 rows
     assert abs(drawn.mean() / 2 - 1500) < 5 * 22
     assert len(np.intersect1d(drawn, sample(limit=1000, seed=8))) < 500
+
+
+def test_the_bound_changes_nothing_but_memory():
+    work = sampling(100, len(X), False, 7)
+    assert 100 / 3000 < work.bound < 300 / 3000
+    (state,) = place(X).reduce([dataclasses.replace(work, bound=np.inf)])
+    assert np.array_equal(work.start_rows(state, False).rows[:, 0], sample())
 
 
 def test_rows_are_drawn_in_proportion_to_their_weight():
