@@ -12,8 +12,8 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import left
 from distributed import Client, Future, LocalCluster
+from leftovers import left
 from works import Deadly, Fussy, Slow, Sum, first_and_sum
 
 from fastgmm.exceptions import ClusterError, DataError

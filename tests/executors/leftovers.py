@@ -1,0 +1,18 @@
+"""What a client has left behind on its cluster."""
+
+import gc
+import time
+
+from distributed import Client
+
+
+def left(client: Client, prefix: str = "") -> list[str]:
+    """Return the futures that stay alive; the client lets go of them a little later."""
+    for attempt in range(100):
+        keys = [key for key in map(str, list(client.futures)) if key.startswith(prefix)]
+        if not keys:
+            break
+        time.sleep(0.02)
+        if attempt % 20 == 10:
+            gc.collect()
+    return keys
