@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 
+import dask
 import pytest
 from distributed import Client, LocalCluster
 
+from fastgmm.executors.dask.clients import SETTINGS
+
 
 def cluster(n_workers: int) -> LocalCluster:
-    return LocalCluster(
-        n_workers=n_workers, threads_per_worker=1, dashboard_address=":0", memory_limit="1GiB"
-    )
+    with dask.config.set(SETTINGS):  # how long a worker waits for one that was killed
+        return LocalCluster(
+            n_workers=n_workers, threads_per_worker=1, dashboard_address=":0", memory_limit="1GiB"
+        )
 
 
 @pytest.fixture(scope="session")

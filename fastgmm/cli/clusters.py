@@ -1,7 +1,6 @@
-"""Where a fit runs: a Dask cluster that is there already, or one made for it."""
+"""Where a fit runs: threads, worker processes made for it, or a Dask cluster that is there."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,40 +33,10 @@ def one_place(place: Place) -> Place:
     return place
 
 
-@contextmanager
-def client_of(place: Place) -> Iterator[Any]:
-    """Yield a client of the cluster, and close what was opened for it."""
-    import distributed
+def client_of(place: Place) -> AbstractContextManager[Any]:
+    """Return a client of the cluster; leaving it closes what was opened for it."""
+    from fastgmm.executors.dask import connected, local_workers
 
     if place.workers is not None:
-        from fastgmm.executors.threads import available_threads
-
-        threads = max(1, available_threads() // place.workers)
-        with (
-            distributed.LocalCluster(
-                n_workers=place.workers, threads_per_worker=threads, dashboard_address=None
-            ) as cluster,
-            distributed.Client(cluster) as client,
-        ):
-            yield client
-        return
-    with _connect(place) as client:
-        yield client
-
-
-def _connect(place: Place) -> Any:
-    import distributed
-
-    if place.scheduler_file is not None:
-        # Client would wait for ever for a file that never comes
-        if not place.scheduler_file.is_file():
-            raise click.ClickException(f"{place.scheduler_file}: no such scheduler file")
-        where = str(place.scheduler_file)
-    else:
-        where = str(place.scheduler)
-    try:
-        return distributed.Client(address=place.scheduler, scheduler_file=place.scheduler_file)
-    except (OSError, ValueError) as error:
-        raise click.ClickException(
-            f"no Dask scheduler answers at {where}: check the address and that it runs"
-        ) from error
+        return local_workers(place.workers)
+    return connected(place.scheduler, place.scheduler_file)

@@ -319,7 +319,7 @@ def test_a_block_that_kills_every_worker_is_named(
 
 
 def test_a_cluster_without_workers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastgmm.executors.dask.RECOVERY", 0.2)
+    monkeypatch.setattr("fastgmm.executors.dask.holding.RECOVERY", 0.2)
     with (
         LocalCluster(n_workers=0, dashboard_address=":0") as cluster,
         Client(cluster, set_as_default=False) as client,

@@ -1,0 +1,72 @@
+"""A source on a cluster: passes over it, one task a shard."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
+from typing import Any, TypeVar
+
+from fastgmm.executors.base import Report, Work
+from fastgmm.executors.dask.holding import Cluster
+from fastgmm.executors.dask.passes import Pass
+from fastgmm.executors.dask.shards import Shards, cut, n_bytes_of
+from fastgmm.executors.dask.tasks import map_shard, reduce_shard
+from fastgmm.executors.tree import Tree
+from fastgmm.sources import Chunk, Source
+
+R = TypeVar("R")
+
+MAP_BYTES = 2**26
+"""Input of one task of a map, whose results are all held by the task until it ends."""
+
+
+class DaskPlacement:
+    """A source on a cluster."""
+
+    def __init__(self, cluster: Cluster, source: Source, shards: Shards, level: int) -> None:
+        self.source = source
+        self.grid = shards.grid
+        self._cluster = cluster
+        self._shards = shards
+        self._level = level
+        shards.submit()
+
+    def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
+        """Run one pass; on an exception or Ctrl-C the tasks that wait are cancelled."""
+        trees: list[Tree[Any]] = [Tree(work.merge) for work in works]
+        leaf = max(work.level for work in works)
+        level = max(self._level, leaf)
+        with closing(self._tasks("reduce", reduce_shard, tuple(works), leaf)) as tasks:
+            tasks.submit(cut(self.grid.n_blocks, level))
+            for _, (rows, nodes) in tasks.arrivals():
+                for tree, run in zip(trees, nodes, strict=True):
+                    for node in run:
+                        tree.push(node)
+                if report is not None:
+                    report(rows)
+        return [tree.finish() for tree in trees]
+
+    def map(self, function: Callable[[Chunk], R]) -> Iterator[R]:
+        """Yield ``function(chunk)`` block by block, in order, with a bounded number under way."""
+        block_bytes = n_bytes_of(self.source) // max(self.grid.n_blocks, 1)
+        level = 0
+        while level < self._level and block_bytes << level + 1 <= MAP_BYTES:
+            level += 1
+        waiting = iter(cut(self.grid.n_blocks, level))
+        arrived: dict[int, list[R]] = {}
+        next_block = 0
+        with closing(self._tasks("map", map_shard, function, 0)) as tasks:
+            tasks.submit(list(islice(waiting, 2 * self._cluster.n_threads())))
+            for (first, _), results in tasks.arrivals():
+                arrived[first] = results
+                while next_block in arrived:
+                    results = arrived.pop(next_block)
+                    next_block += len(results)
+                    tasks.submit(list(islice(waiting, 1)))
+                    yield from results
+
+    def _tasks(self, what: str, function: Callable[..., Any], load: Any, leaf: int) -> Pass:
+        return Pass(self._cluster, self._shards, what, function, load, leaf)
+
+    def close(self) -> None:
+        """Let go of everything on the cluster."""
+        self._cluster.close()

@@ -1,0 +1,57 @@
+"""Shards: neighbouring blocks, one node of the tree, that one task reads."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from fastgmm.executors.dask.holding import Held
+from fastgmm.executors.dask.tasks import Range
+from fastgmm.sources import Grid, Source
+
+
+class Shard(NamedTuple):
+    """Where the blocks ``first`` to ``last`` are read from."""
+
+    first: int
+    last: int
+    rows: Held
+
+
+class Shards(NamedTuple):
+    """All the blocks of a source, and where each is read from."""
+
+    grid: Grid
+    shared_grid: Held
+    """The grid on the cluster."""
+    shards: list[Shard]
+
+    def submit(self) -> None:
+        """Have everything that is not there computed."""
+        self.shared_grid.future()
+        for shard in self.shards:
+            shard.rows.future()
+
+    def between(self, first: int, last: int) -> list[Shard]:
+        """Return the shards that hold the blocks ``first`` to ``last``."""
+        left = bisect_right(self.shards, first, key=lambda shard: shard.first) - 1
+        right = bisect_left(self.shards, last, key=lambda shard: shard.first)
+        return self.shards[left:right]
+
+    def describe(self, ranges: Iterable[Range]) -> str:
+        """Name the blocks and rows from the first of some ranges to the last."""
+        firsts, lasts = zip(*ranges, strict=True)
+        first, last = min(firsts), max(lasts)
+        start, stop = self.grid.boundaries[[first, last]]
+        return f"blocks {first} to {last - 1} (rows {start:,} to {stop - 1:,})"
+
+
+def cut(n_blocks: int, level: int) -> list[Range]:
+    """Cut the blocks into runs of 2^level, each one node of the tree."""
+    size = 1 << level
+    return [(first, min(first + size, n_blocks)) for first in range(0, n_blocks, size)]
+
+
+def n_bytes_of(source: Source) -> int:
+    """Return the bytes of a source's rows and weights in memory, 0 if it may have any number."""
+    n_numbers = source.n_features * source.dtype.itemsize + 8 * source.weighted
+    return (source.n_samples or 0) * n_numbers

@@ -1,0 +1,135 @@
+"""What runs on the workers: a range of blocks streamed through a pass or a map."""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+
+from distributed import get_worker
+
+from fastgmm.exceptions import FastGMMError
+from fastgmm.executors.base import Work, reduce_range
+from fastgmm.executors.threads import read_ahead
+from fastgmm.executors.tree import Node
+from fastgmm.sources import Chunk, Grid
+
+if TYPE_CHECKING:
+    from fastgmm.sources.dask_collections import Blocks, Partitions
+
+R = TypeVar("R")
+T = TypeVar("T")
+Range: TypeAlias = tuple[int, int]
+"""Neighbouring blocks, the last excluded."""
+
+
+class Parcel(Generic[T]):
+    """Something that Dask must neither look into nor take for a task."""
+
+    def __init__(self, content: T) -> None:
+        self.content = content
+
+
+class Rows(Protocol):
+    """What a shard's rows are read from: a source, partitions or blocks."""
+
+    def chunks(self, grid: Grid, first: int, last: int) -> Iterator[Chunk]:
+        """Yield blocks of the grid."""
+        ...
+
+
+def unwrap(parcel: Parcel[T]) -> T:
+    """Return what was sent: the result of this task is what others depend on."""
+    return parcel.content
+
+
+def fill_inputs(
+    partitions: "Parcel[Partitions]", keys: Parcel[list[Any]], values: list[Any]
+) -> "Partitions":
+    """Return partitions with the data they start from."""
+    return partitions.content.filled(dict(zip(keys.content, values, strict=True)))
+
+
+class Failure(NamedTuple):
+    """An error of the data: as a result, since Dask would run what raises again and again."""
+
+    error: FastGMMError
+
+
+def raise_failure(result: Any) -> None:
+    """Raise the error that a result may be."""
+    if isinstance(result, Failure):
+        raise result.error
+
+
+def load_blocks(partitions: "Partitions") -> "Blocks | Failure":
+    """Compute partitions once and for all."""
+    try:
+        return partitions.load()
+    except FastGMMError as error:
+        return Failure(error)
+
+
+def count_rows(rows: "Partitions | Blocks | Failure") -> list[int] | Failure:
+    """Return the number of rows of every partition."""
+    try:
+        return rows if isinstance(rows, Failure) else rows.lengths()
+    except FastGMMError as error:
+        return Failure(error)
+
+
+def _while_wanted(chunks: Generator[Chunk, None, None]) -> Iterator[Chunk]:
+    """Pass chunks on until the task is cancelled: Dask cannot stop one that runs.
+
+    Raises InterruptedError then, never ends early: should the scheduler want the task after all,
+    Dask runs it again.
+    """
+    worker = get_worker()
+    key = worker.get_current_task()
+    for chunk in chunks:
+        task = worker.state.tasks.get(key)
+        if task is None or task.state == "cancelled":
+            raise InterruptedError("nobody waits for this task any more")
+        yield chunk
+
+
+def reduce_shard(
+    works: Sequence[Work[Any]], grid: Grid, rows: list[Rows], spans: Parcel[list[Range]]
+) -> tuple[int, list[list[Node[Any]]]] | Failure:
+    """Return the number of rows, and for every work the nodes of the tree they make."""
+    first = spans.content[0][0]
+    n_rows = 0
+    result: list[list[Node[Any]]] = []
+    try:
+        with closing(_chunks(grid, rows, spans.content)) as chunks:
+            for n, nodes in reduce_range(_while_wanted(chunks), works, first, grid.n_blocks):
+                n_rows += n
+                result = nodes or result
+    except FastGMMError as error:
+        return Failure(error)
+    return n_rows, result
+
+
+def map_shard(
+    function: Callable[[Chunk], R],
+    grid: Grid,
+    rows: list[Rows],
+    spans: Parcel[list[Range]],
+) -> list[R] | Failure:
+    """Return ``function(chunk)`` for every block."""
+    try:
+        with closing(_chunks(grid, rows, spans.content)) as chunks:
+            return [function(chunk) for chunk in _while_wanted(chunks)]
+    except FastGMMError as error:
+        return Failure(error)
+
+
+def _chunks(grid: Grid, rows: list[Rows], spans: list[Range]) -> Generator[Chunk, None, None]:
+    for one, (first, last) in zip(rows, spans, strict=True):
+        raise_failure(one)
+        chunks = one.chunks(grid, first, last)
+        # files on a cluster mostly lie across a network, so waiting is worth a thread; partitions
+        # are computed by this one
+        if getattr(one, "reads_files", False):
+            with closing(read_ahead(chunks)) as ahead:
+                yield from ahead
+        else:
+            yield from chunks
