@@ -1,21 +1,24 @@
 """The one door to Numba: how a kernel is compiled and where its machine code is kept."""
 
-import contextlib
-import fcntl
-import hashlib
-import os
-import tempfile
-from collections.abc import Callable, Iterator
+import re
+import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+import llvmlite
 import llvmlite.binding as llvm
 import numba
+import numpy as np
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.runtime.nrt import rtsys
+from numba.core.serialize import dumps
+from numba.core.sigutils import normalize_signature
 from numba.extending import overload, register_jitable
 
 from fastgmm import __version__
+from fastgmm._kernel_cache import KernelFiles, cache_folder
 
 __all__ = ["is_record", "kernel", "kernel_cache_folder", "overload", "part", "part_exactly"]
 
@@ -28,62 +31,36 @@ FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 
 @cache
 def kernel_cache_folder() -> Path | None:
-    """Where compiled kernels are kept, or None when no folder can be written.
+    """Where compiled kernels are kept, or None when they are not.
 
     The folder's name holds everything that Numba's own key does not see: this package's version
-    and the text of *all* kernel sources (a kernel inlines others), Numba's version and the
-    processor. ``FASTGMM_CACHE=0`` turns the cache off, ``FASTGMM_CACHE=/folder`` moves it.
+    and the text of *all* kernel sources (a kernel inlines others), Python, the libraries that take
+    part in compiling, Numba's settings and the processor.
     """
-    wish = os.environ.get("FASTGMM_CACHE", "")
-    if wish == "0":
-        return None
+    config: Any = numba.config
+    key = [
+        sys.implementation.cache_tag,
+        np.__version__,
+        llvmlite.__version__,
+        llvm.get_host_cpu_name(),
+        llvm.get_host_cpu_features().flatten(),
+        *map(str, (config.OPT, config.BOUNDSCHECK, config.LOOP_VECTORIZE, config.SLP_VECTORIZE)),
+    ]
     here = Path(__file__).parent
-    key = hashlib.sha256()
-    for source in [Path(__file__), *sorted((here / "kernels").glob("*.py"))]:
-        key.update(source.read_bytes())
-    key.update(f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}".encode())
-    key.update(str(here).encode())
-    name = f"{__version__}-numba{numba.__version__}-{key.hexdigest()[:16]}"
-    homes = [wish] if wish else [_user_cache(), tempfile.gettempdir() + f"/fastgmm-{os.getuid()}"]
-    for home in filter(None, homes):
-        folder = Path(home) / "fastgmm" / name
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if folder.stat().st_uid != os.getuid():
-                continue  # never load machine code that somebody else wrote
-            tempfile.TemporaryFile(dir=folder).close()
-        except OSError:
-            continue
-        return folder
-    return None
-
-
-def _user_cache() -> str | None:
-    home = os.environ.get("XDG_CACHE_HOME")
-    if home:
-        return home
-    with contextlib.suppress(RuntimeError, OSError):
-        return str(Path.home() / ".cache")
-    return None
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock file: Numba's index is written without one."""
-    with open(folder / ".lock", "a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    rooms = [file for room in ("kernels", "simd") for file in (here / room).rglob("*.py")]
+    for file in [Path(__file__), *sorted(rooms)]:
+        key += [file.name, file.read_text(encoding="utf-8")]
+    return cache_folder(f"{__version__}-numba{numba.__version__}", "\n".join(map(str, key)))
 
 
 class _Locator:
-    """Tell Numba to keep a kernel's index and machine code in our folder."""
+    """Tell Numba's cache where our folder is."""
 
-    def __init__(self, py_func: Callable[..., Any], folder: Path) -> None:
-        self._function = py_func
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def ensure_cache_path(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        """Nothing to do: the folder was made when it was chosen."""
 
     def get_cache_path(self) -> str:
         return str(self._folder)
@@ -92,41 +69,50 @@ class _Locator:
         return self._folder.name  # all sources are in the folder's name
 
     def get_disambiguator(self) -> str:
-        return str(self._function.__code__.co_firstlineno)
+        return ""  # a function's bytecode is in its key
 
 
 class _CacheImpl(CompileResultCacheImpl):
+    """How a kernel is written and read back, as Numba does it, and where."""
+
     def __init__(self, py_func: Callable[..., Any]) -> None:
         folder = kernel_cache_folder()
         assert folder is not None
         self._lineno = py_func.__code__.co_firstlineno
-        self._locator = _Locator(py_func, folder)
-        module = py_func.__module__.rpartition(".")[2]
-        self._filename_base = self.get_filename_base(
-            f"{module}.{py_func.__qualname__}", getattr(py_func, "__abiflags__", "")
-        )
+        self._locator = _Locator(folder)
+        name = f"{py_func.__module__}.{py_func.__qualname__}"
+        self._filename_base = re.sub(r"[^\w.]", "", name.removeprefix("fastgmm."))
 
 
 class _Cache(FunctionCache):
-    """Numba's cache with a lock around every access, and never fatal.
-
-    Two processes that write different signatures of one function at the same moment can otherwise
-    leave an index that hands out the wrong machine code: a silent wrong number.
-    """
+    """Numba's cache on files that are safe to load, and never fatal."""
 
     _impl_class = _CacheImpl
+    _cache_file: Any
+
+    def __init__(self, py_func: Callable[..., Any]) -> None:
+        super().__init__(py_func)
+        self._cache_file = KernelFiles(Path(self._cache_path), self._impl.filename_base, dumps)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        try:
-            with _locked(Path(self._cache_path)):
-                return super().load_overload(sig, target_context)
-        except OSError:
-            return None
+        """Return a compiled signature from disk, or None.
 
-    def save_overload(self, sig: Any, data: Any) -> None:
-        # a full disk costs the next process a compilation, not this one its fit
-        with contextlib.suppress(OSError), _locked(Path(self._cache_path)):
-            super().save_overload(sig, data)
+        Unlike Numba's own, this does not refresh the compiler's registries, which takes 0.4 s of a
+        process's first call (0.15 of it scipy.linalg, for the sake of a BLAS that no kernel uses):
+        machine code needs nothing but the runtime that allocates arrays. Numba refreshes them when
+        something is compiled.
+        """
+        rtsys.initialize(target_context)
+        key = self._index_key(sig, target_context.codegen())
+        try:
+            compiled = self._load_overload(sig, target_context)
+        except Exception:  # objects of this version that cannot be rebuilt: compile anew
+            self._cache_file.discard(key)
+            return None
+        if compiled is not None and compiled.signature.args != normalize_signature(sig)[0]:
+            self._cache_file.discard(key)
+            return None
+        return compiled
 
 
 def kernel(function: F) -> F:
