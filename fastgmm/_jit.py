@@ -1,26 +1,58 @@
 """The one door to Numba: how a kernel is compiled and where its machine code is kept."""
 
+import os
 import re
 import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import llvmlite
 import llvmlite.binding as llvm
 import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.errors import TypingError
+from numba.core.registry import cpu_target
 from numba.core.runtime.nrt import rtsys
 from numba.core.serialize import dumps
 from numba.core.sigutils import normalize_signature
-from numba.extending import overload, register_jitable
+from numba.extending import (
+    intrinsic,
+    lower_builtin,
+    models,
+    overload,
+    register_jitable,
+    register_model,
+    type_callable,
+)
 
 from fastgmm import __version__
 from fastgmm._kernel_cache import KernelFiles, cache_folder
 
-__all__ = ["is_record", "kernel", "kernel_cache_folder", "overload", "part", "part_exactly"]
+__all__ = [
+    "TypingError",
+    "cgutils",
+    "intrinsic",
+    "ir",
+    "is_record",
+    "kernel",
+    "kernel_cache_folder",
+    "lower_builtin",
+    "models",
+    "overload",
+    "part",
+    "part_exactly",
+    "processor_features",
+    "register_bytes",
+    "register_model",
+    "type_callable",
+    "types",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,12 +62,33 @@ FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 
 
 @cache
+def processor_features() -> frozenset[str]:
+    """Which instruction sets compiled code may use, in LLVM's names: ``avx512f``, ``fma``, ..."""
+    # Numba's word, not the processor's: NUMBA_CPU_NAME and NUMBA_CPU_FEATURES override it
+    flags = cpu_target.target_context.codegen()._get_host_cpu_features()
+    return frozenset(flag[1:] for flag in flags.split(",") if flag.startswith("+"))
+
+
+@cache
+def register_bytes() -> int:
+    """How many bytes a vector register holds; ``FASTGMM_SIMD_BYTES`` (16, 32, 64) overrides it."""
+    wish = os.environ.get("FASTGMM_SIMD_BYTES", "")
+    if wish:
+        if wish not in ("16", "32", "64"):
+            raise ValueError(f"FASTGMM_SIMD_BYTES is {wish!r}, but it must be 16, 32 or 64.")
+        return int(wish)
+    if "avx512f" in processor_features():
+        return 64
+    return 32 if "avx" in processor_features() else 16
+
+
+@cache
 def kernel_cache_folder() -> Path | None:
     """Where compiled kernels are kept, or None when they are not.
 
     The folder's name holds everything that Numba's own key does not see: this package's version
     and the text of *all* kernel sources (a kernel inlines others), Python, the libraries that take
-    part in compiling, Numba's settings and the processor.
+    part in compiling, Numba's settings, the processor and the registers that vectors fill.
     """
     config: Any = numba.config
     key = [
@@ -44,6 +97,7 @@ def kernel_cache_folder() -> Path | None:
         llvmlite.__version__,
         llvm.get_host_cpu_name(),
         llvm.get_host_cpu_features().flatten(),
+        register_bytes(),
         *map(str, (config.OPT, config.BOUNDSCHECK, config.LOOP_VECTORIZE, config.SLP_VECTORIZE)),
     ]
     here = Path(__file__).parent
@@ -123,7 +177,33 @@ def kernel(function: F) -> F:
     compiled: Any = numba.njit(nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
     if kernel_cache_folder() is not None:
         compiled._cache = _Cache(function)
+    _kernels.append(compiled)
     return compiled
+
+
+_kernels: list[Any] = []
+
+
+class Loaded(NamedTuple):
+    """A kernel's machine code for one signature, as it is in this process."""
+
+    name: str
+    signature: str
+    compiled: bool
+    """Compiled here; else it came from disk."""
+
+
+def loaded_kernels() -> list[Loaded]:
+    """Return what this process has compiled or loaded until now."""
+    return [
+        Loaded(
+            f"{kernel.__module__.rpartition('.')[2]}.{kernel.__name__}",
+            ", ".join(map(str, signature)),
+            kernel.stats.cache_hits[signature] == 0,
+        )
+        for kernel in _kernels
+        for signature in kernel.overloads
+    ]
 
 
 def part_exactly(function: F) -> F:

@@ -1,0 +1,187 @@
+"""exp and log of whole vectors: short polynomials, as few instructions as the accuracy allows."""
+
+import math
+from typing import Any
+
+from fastgmm._jit import intrinsic, ir, processor_features
+from fastgmm.simd.arithmetic import fused, larger, smaller
+from fastgmm.simd.vectors import (
+    FLAGS,
+    bits_of,
+    call,
+    constant,
+    integers_like,
+    require_vectors,
+)
+
+# ln 2 in two pieces; the first ends in zeros, so that its product with an exponent is exact even
+# without fused products (Cody, Waite)
+LN2 = {
+    64: (0.6931471803691238, 1.9082149292705877e-10),
+    32: (0.693115234375, 3.1946183e-05),
+}
+# the exponent's place in a number's bits, and what is added to the exponent there
+FRACTION_BITS = {64: 52, 32: 23}
+EXPONENT_BIAS = {64: 1023, 32: 127}
+
+# Coefficients c of exp(r) = 1 + r + r^2 (c0 + c1 r + ...) for |r| <= ln 2 / 2:
+# mpmath.chebyfit(lambda r: (exp(r) - 1 - r) / r**2, [-ln2 / 2, ln2 / 2], terms)
+EXP_TERMS = {
+    64: (
+        0.5000000000000001,
+        0.16666666666666669,
+        0.041666666666624164,
+        0.008333333333330065,
+        0.0013888888917196719,
+        0.00019841269863040545,
+        2.4801521322368692e-05,
+        2.7557268480310024e-06,
+        2.7620075879983367e-07,
+        2.5100375832561234e-08,
+    ),
+    32: (
+        0.5,
+        0.16666577756404877,
+        0.041666556149721146,
+        0.008363173343241215,
+        0.0013926175888627768,
+    ),
+}
+# the smallest argument whose exp is a normal number, the largest whose exp is finite
+EXP_DOMAIN = {64: (-708.39, 709.782712893384), 32: (-87.336, 88.72283)}
+
+# Coefficients of log((1 + s) / (1 - s)) = 2 s + s z (c0 + c1 z + ...) with z = s^2:
+# mpmath.chebyfit(lambda z: (log((1 + s) / (1 - s)) / s - 2) / z, [0, 0.02944], terms)
+LOG_TERMS = {
+    64: (
+        0.666666666666667,
+        0.39999999999899505,
+        0.28571428625975487,
+        0.2222221113479508,
+        0.18182889125261723,
+        0.15331721600556042,
+        0.14616449685043406,
+    ),
+    32: (0.6666666865348816, 0.4000012278556824, 0.2855082154273987, 0.2333046793937683),
+}
+
+
+def _polynomial(builder: Any, x: Any, terms: tuple[float, ...]) -> Any:
+    """Return c0 + c1 x + c2 x^2 + ... by Horner's rule."""
+    value = constant(x.type, terms[-1])
+    for term in reversed(terms[:-1]):
+        value = fused(builder, value, x, constant(x.type, term))
+    return value
+
+
+def _has_scalef(vector: Any) -> bool:
+    return bits_of(vector) * vector.count == 512 and "avx512f" in processor_features()
+
+
+def _scalef(builder: Any, value: Any, power: Any) -> Any:
+    """Return value 2^power by AVX-512's instruction, which knows underflow and overflow."""
+    vector = value.type
+    name = f"llvm.x86.avx512.mask.scalef.{'pd' if bits_of(vector) == 64 else 'ps'}.512"
+    every = ir.Constant(ir.IntType(vector.count), -1)
+    current = ir.Constant(ir.IntType(32), 4)  # rounding as it is set
+    return call(builder, name, vector, value, power, constant(vector, 0.0), every, current)
+
+
+def _exp(builder: Any, x: Any, bounded_above: bool) -> Any:
+    vector = x.type
+    bits = bits_of(vector)
+    scalef = _has_scalef(vector)
+    lowest, highest = EXP_DOMAIN[bits]
+    # the bound stands first: so NaN, which is neither larger nor smaller, stays NaN
+    clipped = larger(builder, constant(vector, 2.0 * lowest if scalef else lowest), x)
+    if bounded_above:
+        clipped = smaller(builder, constant(vector, 2.0 * highest), clipped)
+    # adding 1.5 2^52 rounds to an integer, whose bits are then the sum's lowest
+    magic = constant(vector, 1.5 * 2.0 ** FRACTION_BITS[bits])
+    rounded = fused(builder, clipped, constant(vector, 1.0 / math.log(2.0)), magic)
+    n = builder.fsub(rounded, magic, flags=FLAGS)
+    high, low = LN2[bits]
+    r = fused(builder, n, constant(vector, -high), clipped)
+    r = fused(builder, n, constant(vector, -low), r)
+    value = _polynomial(builder, r, (1.0, 1.0, *EXP_TERMS[bits]))
+    if scalef:
+        return _scalef(builder, value, n)
+    integers = integers_like(vector)
+    shift = constant(integers, FRACTION_BITS[bits])
+    exponent = builder.shl(builder.bitcast(rounded, integers), shift)
+    value = builder.bitcast(builder.add(builder.bitcast(value, integers), exponent), vector)
+    below = builder.fcmp_ordered("<", x, constant(vector, lowest))
+    value = builder.select(below, constant(vector, 0.0), value)
+    if bounded_above:
+        above = builder.fcmp_ordered(">", x, constant(vector, highest))
+        value = builder.select(above, constant(vector, math.inf), value)
+    return value
+
+
+@intrinsic
+def exp(typingctx: Any, vector: Any) -> Any:
+    """Return exp of every lane."""
+    require_vectors("exp", vector)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _exp(builder, arguments[0], bounded_above=True)
+
+    return vector(vector), codegen
+
+
+@intrinsic
+def exp_nonpositive(typingctx: Any, vector: Any) -> Any:
+    """Return exp of lanes that are not positive: ``exp`` without its guard against overflow."""
+    require_vectors("exp_nonpositive", vector)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _exp(builder, arguments[0], bounded_above=False)
+
+    return vector(vector), codegen
+
+
+@intrinsic
+def log(typingctx: Any, vector: Any) -> Any:
+    """Return the natural logarithm of positive normal numbers; anything else gives nonsense."""
+    require_vectors("log", vector)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _log(builder, arguments[0])
+
+    return vector(vector), codegen
+
+
+def _log(builder: Any, x: Any) -> Any:
+    """x = 2^k (1 + f) with 1 + f from sqrt(1/2) to sqrt(2); then a series in s = f / (2 + f)."""
+    vector = x.type
+    bits = bits_of(vector)
+    k, f = _exponent_and_fraction(builder, x)
+    half_square = builder.fmul(builder.fmul(f, constant(vector, 0.5), flags=FLAGS), f, flags=FLAGS)
+    s = builder.fdiv(f, builder.fadd(f, constant(vector, 2.0), flags=FLAGS), flags=FLAGS)
+    z = builder.fmul(s, s, flags=FLAGS)
+    series = builder.fmul(z, _polynomial(builder, z, LOG_TERMS[bits]), flags=FLAGS)
+    # log(1 + f) = f - (f^2 / 2 - s (f^2 / 2 + series)): the small parts first, f and k ln 2 last
+    high, low = (constant(vector, part) for part in LN2[bits])
+    small = builder.fmul(k, low, flags=FLAGS)
+    small = fused(builder, s, builder.fadd(half_square, series, flags=FLAGS), small)
+    small = builder.fsub(small, half_square, flags=FLAGS)
+    return fused(builder, k, high, builder.fadd(small, f, flags=FLAGS))
+
+
+def _exponent_and_fraction(builder: Any, x: Any) -> tuple[Any, Any]:
+    """Return k and f of x = 2^k (1 + f), both as numbers."""
+    vector = x.type
+    bits = bits_of(vector)
+    integers = integers_like(vector)
+    place, bias = FRACTION_BITS[bits], EXPONENT_BIAS[bits]
+    # the bits of sqrt(1/2), to which the fractions are moved up
+    start = {64: 0x3FE6A09E667F3BCD, 32: 0x3F3504F3}[bits]
+    moved = builder.add(builder.bitcast(x, integers), constant(integers, (bias << place) - start))
+    # an integer set under the exponent of 2^52 is the number 2^52 + integer
+    magic = {64: 0x4330000000000000, 32: 0x4B000000}[bits]
+    k = builder.or_(builder.lshr(moved, constant(integers, place)), constant(integers, magic))
+    k = builder.bitcast(k, vector)
+    k = builder.fsub(k, constant(vector, 2.0**place + bias), flags=FLAGS)
+    fraction = builder.and_(moved, constant(integers, (1 << place) - 1))
+    fraction = builder.bitcast(builder.add(fraction, constant(integers, start)), vector)
+    return k, builder.fsub(fraction, constant(vector, 1.0), flags=FLAGS)
