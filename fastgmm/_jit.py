@@ -35,6 +35,7 @@ from fastgmm import __version__
 from fastgmm._kernel_cache import KernelFiles, cache_folder
 
 __all__ = [
+    "Loaded",
     "TypingError",
     "cgutils",
     "intrinsic",
@@ -42,6 +43,7 @@ __all__ = [
     "is_record",
     "kernel",
     "kernel_cache_folder",
+    "loaded_kernels",
     "lower_builtin",
     "models",
     "overload",

@@ -10,13 +10,19 @@ all that it was compiled for, and that holds
 * the key it was saved under, compared with the key that is asked for: a file that somebody
   renamed, or a collision of names, is not taken for another signature.
 
-A file is written under a temporary name and renamed, so that writers need no lock, which some
-network file systems do not have. That a file's machine code computes the right numbers is known
-from the key: sources, compiler and processor are the ones that the tests ran with, so that what is
-loaded is what this process would have compiled. Whatever is wrong with a file, it is removed and
-compiled again; whatever is wrong with the folder, kernels are compiled in memory.
+A file is written under a temporary name and renamed, so that nothing rests on locks, which some
+network file systems do not have. One is used all the same where it is to be had, to save work:
+while a process compiles a signature, others that want it wait for its file. So the eight workers
+of a node, or fifty jobs that start at once, compile each kernel once.
+
+That a file's machine code computes the right numbers follows: sources, compiler, libraries and
+processor are in the folder's name, the signature is in the file, and no byte has changed, so that
+what is loaded is what this process would have compiled. Running it on a few rows would test the
+compiler again, not the file. Whatever is wrong with a file, it is removed and compiled again;
+whatever is wrong with the folder, kernels are compiled in memory.
 """
 
+import fcntl
 import hashlib
 import logging
 import os
@@ -28,7 +34,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 MAGIC = b"fastgmm kernel 1\n"
 """Opens every file; the checksum and the content follow."""
@@ -37,6 +43,10 @@ ENDING = ".kernel"
 
 UNUSED_DAYS = 90
 """Folders of other versions that nobody used for so long are removed when a new one is made."""
+
+PATIENCE = 120.0
+"""Seconds to wait for another process's compilation: ten times what the slowest kernel takes. Its
+process may have been stopped."""
 
 log = logging.getLogger("fastgmm")
 
@@ -127,8 +137,9 @@ def _prune(home: Path) -> None:
 def _remove(folder: Path) -> None:
     """Remove a folder of kernels; anything else in it stays, and so does the folder."""
     with suppress(OSError):
-        for file in [*folder.glob(f"*{ENDING}"), *folder.glob(f"*{ENDING}.*.tmp")]:
-            file.unlink(missing_ok=True)
+        for ending in (ENDING, f"{ENDING}.*.tmp", ".lock"):
+            for file in folder.glob(f"*{ending}"):
+                file.unlink(missing_ok=True)
         folder.rmdir()
 
 
@@ -142,6 +153,7 @@ class KernelFiles:
         self.folder = folder
         self.name = name
         self._dumps = dumps
+        self._claims: dict[Path, IO[bytes]] = {}
 
     def path(self, key: Any) -> Path:
         """Return the file of what was compiled for ``key``."""
@@ -154,9 +166,22 @@ class KernelFiles:
             _write(self.path(key), MAGIC + _digest(content).encode() + content)
         except OSError as error:
             log.debug("the compiled kernel %s is not kept: %s", self.name, error)
+        finally:
+            self._release(self.path(key))
 
     def load(self, key: Any) -> Any:
-        """Return what was saved for ``key``, or None if that is not there or not to be trusted."""
+        """Return what was saved for ``key``, or None if that is not there or not to be trusted.
+
+        None means that the caller will compile and :meth:`save`: other processes wait for it.
+        """
+        data = self._load(key)
+        if data is None and self._claim(self.path(key)):
+            data = self._load(key)  # another process has compiled it by now
+            if data is not None:
+                self._release(self.path(key))
+        return data
+
+    def _load(self, key: Any) -> Any:
         path = self.path(key)
         try:
             content = _checked(path)
@@ -170,6 +195,36 @@ class KernelFiles:
             return data
         self.discard(key)
         return None
+
+    def _claim(self, path: Path) -> bool:
+        """Wait until no other process compiles the same; False if it cannot be known."""
+        if path in self._claims:
+            return False  # compiling it failed here before
+        try:
+            lock = path.with_suffix(".lock").open("ab")
+        except OSError:  # a folder that is only read
+            return False
+        give_up = time.monotonic() + PATIENCE
+        while time.monotonic() < give_up:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.02)
+            except OSError:  # a file system without locks
+                break
+            else:
+                self._claims[path] = lock
+                return True
+        lock.close()
+        return False
+
+    def _release(self, path: Path) -> None:
+        lock = self._claims.pop(path, None)
+        if lock is not None:
+            # a process that waits for the removed file goes on as soon as this one is closed
+            with suppress(OSError):
+                path.with_suffix(".lock").unlink()
+            lock.close()
 
     def discard(self, key: Any) -> None:
         """Remove a signature that must not be loaded again."""
