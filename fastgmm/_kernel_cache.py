@@ -34,7 +34,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 MAGIC = b"fastgmm kernel 1\n"
 """Opens every file; the checksum and the content follow."""
@@ -153,7 +153,7 @@ class KernelFiles:
         self.folder = folder
         self.name = name
         self._dumps = dumps
-        self._claims: dict[Path, IO[bytes]] = {}
+        self._claims: dict[Path, int] = {}
 
     def path(self, key: Any) -> Path:
         """Return the file of what was compiled for ``key``."""
@@ -201,7 +201,7 @@ class KernelFiles:
         if path in self._claims:
             return False  # compiling it failed here before
         try:
-            lock = path.with_suffix(".lock").open("ab")
+            lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         except OSError:  # a folder that is only read
             return False
         give_up = time.monotonic() + PATIENCE
@@ -215,7 +215,7 @@ class KernelFiles:
             else:
                 self._claims[path] = lock
                 return True
-        lock.close()
+        os.close(lock)
         return False
 
     def _release(self, path: Path) -> None:
@@ -224,7 +224,7 @@ class KernelFiles:
             # a process that waits for the removed file goes on as soon as this one is closed
             with suppress(OSError):
                 path.with_suffix(".lock").unlink()
-            lock.close()
+            os.close(lock)
 
     def discard(self, key: Any) -> None:
         """Remove a signature that must not be loaded again."""

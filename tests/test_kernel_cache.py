@@ -1,0 +1,420 @@
+"""Compiled kernels on disk: right numbers or none, whatever happens to files and processes."""
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fastgmm import _kernel_cache
+from fastgmm._kernel_cache import UNUSED_DAYS, KernelFiles, cache_folder
+
+CHECKOUT = Path(__file__).parents[1]
+NOWHERE = "/dev/null/nowhere"  # cannot be made, not even by root
+
+KERNEL = """
+import json, sys, time
+from pathlib import Path
+from fastgmm import _jit, _kernel_cache
+
+@_jit.kernel
+def double(x):
+    return x + x
+
+def report(*results):
+    stats = double.stats
+    print(json.dumps({
+        "results": results,
+        "compiled": sum(stats.cache_misses.values()),
+        "loaded": sum(stats.cache_hits.values()),
+    }))
+"""
+
+BOTH = KERNEL + "report(double(4), double(4.5))"
+
+
+def process(code, cache, *arguments, **environment):
+    """Start Python in a process of its own, with a folder for compiled kernels."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", code, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(CHECKOUT),
+            "FASTGMM_CACHE": str(cache),
+            **environment,
+        },
+    )
+
+
+def answer(running):
+    out, err = running.communicate(timeout=120)
+    assert running.returncode == 0, err
+    assert err == ""
+    return json.loads(out)
+
+
+def run(code, cache, *arguments, **environment):
+    return answer(process(code, cache, *arguments, **environment))
+
+
+def stored(cache):
+    return sorted(file for file in Path(cache).rglob("*") if file.is_file())
+
+
+@pytest.fixture
+def files(tmp_path):
+    return KernelFiles(tmp_path, "module.kernel", pickle.dumps)
+
+
+# --- files
+
+
+def test_what_was_saved_is_loaded_for_its_key_only(files):
+    files.save(("float64", "cpu"), [1, 2])
+    assert files.load(("float64", "cpu")) == [1, 2]
+    assert files.load(("float32", "cpu")) is None
+
+
+def test_a_file_under_another_keys_name_is_not_loaded_but_removed(files):
+    files.save("int64", "code for int64")
+    shutil.copy(files.path("int64"), files.path("float64"))
+    assert files.load("float64") is None
+    assert not files.path("float64").exists()
+    assert files.load("int64") == "code for int64"
+
+
+def cut_short(content):
+    return content[: len(content) // 2]
+
+
+def flip_a_bit(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+DAMAGES = {
+    "empty": lambda content: b"",
+    "cut within the header": lambda content: content[:20],
+    "cut short": cut_short,
+    "a bit": flip_a_bit,
+    "longer": lambda content: content + b"\0",
+    "noise": lambda content: bytes(range(256)) * 8,
+    "another format": lambda content: pickle.dumps(("key", "data")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_file_is_absent_and_saved_anew(files, damage):
+    files.save("key", list(range(1000)))
+    path = files.path("key")
+    path.write_bytes(damage(path.read_bytes()))
+    assert files.load("key") is None
+    assert not path.exists()
+    files.save("key", "new")
+    assert files.load("key") == "new"
+
+
+class Unloadable:
+    """What another release may have pickled."""
+
+    def __reduce__(self):
+        return (int, ("no number",))
+
+
+def test_content_that_cannot_be_unpickled_is_absent(files):
+    files.save("key", Unloadable())
+    assert files.load("key") is None
+    assert not files.path("key").exists()
+
+
+def test_a_file_that_others_could_write_is_not_loaded(files):
+    files.save("key", "data")
+    files.path("key").chmod(0o664)
+    assert files.load("key") is None
+
+
+def test_files_are_not_writable_by_the_group_whatever_the_umask(files):
+    before = os.umask(0o002)
+    try:
+        files.save("key", "data")
+    finally:
+        os.umask(before)
+    assert files.load("key") == "data"
+
+
+def test_a_folder_that_has_gone_costs_nothing_but_the_file(tmp_path):
+    files = KernelFiles(tmp_path / "gone", "module.kernel", pickle.dumps)
+    files.save("key", "data")
+    assert files.load("key") is None
+
+
+def test_without_locks_the_file_system_does(files, monkeypatch):
+    def no_locks(*_):
+        raise OSError("Function not implemented")
+
+    monkeypatch.setattr(_kernel_cache.fcntl, "flock", no_locks)
+    assert files.load("key") is None
+    files.save("key", "data")
+    assert files.load("key") == "data"
+
+
+def test_a_stopped_process_is_not_waited_for_without_end(files, monkeypatch):
+    assert files.load("key") is None  # ours to compile now
+    monkeypatch.setattr(_kernel_cache, "PATIENCE", 0.1)
+    other = KernelFiles(files.folder, files.name, pickle.dumps)
+    assert other.load("key") is None
+    other.save("key", "data")
+    assert other.load("key") == "data"
+
+
+# --- folders
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTGMM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "fastgmm"
+
+
+def test_the_folder_is_named_by_all_that_was_compiled_for(home):
+    folder = cache_folder("1.0", "this processor")
+    assert folder.parent == home
+    assert folder.name.startswith("1.0-")
+    assert cache_folder("1.0", "this processor") == folder
+    assert cache_folder("1.0", "that processor") != folder
+
+
+def test_the_cache_can_be_turned_off(monkeypatch):
+    monkeypatch.setenv("FASTGMM_CACHE", "0")
+    assert cache_folder("1.0", "") is None
+
+
+@pytest.mark.parametrize("which", ["home", "folder"])
+def test_a_folder_that_others_can_write_is_not_used(home, which):
+    folder = cache_folder("1.0", "")
+    (home if which == "home" else folder).chmod(0o777)
+    assert cache_folder("1.0", "") is None
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+@pytest.mark.parametrize("which", ["home", "folder"])
+def test_another_users_folder_is_not_used(home, which):
+    folder = cache_folder("1.0", "")
+    os.chown(home if which == "home" else folder, 65534, 65534)
+    assert cache_folder("1.0", "") is None
+
+
+def test_a_link_to_another_folder_is_not_followed(home, tmp_path):
+    folder = cache_folder("1.0", "")
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert cache_folder("1.0", "") is None
+
+
+def test_without_home_the_folder_for_temporary_files_is_used(tmp_path, monkeypatch):
+    monkeypatch.delenv("FASTGMM_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", NOWHERE)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert cache_folder("1.0", "").parent.parent == tmp_path
+    monkeypatch.setenv("TMPDIR", NOWHERE)
+    assert cache_folder("1.0", "") is None
+
+
+def test_folders_that_nobody_used_for_long_are_removed_when_one_is_made(home):
+    old, recent, foreign = (cache_folder("0.9", name) for name in ("old", "recent", "foreign"))
+    for folder in (old, recent, foreign):
+        KernelFiles(folder, "module.kernel", pickle.dumps).save("key", "data")
+    (foreign / "letters.txt").write_text("not ours")
+    (home / "photographs").mkdir()
+    long_ago = time.time() - (UNUSED_DAYS + 1) * 86400
+    for folder in (old, foreign, home / "photographs"):
+        os.utime(folder, (long_ago, long_ago))
+    used = cache_folder("0.9", "recent")  # exists: nothing is pruned
+    assert old.exists()
+    new = cache_folder("1.0", "")
+    assert not old.exists()
+    assert (foreign / "letters.txt").exists()
+    assert {used, new, foreign, home / "photographs"} == set(home.iterdir())
+
+
+def test_using_a_folder_keeps_it(home):
+    folder = cache_folder("1.0", "")
+    long_ago = time.time() - (UNUSED_DAYS + 1) * 86400
+    os.utime(folder, (long_ago, long_ago))
+    cache_folder("1.0", "")
+    cache_folder("1.1", "")
+    assert folder.exists()
+
+
+def test_an_edited_kernel_has_another_folder(tmp_path):
+    package = tmp_path / "package" / "fastgmm"
+    shutil.copytree(CHECKOUT / "fastgmm", package, ignore=shutil.ignore_patterns("__pycache__"))
+    code = """
+import json
+from fastgmm._jit import kernel_cache_folder
+print(json.dumps(str(kernel_cache_folder())))
+"""
+
+    def folder():
+        return run(code, tmp_path / "cache", PYTHONPATH=str(package.parent))
+
+    before = folder()
+    assert folder() == before
+    with open(package / "kernels" / "triangles.py", "a") as source:
+        source.write("# a part: inlined into kernels of other modules\n")
+    assert folder() != before
+
+
+# --- processes
+
+
+def test_a_second_process_compiles_nothing(tmp_path):
+    assert run(BOTH, tmp_path) == {"results": [8, 9.0], "compiled": 2, "loaded": 0}
+    assert run(BOTH, tmp_path) == {"results": [8, 9.0], "compiled": 0, "loaded": 2}
+
+
+MEET = """
+here, there, number, *delays = sys.argv[1:]
+rename = _kernel_cache.os.replace
+
+def meet(*names):
+    # both processes come here, with nothing saved, before either goes on
+    Path(here).touch()
+    while not Path(there).exists():
+        time.sleep(0.01)
+    time.sleep(float(delays.pop(0)))
+    rename(*names)
+
+_kernel_cache.os.replace = meet
+report(double(json.loads(number)))
+"""
+
+
+def test_two_processes_that_save_different_signatures_at_once(tmp_path):
+    # The one process is the last to save the first file, the other the last to save the second.
+    # Numba's cache writes an index and then machine code: there, double(4) is 4e-323 afterwards.
+    cache, one, other = tmp_path / "cache", tmp_path / "one", tmp_path / "other"
+    running = [
+        process(KERNEL + MEET, cache, one, other, "4", "0.5", "0"),
+        process(KERNEL + MEET, cache, other, one, "4.5", "0", "1"),
+    ]
+    assert [answer(each)["results"] for each in running] == [[8], [9.0]]
+    assert run(BOTH, cache) == {"results": [8, 9.0], "compiled": 0, "loaded": 2}
+
+
+SLOW = """
+compile = double._compiler.compile
+
+def slow(*types):
+    time.sleep(0.5)
+    return compile(*types)
+
+double._compiler.compile = slow
+report(double(4))
+"""
+
+
+def test_of_processes_that_need_the_same_one_compiles(tmp_path):
+    folder = tmp_path / "cache"
+    answers = [answer(each) for each in [process(KERNEL + SLOW, folder) for _ in range(3)]]
+    assert [each["results"] for each in answers] == [[8]] * 3
+    assert sorted(each["compiled"] for each in answers) in ([0, 0, 1], [0, 1, 1])
+    assert [file.suffix for file in stored(folder)] == [".kernel"]
+
+
+def test_another_signatures_machine_code_is_not_run(tmp_path):
+    swap = """
+double(4)
+double(4.5)
+cache = double._cache
+context = double.targetctx
+integer, real = (cache._index_key(sig, context.codegen()) for sig in double.overloads)
+# a file as whole as any, but with the wrong code: what a faulty index would hand out
+cache._cache_file.save(integer, cache._cache_file.load(real))
+report()
+"""
+    run(KERNEL + swap, tmp_path)
+    assert run(BOTH, tmp_path) == {"results": [8, 9.0], "compiled": 1, "loaded": 1}
+    assert run(BOTH, tmp_path) == {"results": [8, 9.0], "compiled": 0, "loaded": 2}
+
+
+def test_damaged_machine_code_is_compiled_anew(tmp_path):
+    run(BOTH, tmp_path)
+    for file, damage in zip(stored(tmp_path), [cut_short, flip_a_bit], strict=True):
+        file.write_bytes(damage(file.read_bytes()))
+    assert run(BOTH, tmp_path) == {"results": [8, 9.0], "compiled": 2, "loaded": 0}
+    assert run(BOTH, tmp_path)["compiled"] == 0
+
+
+FIT = """
+import json, logging, sys
+logging.basicConfig(level=logging.DEBUG, stream=sys.stdout, format="log %(message)s")
+for noisy in ("numba", "asyncio"):
+    logging.getLogger(noisy).setLevel(logging.WARNING)
+from fastgmm import GaussianMixture
+model = GaussianMixture(1, covariance_type="diag", init_params="random_from_data", random_state=0)
+model.fit([[0.0], [1.0], [5.0]])
+from fastgmm._jit import kernel_cache_folder, loaded_kernels
+print(json.dumps([model.means_.tolist(), len(loaded_kernels()), str(kernel_cache_folder())]))
+"""
+
+
+def test_a_fit_where_nothing_can_be_written(tmp_path):
+    running = process(FIT, "", HOME=NOWHERE, XDG_CACHE_HOME=NOWHERE, TMPDIR=NOWHERE)
+    out, err = running.communicate(timeout=120)
+    assert running.returncode == 0, err
+    logged, printed = out.splitlines()
+    assert logged.startswith("log compiled kernels are not kept")
+    means, kernels, folder = json.loads(printed)
+    assert means == [[2.0]]
+    assert kernels > 0
+    assert folder == "None"
+
+
+def test_a_full_disk_costs_nothing_but_the_files(tmp_path):
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n" + BOTH
+    assert run(limited, tmp_path) == {"results": [8, 9.0], "compiled": 2, "loaded": 0}
+    assert stored(tmp_path) == []
+    assert run(BOTH, tmp_path) == {"results": [8, 9.0], "compiled": 2, "loaded": 0}
+    assert run(BOTH, tmp_path)["compiled"] == 0
+
+
+# --- fits
+
+KERNELS_OF_FITS = """
+import json, sys
+import numpy as np
+from fastgmm import GaussianMixture
+
+rows = np.random.default_rng(0).normal(size=(300, 2))
+GaussianMixture(2, random_state=0, covariance_type=sys.argv[1], init_params=sys.argv[2]).fit(rows)
+from fastgmm._jit import loaded_kernels
+print(json.dumps([kernel.name for kernel in loaded_kernels()]))
+"""
+
+START_KERNELS = {
+    "kmeans": {"kmeans.candidate_potentials", "kmeans.update_closest", "kmeans.assign"},
+    "random": {"expectation.accumulate_given"},
+    "random_from_data": set(),
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "start"),
+    [("full", "kmeans"), ("diag", "kmeans"), ("tied", "random"), ("spherical", "random_from_data")],
+)
+def test_a_fit_compiles_each_kernel_it_uses_once_and_no_other(family, start):
+    # the user's folder, which other tests have filled: what is asked is which, not how long
+    kernels = run(KERNELS_OF_FITS, os.environ.get("FASTGMM_CACHE", ""), family, start)
+    update = {"factorisation.whiten"} if family in ("full", "tied") else set()
+    expected = {"rows.first_not_finite", "expectation.expectation"} | update | START_KERNELS[start]
+    assert sorted(kernels) == sorted(expected)
