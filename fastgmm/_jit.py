@@ -25,7 +25,6 @@ from numba.extending import (
     intrinsic,
     lower_builtin,
     models,
-    overload,
     register_jitable,
     register_model,
     type_callable,
@@ -208,16 +207,28 @@ def loaded_kernels() -> list[Loaded]:
     ]
 
 
+# Inlined, always. What the compiler leaves as a call exists twice, compiled by itself and together
+# with its kernel, with sums in different orders: a process that has just compiled a kernel calls
+# the one, a process that loads the kernel from disk the other, and the last bits differ.
+_INLINED: Any = {"nogil": True, "error_model": "numpy", "forceinline": True}
+
+
 def part_exactly(function: F) -> F:
     """Mark a part whose sums must not be reordered: tricks with rounding."""
-    register: Any = register_jitable(nogil=True, error_model="numpy", fastmath={"contract"})
+    register: Any = register_jitable(fastmath={"contract"}, **_INLINED)
     return register(function)
 
 
 def part(function: F) -> F:
     """Mark a function that kernels call: compiled into them, never on its own."""
-    register: Any = register_jitable(nogil=True, error_model="numpy", fastmath=FASTMATH)
+    register: Any = register_jitable(fastmath=FASTMATH, **_INLINED)
     return register(function)
+
+
+def overload(stub: Callable[..., Any]) -> Callable[[F], F]:
+    """Mark what chooses a part for a stub by the types of its arguments."""
+    choose: Any = numba.extending.overload(stub, jit_options=_INLINED)
+    return choose
 
 
 def is_record(numba_type: Any, record: type) -> bool:

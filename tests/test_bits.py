@@ -1,5 +1,10 @@
 """One hash whatever computes it: threads, sources, clusters, company."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from problems import blobs, fingerprint, fit
@@ -82,3 +87,23 @@ def test_dask_arrays(problem, one_worker, two_workers):
                 model.fit(array)
             hashes[len(client.scheduler_info()["workers"]), persist] = fingerprint(model)
     assert len(set(hashes.values())) == 1, hashes
+
+
+def test_kernels_compiled_loaded_and_not_kept(tmp_path):
+    """A process that compiles, one that loads what the other compiled, one that keeps nothing."""
+    script = (
+        "from problems import blobs, fingerprint, fit\n"
+        "X, _ = blobs(500, 3, 2)\n"
+        "print(fingerprint(fit(X, n_components=2, max_iter=3, random_state=0, n_threads=1)))\n"
+    )
+    hashes = []
+    for cache in (str(tmp_path), str(tmp_path), "0"):
+        environment = {
+            **os.environ,
+            "FASTGMM_CACHE": cache,
+            "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)]),
+        }
+        command = [sys.executable, "-c", script]
+        hashes.append(subprocess.check_output(command, env=environment, text=True))
+    assert len(set(hashes)) == 1, hashes
+    assert any(tmp_path.iterdir())

@@ -1,5 +1,6 @@
 """Clients: the one in use, one of worker processes made for a fit, one of a cluster elsewhere."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -57,21 +58,31 @@ def connected(scheduler: str | None = None, scheduler_file: Path | None = None) 
     ClusterError
         No scheduler answers within seconds, or there is no such file.
     """
-    # Client would wait for ever for a file that never comes
-    if scheduler_file is not None and not scheduler_file.is_file():
-        raise ClusterError(
-            f"{scheduler_file}: no such scheduler file: start dask scheduler --scheduler-file first"
-        )
+    address = scheduler if scheduler_file is None else _address_in(scheduler_file)
     with dask.config.set(SETTINGS):
         try:
-            client = distributed.Client(
-                address=scheduler,
-                scheduler_file=None if scheduler_file is None else str(scheduler_file),
-            )
+            client = distributed.Client(address)
         except (OSError, ValueError) as error:
+            where = "" if scheduler_file is None else f" (from {scheduler_file})"
             raise ClusterError(
-                f"no Dask scheduler answers at {scheduler_file or scheduler}: check the address "
-                "and that it runs"
+                f"no Dask scheduler answers at {address}{where}: check the address and that it runs"
             ) from error
         with client:
             yield client
+
+
+def _address_in(scheduler_file: Path) -> str:
+    # Client would wait for ever for a file that never comes, and fail an assertion at a damaged one
+    try:
+        address: str = json.loads(scheduler_file.read_text())["address"]
+    except OSError as error:
+        raise ClusterError(
+            f"{scheduler_file} cannot be read ({error.strerror}): start a scheduler with "
+            "--scheduler-file, or wait until it has written the file"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ClusterError(
+            f"{scheduler_file} is not the file of a Dask scheduler: name the one given to "
+            "dask scheduler --scheduler-file"
+        ) from error
+    return address
