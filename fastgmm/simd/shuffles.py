@@ -16,11 +16,12 @@ from fastgmm.simd.vectors import (
 )
 
 
-def _add(builder: Any, a: Any, b: Any) -> Any:
+def added(builder: Any, a: Any, b: Any) -> Any:
+    """Return a + b."""
     return builder.fadd(a, b, flags=FLAGS)
 
 
-def _fold(builder: Any, value: Any, join: Callable[..., Any]) -> Any:
+def folded(builder: Any, value: Any, join: Callable[..., Any] = added) -> Any:
     """Join the upper half of a vector with its lower half until one number is left."""
     count = value.type.count
     while count > 1:
@@ -37,7 +38,7 @@ def total(typingctx: Any, vector: Any) -> Any:
     require_vectors("total", vector)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _fold(builder, arguments[0], _add)
+        return folded(builder, arguments[0])
 
     return vector.dtype(vector), codegen
 
@@ -48,7 +49,7 @@ def highest(typingctx: Any, vector: Any) -> Any:
     require_vectors("highest", vector)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _fold(builder, arguments[0], larger)
+        return folded(builder, arguments[0], larger)
 
     return vector.dtype(vector), codegen
 
@@ -63,7 +64,7 @@ def _exchanged(builder: Any, a: Any, b: Any, block: int) -> tuple[Any, Any]:
     return shuffle(builder, a, b, lower), shuffle(builder, a, b, upper)
 
 
-def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
+def transposed(builder: Any, rows: list[Any]) -> list[Any]:
     """Transpose as many vectors as each has lanes, in log2(lanes) rounds of exchanges."""
     rows = list(rows)
     block = 1
@@ -101,7 +102,7 @@ def totals(typingctx: Any, vectors: Any) -> Any:
         block = 1
         while len(rows) > 1:
             pairs = zip(rows[::2], rows[1::2], strict=True)
-            rows = [_add(builder, *_exchanged(builder, a, b, block)) for a, b in pairs]
+            rows = [added(builder, *_exchanged(builder, a, b, block)) for a, b in pairs]
             block *= 2
         return rows[0]
 
@@ -114,7 +115,7 @@ def transpose(typingctx: Any, vectors: Any) -> Any:
     _require_square("transpose", vectors)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        rows = _transposed(builder, _unpacked(builder, arguments[0], vectors.count))
+        rows = transposed(builder, _unpacked(builder, arguments[0], vectors.count))
         return context.make_tuple(builder, vectors, rows)
 
     return vectors(vectors), codegen
@@ -154,7 +155,7 @@ def transpose_block(
             for pointer in rows(source, *arguments[:3])
         ]
         for pointer, row in zip(
-            rows(target, *arguments[3:]), _transposed(builder, loaded), strict=True
+            rows(target, *arguments[3:]), transposed(builder, loaded), strict=True
         ):
             store_at(builder, pointer, row)
         return context.get_dummy_value()
