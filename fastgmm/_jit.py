@@ -192,6 +192,16 @@ class Loaded(NamedTuple):
     signature: str
     compiled: bool
     """Compiled here; else it came from disk."""
+    kept: bool
+    """On disk, for the next process."""
+
+
+def _is_kept(kernel: Any, signature: Any) -> bool:
+    cache = kernel._cache
+    if not isinstance(cache, _Cache):
+        return False
+    key = cache._index_key(signature, kernel.targetctx.codegen())
+    return bool(cache._cache_file.path(key).exists())
 
 
 def loaded_kernels() -> list[Loaded]:
@@ -201,6 +211,7 @@ def loaded_kernels() -> list[Loaded]:
             f"{kernel.__module__.rpartition('.')[2]}.{kernel.__name__}",
             ", ".join(map(str, signature)),
             kernel.stats.cache_hits[signature] == 0,
+            _is_kept(kernel, signature),
         )
         for kernel in _kernels
         for signature in kernel.overloads
