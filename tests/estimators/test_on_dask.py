@@ -1,0 +1,113 @@
+"""The estimator on Dask: weights, sampled starts, lazy predictions, fits inside tasks."""
+
+import dask.array as da
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pytest
+from dask.base import is_dask_collection
+from problems import blobs, fingerprint, fit
+
+from fastgmm import GaussianMixture, open_dataset
+from fastgmm.initialization import first_pass
+
+X, _ = blobs(3000, 3, 3, seed=4)
+WEIGHTS = np.random.default_rng(3).gamma(2.0, size=len(X))
+PARTITIONS = (700, 1, 1299, 1000)
+SETTINGS = {"n_components": 3, "random_state": 0, "tol": 1e-2}
+NAMES = list("abc")
+
+
+def lazy(rows):
+    return da.from_array(rows, chunks=(PARTITIONS, *rows.shape[1:]))
+
+
+def lazy_frame(**more):
+    table = pd.DataFrame(X, columns=NAMES).assign(**more)
+    parts = np.split(np.arange(len(X)), np.cumsum(PARTITIONS)[:-1])
+    return dd.from_map(table.iloc.__getitem__, parts, meta=table[:0])
+
+
+def fit_on(client, rows, weights=None, **settings):
+    """A fit with settings under which it converges, without a warning."""
+    model = GaussianMixture(**SETTINGS, **settings).set_client(client)
+    return fingerprint(model.fit(rows, sample_weight=weights))
+
+
+def test_weights_of_a_collection(two_workers):
+    """An array like X, an array in memory, a column of a frame, on threads and a cluster."""
+    expected = fingerprint(fit(lazy(X), lazy(WEIGHTS), n_threads=2, **SETTINGS))
+    assert expected != fingerprint(fit(lazy(X), n_threads=2, **SETTINGS))
+    frame = lazy_frame(w=WEIGHTS)
+    for rows, weights in (
+        (lazy(X), lazy(WEIGHTS)),
+        (lazy(X), WEIGHTS),
+        (frame[NAMES], frame["w"]),
+    ):
+        assert fingerprint(fit(rows, weights, n_threads=1, **SETTINGS)) == expected
+        assert fit_on(two_workers, rows, weights) == expected
+        assert fit_on(two_workers, rows, weights, persist=False) == expected
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_weight_columns_and_sampled_starts(two_workers, tmp_path, monkeypatch, weighted):
+    """Files on a cluster, a start from a sample of the rows: the bits of an array on a thread."""
+    monkeypatch.setattr(first_pass, "WHOLE_ELEMENTS", X.size - 1)
+    monkeypatch.setattr(first_pass, "SAMPLE_ELEMENTS", 900)
+    weights = WEIGHTS if weighted else None
+    expected = fingerprint(fit(X, weights, n_threads=1, **SETTINGS))
+    path = tmp_path / "rows.parquet"
+    table = pd.DataFrame(X, columns=NAMES).assign(w=WEIGHTS)
+    table.to_parquet(path, row_group_size=777)
+    rows = open_dataset(path, columns=NAMES, weight="w" if weighted else None)
+    assert fingerprint(fit(X, weights, n_threads=5, **SETTINGS)) == expected
+    assert fingerprint(fit(rows, n_threads=2, **SETTINGS)) == expected
+    assert fit_on(two_workers, rows) == expected
+    monkeypatch.undo()
+    assert fingerprint(fit(X, weights, n_threads=1, **SETTINGS)) != expected, "nothing was sampled"
+
+
+def test_a_sampled_start_does_not_know_the_chunks(two_workers, monkeypatch):
+    monkeypatch.setattr(first_pass, "WHOLE_ELEMENTS", X.size - 1)
+    monkeypatch.setattr(first_pass, "SAMPLE_ELEMENTS", 900)
+    start = {**SETTINGS, "max_iter": 1, "init_params": "random_from_data"}
+    expected = fit(X, n_threads=1, **start).means_
+    for model in (
+        fit(X, n_threads=2, chunk_size=64, **start),
+        fit(lazy(X), n_threads=2, **start),
+        fit(lazy_frame(), n_threads=1, **start),
+    ):
+        # other rows at the start would give other means by far more than roundings
+        np.testing.assert_allclose(model.means_, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return fit(X, **SETTINGS)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "score_samples"])
+def test_predictions_are_lazy(model, two_workers, method):
+    expected = getattr(model, method)(X)
+    for rows in (lazy(X), lazy_frame()):
+        predicted = getattr(model, method)(rows)
+        assert is_dask_collection(predicted)
+        assert predicted.ndim == expected.ndim
+        np.testing.assert_array_equal(predicted.compute(scheduler="threads"), expected)
+        np.testing.assert_array_equal(two_workers.compute(predicted).result(), expected)
+
+
+def test_fit_predict_of_a_collection(two_workers):
+    rows = lazy(X)
+    model = GaussianMixture(**SETTINGS).set_client(two_workers)
+    labels = model.fit_predict(rows)
+    np.testing.assert_array_equal(np.asarray(labels), model.predict(X))
+
+
+def test_a_fit_inside_a_task_of_a_cluster_of_one_thread(one_worker):
+    def task(rows):
+        rows = da.from_array(rows, chunks=(PARTITIONS, rows.shape[1]))
+        return GaussianMixture(**SETTINGS).fit(rows).means_
+
+    means = one_worker.submit(task, X).result(timeout=60)
+    np.testing.assert_array_equal(means, fit(lazy(X), n_threads=1, **SETTINGS).means_)
