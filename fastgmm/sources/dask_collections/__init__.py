@@ -1,8 +1,8 @@
 """Dask arrays and data frames: their partitions are the blocks.
 
 The optimised graph of a collection is cut once into one small graph per partition. Each is computed
-by itself, wherever it is wanted, with Dask's synchronous scheduler: on a thread of this process
-without any cluster, or inside one task that streams a whole range of partitions.
+by itself by the thread that wants it: a thread of this process without any cluster, or one task
+that streams a whole range of partitions.
 """
 
 from fastgmm.sources.dask_collections.cutting import futures_of
