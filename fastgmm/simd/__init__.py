@@ -26,7 +26,9 @@ NEON; twice as many float32); the source stays the same. A dot product::
     dot(np.arange(11.0), np.ones(11))             # 55.0
 
 Vectors live inside kernels: in variables, tuples, arguments and results of parts; never in arrays
-or in Python. Nothing is checked: an index outside the array reads what is there.
+or in Python. Nothing is checked: an index outside the array reads what is there. Any alignment is
+right, but AVX-512 wants work arrays that start at multiples of 64 bytes, which NumPy's need not: a
+register across two cache lines counts twice (transposes took 1.6 times as long).
 
 =============================  =====================================================
 ``lanes(dtype)``               how many lanes, in Python
