@@ -170,7 +170,7 @@ def _advance(
         )
     parameters = maximum_likelihood(family, statistics, origins, settings.reg_covar, floor)
     if not model.recentred and cancels(family, parameters, origins):
-        model.density = model.density._replace(origins=parameters.means.astype(dtype))
+        model.density = family.about(model.density, parameters.means.astype(dtype))
         model.recentred = True
         return False
     model.recentred = False

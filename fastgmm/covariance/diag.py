@@ -1,9 +1,12 @@
 """Diagonal: variances of its own for every component, covariances (k, d)."""
 
+import math
+
 import numpy as np
 
 from fastgmm import kernels
-from fastgmm._typing import Float64Array
+from fastgmm._typing import Float64Array, FloatArray
+from fastgmm.covariance.axes import axes_of
 from fastgmm.covariance.protocol import Density
 from fastgmm.covariance.scale import log_scale
 from fastgmm.exceptions import IllDefinedCovarianceError
@@ -30,7 +33,21 @@ def prepare(parameters: Parameters, dtype: np.dtype[np.floating]) -> Density:
     whitening = precisions_cholesky(parameters)
     means = parameters.means.astype(dtype)
     scale = log_scale(parameters.weights, np.log(whitening).sum(axis=1), means.shape[1])
-    return kernels.diag.DiagDensity(scale.astype(dtype), means, whitening.astype(dtype), means)
+    scales, offsets, centre, spread = axes_of(parameters, whitening, dtype)
+    return kernels.axes.AxesDensity(
+        scale.astype(dtype),
+        means,
+        scales.astype(dtype),
+        offsets.astype(dtype),
+        centre.astype(dtype),
+        spread,
+        means,
+    )
+
+
+def about(density: Density, origins: FloatArray) -> Density:
+    """Move the origins; far from the means only the centred forms keep their digits."""
+    return density._replace(origins=origins, spread=math.inf)
 
 
 def estimate(

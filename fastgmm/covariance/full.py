@@ -1,9 +1,11 @@
 """Full: every component has a matrix of its own, covariances (k, d, d)."""
 
+import math
+
 import numpy as np
 
 from fastgmm import kernels
-from fastgmm._typing import Float64Array
+from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.covariance import triangles
 from fastgmm.covariance.protocol import Density
 from fastgmm.covariance.scale import log_scale
@@ -43,7 +45,20 @@ def prepare(parameters: Parameters, dtype: np.dtype[np.floating]) -> Density:
     whitening, log_determinants = _whiten(parameters.covariances)
     means = parameters.means.astype(dtype)
     scale = log_scale(parameters.weights, log_determinants, means.shape[1])
-    return kernels.full.FullDensity(scale.astype(dtype), means, whitening.astype(dtype), means)
+    d = means.shape[1]
+    if d <= kernels.unrolled.MOST_COLUMNS:
+        factors = (whitening * math.sqrt(0.5)).astype(dtype)
+        dimension = (0,) * d
+        return kernels.unrolled.UnrolledDensity(
+            scale.astype(dtype), means, factors, means, dimension
+        )
+    factors = triangles.bands(whitening, d).astype(dtype)
+    return kernels.triangles.TriangleDensity(scale.astype(dtype), means, factors, means)
+
+
+def about(density: Density, origins: FloatArray) -> Density:
+    """Move the origins."""
+    return density._replace(origins=origins)
 
 
 def estimate(

@@ -4,7 +4,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from fastgmm._typing import Float64Array
+from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.parameters import Parameters
 
 Density: TypeAlias = Any
@@ -30,6 +30,9 @@ class CovarianceFamily(Protocol):
         Raises IllDefinedCovarianceError, naming the component, where a covariance is not
         positive definite.
         """
+
+    def about(self, density: Density, origins: FloatArray) -> Density:
+        """Return the density with statistics about other origins (k, d), in its dtype."""
 
     def estimate(
         self,

@@ -1,9 +1,12 @@
 """Spherical: one variance for every component, covariances (k,)."""
 
+import math
+
 import numpy as np
 
 from fastgmm import kernels
-from fastgmm._typing import Float64Array
+from fastgmm._typing import Float64Array, FloatArray
+from fastgmm.covariance.axes import axes_of
 from fastgmm.covariance.protocol import Density
 from fastgmm.covariance.scale import log_scale
 from fastgmm.exceptions import IllDefinedCovarianceError
@@ -16,8 +19,8 @@ def shape(n_components: int, n_features: int) -> tuple[int, ...]:
 
 
 def second_shape(n_components: int, n_features: int) -> tuple[int, ...]:
-    """Return (k,): sums of squared distances."""
-    return (n_components,)
+    """Return (k, 1): sums of squared distances."""
+    return n_components, 1
 
 
 def n_parameters(n_components: int, n_features: int) -> int:
@@ -31,16 +34,29 @@ def prepare(parameters: Parameters, dtype: np.dtype[np.floating]) -> Density:
     means = parameters.means.astype(dtype)
     d = means.shape[1]
     scale = log_scale(parameters.weights, d * np.log(whitening), d)
-    return kernels.spherical.SphericalDensity(
-        scale.astype(dtype), means, whitening.astype(dtype), means
+    whitening = np.broadcast_to(whitening[:, np.newaxis], means.shape)
+    scales, offsets, centre, spread = axes_of(parameters, whitening, dtype)
+    return kernels.axes.AxesDensity(
+        scale.astype(dtype),
+        means,
+        scales.astype(dtype),
+        offsets.astype(dtype),
+        centre.astype(dtype),
+        spread,
+        means,
     )
+
+
+def about(density: Density, origins: FloatArray) -> Density:
+    """Move the origins; far from the means only the centred forms keep their digits."""
+    return density._replace(origins=origins, spread=math.inf)
 
 
 def estimate(
     second: Float64Array, counts: Float64Array, delta: Float64Array, reg_covar: float
 ) -> Float64Array:
     """Return the mean over the features of the diagonal family's variances."""
-    spread: Float64Array = second / counts - (delta**2).sum(axis=1)
+    spread: Float64Array = second[:, 0] / counts - (delta**2).sum(axis=1)
     return spread / delta.shape[1] + reg_covar
 
 

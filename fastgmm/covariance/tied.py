@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastgmm import kernels
-from fastgmm._typing import Float64Array
+from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.covariance import triangles
 from fastgmm.covariance.protocol import Density
 from fastgmm.covariance.scale import log_scale
@@ -17,8 +17,8 @@ def shape(n_components: int, n_features: int) -> tuple[int, ...]:
 
 
 def second_shape(n_components: int, n_features: int) -> tuple[int, ...]:
-    """Return (p,): one packed triangle of the scatter pooled over the components."""
-    return (triangles.packed_size(n_features),)
+    """Return (1, p): one packed triangle of the scatter pooled over the components."""
+    return 1, triangles.packed_size(n_features)
 
 
 def n_parameters(n_components: int, n_features: int) -> int:
@@ -39,7 +39,13 @@ def prepare(parameters: Parameters, dtype: np.dtype[np.floating]) -> Density:
     whitening, log_determinants = _whiten(parameters.covariances)
     means = parameters.means.astype(dtype)
     scale = log_scale(parameters.weights, log_determinants, means.shape[1])
-    return kernels.tied.TiedDensity(scale.astype(dtype), means, whitening.astype(dtype), means)
+    factors = triangles.bands(whitening[np.newaxis], means.shape[1]).astype(dtype)
+    return kernels.triangles.TriangleDensity(scale.astype(dtype), means, factors, means)
+
+
+def about(density: Density, origins: FloatArray) -> Density:
+    """Move the origins."""
+    return density._replace(origins=origins)
 
 
 def estimate(
@@ -48,7 +54,7 @@ def estimate(
     """Return the mean over all rows of the scatter about each row's component."""
     d = delta.shape[1]
     between = (counts[:, np.newaxis] * triangles.packed_outer(delta)).sum(axis=0)
-    covariance = triangles.unpack((second - between) / counts.sum(), d)
+    covariance = triangles.unpack((second[0] - between) / counts.sum(), d)
     covariance[range(d), range(d)] += reg_covar
     return covariance
 

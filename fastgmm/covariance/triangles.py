@@ -4,6 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from fastgmm import kernels
 from fastgmm._typing import Float64Array, IntArray
 
 
@@ -39,3 +40,13 @@ def packed_outer(vectors: Float64Array) -> Float64Array:
     """Return the packed triangles (..., p) of v v^T for vectors (..., d)."""
     i, j = indices(vectors.shape[-1])
     return vectors[..., i] * vectors[..., j]
+
+
+def bands(whitening: Float64Array, d: int) -> Float64Array:
+    """Return packed L^-1 (k, p) as the E-step reads it: sqrt(1/2) L^-1 in bands of a few rows."""
+    height = kernels.blocks.WHITENING_HEIGHT
+    whole = d // height
+    size = height**2 * whole * (whole + 1) // 2 + sum(range(whole * height + 1, d + 1))
+    arranged = np.empty((len(whitening), size))
+    kernels.factorisation.in_bands(whitening, d, height, arranged)
+    return arranged

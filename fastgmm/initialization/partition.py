@@ -78,15 +78,14 @@ def first_parameters(
 def _density_about(
     origins: Float64Array, covariance_type: str, dtype: np.dtype[np.floating]
 ) -> Density:
-    """Return a density that takes every row as equally likely, with the given origins.
+    """Return a density whose statistics are about the given origins; covariances are the unit.
 
-    Whitening by zero makes every distance 0: a single component has responsibility 1 exactly.
+    Alone, a component has responsibility 1 exactly, whatever its density.
     """
     k, d = origins.shape
     family = FAMILIES[covariance_type]
     unit = family.estimate(np.zeros(family.second_shape(k, d)), np.ones(k), np.zeros((k, d)), 1.0)
-    density = family.prepare(Parameters(np.full(k, 1 / k), origins, unit), dtype)
-    return density._replace(whitening=np.zeros_like(density.whitening))
+    return family.prepare(Parameters(np.full(k, 1 / k), origins, unit), dtype)
 
 
 def _mean(rows: FloatArray, weights: Float64Array | None) -> Float64Array:

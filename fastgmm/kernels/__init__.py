@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fastgmm.kernels import (
-        diag,
+        axes,
+        blocks,
         expectation,
         factorisation,
-        full,
         kmeans,
         rows,
-        spherical,
-        tied,
+        triangles,
+        unrolled,
     )
 
 __all__ = [
-    "diag",
+    "axes",
+    "blocks",
     "expectation",
     "factorisation",
-    "full",
     "kmeans",
     "rows",
-    "spherical",
-    "tied",
+    "triangles",
+    "unrolled",
 ]
 
 

@@ -1,114 +1,84 @@
 """One fused pass over a block: log densities, responsibilities and moments, tile by tile.
 
-A tile of ``TILE`` rows is transposed to (d, t) once and everything about it happens in cache; the
-only n-sized arrays are those a caller asks for. The arithmetic of a covariance family enters by
-two functions, ``log_density`` and ``accumulate``, which each family's module implements for its
-own ``Density`` record; the compiler picks them by the record's type.
+A tile is a few hundred rows whose every number stays in cache; the only n-sized arrays are those
+that a caller asks for. The arithmetic of a covariance family enters by three functions, ``work``,
+``log_density`` and ``accumulate``, which each family's module implements for its own ``Density``
+record; the compiler picks them by the record's type.
 """
 
-import math
 from typing import Any
 
 import numpy as np
 
 from fastgmm._jit import kernel, part
-from fastgmm.kernels.exponential import exp_nonpositive
+from fastgmm.kernels.softmax import blank, log_likelihood_of, normalise, weigh
+from fastgmm.simd import lanes_of
 
-# 128 rows: (d + 2 k) x 128 doubles stay within 1 MB (the L2 of a core) up to d = 128, k = 400.
-TILE = 128
+ALIGNMENT = 64
+"""Bytes of a cache line: vectors that cross one cost two loads."""
+
+CHUNK_VECTORS = 4
+"""Log densities are computed for so many vectors of rows at a time; tiles are whole chunks."""
 
 
-def log_density(tile: Any, size: int, density: Any, scratch: Any, out: Any) -> None:
-    """Write ``out[k, t] = log(weight_k N(x_t | k))`` for the first ``size`` rows of the tile."""
+def work(density: Any, tile_rows: int) -> Any:
+    """Return the family's flat scratch, in the compute dtype, for tiles of ``tile_rows`` rows."""
+    raise NotImplementedError("implemented by the families' modules, for kernels only")
+
+
+def log_density(
+    rows: Any, start: int, size: int, density: Any, scratch: Any, joint: Any, stride: int
+) -> None:
+    """Write ``joint[k, t] = log(weight_k N(x_t | k))`` of ``size`` rows from ``start`` on.
+
+    ``rows`` is flat, d numbers a row. Whole chunks are written: what lies behind the last row is
+    finite but means nothing.
+    """
     raise NotImplementedError("implemented by the families' modules, for kernels only")
 
 
 def accumulate(
-    tile: Any, size: int, responsibilities: Any, density: Any, scratch: Any, statistics: Any
+    rows: Any,
+    start: int,
+    size: int,
+    density: Any,
+    scratch: Any,
+    joint: Any,
+    stride: int,
+    statistics: Any,
 ) -> None:
-    """Add the tile's moments about ``density.origins``, by ``responsibilities`` (k, t)."""
+    """Add counts and moments about ``density.origins``, weighted by ``joint`` (k, t).
+
+    ``joint`` is zero behind the last row, up to a whole vector. Called after ``log_density`` of
+    the same rows, which may have left things in ``scratch``.
+    """
     raise NotImplementedError("implemented by the families' modules, for kernels only")
 
 
 @part
-def load_tile(rows: Any, start: int, size: int, tile: Any) -> None:
-    """Transpose ``size`` rows from ``start`` into ``tile`` (d, TILE)."""
-    mine = rows[start : start + size]
-    if rows.shape[1] <= 8:  # a column's stride stays within a cache line: 4 times faster at d = 1
-        for i in range(rows.shape[1]):
-            for t in range(size):
-                tile[i, t] = mine[t, i]
-    else:
-        for t in range(size):
-            for i in range(rows.shape[1]):
-                tile[i, t] = mine[t, i]
+def aligned(size: int, like: Any) -> Any:
+    """Return a flat array of ``size`` numbers that begins with a cache line."""
+    spare = ALIGNMENT // like.itemsize
+    memory = np.empty(size + spare, like.dtype)
+    first = (-(memory.ctypes.data // like.itemsize)) % spare
+    return memory[first : first + size]
 
 
 @part
-def normalise(log_joint: Any, size: int, highest: Any, total: Any, inverse: Any) -> None:
-    """Turn ``log_joint`` (k, t) into responsibilities in place; logsumexp by the row maximum.
+def rows_of_tile(n_components: int, n_features: int, size: int) -> int:
+    """Return how many rows a tile has: all of it in L1 for small models, in L2 for large ones."""
+    numbers = n_components + n_features
+    rows = 512 if numbers <= 24 else 256 if numbers <= 256 else 128
+    return min(rows, (size + 63) // 64 * 64)
 
-    log p(x_t) is ``highest[t] + log(total[t])``. A row that is infinitely far from every component
-    (all entries -inf) has a log density of -inf, which the caller finds in the log likelihood.
+
+@part
+def stride_of(tile_rows: int, like: Any) -> int:
+    """Return the numbers from one row of a tile-wide matrix to the next: no multiple of 4096 bytes.
+
+    Five vectors more, or the columns of a matrix would fall into the same lines of the cache.
     """
-    n_components = log_joint.shape[0]
-    row = log_joint[0]
-    for t in range(size):
-        highest[t] = row[t]
-        total[t] = 0
-    for k in range(1, n_components):
-        row = log_joint[k]
-        for t in range(size):
-            highest[t] = max(highest[t], row[t])
-    for k in range(n_components):
-        row = log_joint[k]
-        for t in range(size):
-            row[t] = exp_nonpositive(row[t] - highest[t])
-            total[t] += row[t]
-    for t in range(size):
-        inverse[t] = 1 / total[t]
-    for k in range(n_components):
-        row = log_joint[k]
-        for t in range(size):
-            row[t] *= inverse[t]
-
-
-@part
-def add_counts(joint: Any, size: int, counts: Any) -> None:
-    """Add the tile's responsibilities (k, t) to the components' counts."""
-    for k in range(joint.shape[0]):
-        row = joint[k]
-        total = joint.dtype.type(0)
-        for t in range(size):
-            total += row[t]
-        counts[k] += total
-
-
-@part
-def add_log_likelihood(
-    highest: Any, total: Any, weights: Any, start: int, size: int, joint: Any, log_likelihood: Any
-) -> None:
-    """Add the tile to the log likelihood and scale its responsibilities by the row weights."""
-    result = 0.0
-    if weights.size == 0:
-        for t in range(size):
-            result += highest[t]
-        # a logarithm (5 ns) for 16 rows at once: totals lie between 1 and k, so that products of
-        # 16 stay below 1e64 for k up to 10,000
-        for group in range(0, size, 16):
-            product = 1.0
-            for t in range(group, min(group + 16, size)):
-                product *= total[t]
-            result += math.log(product)
-    else:
-        mine = weights[start : start + size]
-        for t in range(size):
-            result += mine[t] * (highest[t] + math.log(total[t]))
-        for k in range(joint.shape[0]):
-            row = joint[k]
-            for t in range(size):
-                row[t] *= mine[t]
-    log_likelihood[0] += result
+    return tile_rows + 5 * lanes_of(like)
 
 
 @kernel
@@ -118,22 +88,27 @@ def expectation(rows: Any, weights: Any, density: Any, statistics: Any) -> None:
     ``weights`` is (n,), or empty for unit weights.
     """
     n_components, n_features = density.means.shape
-    tile = np.empty((n_features, TILE), rows.dtype)
-    scratch = np.empty((n_features + 1, TILE), rows.dtype)
-    joint = np.empty((n_components, TILE), rows.dtype)
-    highest = np.empty(TILE, rows.dtype)
-    total = np.empty(TILE, rows.dtype)
-    inverse = np.empty(TILE, rows.dtype)
-    for start in range(0, rows.shape[0], TILE):
-        size = min(TILE, rows.shape[0] - start)
-        load_tile(rows, start, size, tile)
-        log_density(tile, size, density, scratch, joint)
-        normalise(joint, size, highest, total, inverse)
-        add_log_likelihood(
-            highest, total, weights, start, size, joint, statistics.log_likelihood
-        )
-        add_counts(joint, size, statistics.counts)
-        accumulate(tile, size, joint, density, scratch, statistics)
+    flat = rows.reshape(rows.size)
+    tile_rows = rows_of_tile(n_components, n_features, rows.shape[0])
+    stride = stride_of(tile_rows, flat)
+    width = lanes_of(flat)
+    scratch = work(density, tile_rows)
+    joint = aligned(n_components * stride, flat)
+    highest = aligned(tile_rows, flat)
+    sums = aligned(tile_rows, flat)
+    for start in range(0, rows.shape[0], tile_rows):
+        size = min(tile_rows, rows.shape[0] - start)
+        n_vectors = (size + width - 1) // width
+        log_density(flat, start, size, density, scratch, joint, stride)
+        normalise(joint, stride, n_components, n_vectors, highest, sums)
+        blank(joint, stride, n_components, size, n_vectors * width, highest, sums)
+        if weights.size == 0:
+            statistics.log_likelihood[0] += log_likelihood_of(n_vectors, highest, sums)
+        else:
+            statistics.log_likelihood[0] += weigh(
+                weights, start, size, joint, stride, n_components, highest, sums
+            )
+        accumulate(flat, start, size, density, scratch, joint, stride, statistics)
 
 
 @kernel
@@ -142,21 +117,23 @@ def accumulate_given(
 ) -> None:
     """Add a block's moments for ``responsibilities`` (n, k) that somebody else decided.
 
-    Only ``density.origins`` is read; the log likelihood is left alone.
+    The density says about which origins; the log likelihood is left alone.
     """
     n_components, n_features = density.origins.shape
-    tile = np.empty((n_features, TILE), rows.dtype)
-    scratch = np.empty((n_features + 1, TILE), rows.dtype)
-    joint = np.empty((n_components, TILE), rows.dtype)
-    for start in range(0, rows.shape[0], TILE):
-        size = min(TILE, rows.shape[0] - start)
-        load_tile(rows, start, size, tile)
+    flat = rows.reshape(rows.size)
+    tile_rows = rows_of_tile(n_components, n_features, rows.shape[0])
+    stride = stride_of(tile_rows, flat)
+    scratch = work(density, tile_rows)
+    joint = aligned(n_components * stride, flat)
+    for start in range(0, rows.shape[0], tile_rows):
+        size = min(tile_rows, rows.shape[0] - start)
+        log_density(flat, start, size, density, scratch, joint, stride)
+        joint[:] = 0
         for t in range(size):
             weight = 1.0 if weights.size == 0 else weights[start + t]
             for k in range(n_components):
-                joint[k, t] = responsibilities[start + t, k] * weight
-        add_counts(joint, size, statistics.counts)
-        accumulate(tile, size, joint, density, scratch, statistics)
+                joint[k * stride + t] = responsibilities[start + t, k] * weight
+        accumulate(flat, start, size, density, scratch, joint, stride, statistics)
 
 
 @kernel
@@ -167,29 +144,30 @@ def score(rows: Any, density: Any, log_probability: Any, labels: Any, posterior:
     responsibility. ``posterior`` (n, k): responsibilities.
     """
     n_components, n_features = density.means.shape
-    tile = np.empty((n_features, TILE), rows.dtype)
-    scratch = np.empty((n_features + 1, TILE), rows.dtype)
-    joint = np.empty((n_components, TILE), rows.dtype)
-    highest = np.empty(TILE, rows.dtype)
-    total = np.empty(TILE, rows.dtype)
-    inverse = np.empty(TILE, rows.dtype)
-    for start in range(0, rows.shape[0], TILE):
-        size = min(TILE, rows.shape[0] - start)
-        load_tile(rows, start, size, tile)
-        log_density(tile, size, density, scratch, joint)
+    flat = rows.reshape(rows.size)
+    tile_rows = rows_of_tile(n_components, n_features, rows.shape[0])
+    stride = stride_of(tile_rows, flat)
+    width = lanes_of(flat)
+    scratch = work(density, tile_rows)
+    joint = aligned(n_components * stride, flat)
+    highest = aligned(tile_rows, flat)
+    sums = aligned(tile_rows, flat)
+    for start in range(0, rows.shape[0], tile_rows):
+        size = min(tile_rows, rows.shape[0] - start)
+        log_density(flat, start, size, density, scratch, joint, stride)
         if labels.size > 0:
             for t in range(size):
                 best = 0
                 for k in range(1, n_components):
-                    if joint[k, t] > joint[best, t]:
+                    if joint[k * stride + t] > joint[best * stride + t]:
                         best = k
                 labels[start + t] = best
         if log_probability.size > 0 or posterior.size > 0:
-            normalise(joint, size, highest, total, inverse)
+            normalise(joint, stride, n_components, (size + width - 1) // width, highest, sums)
         if log_probability.size > 0:
             for t in range(size):
-                log_probability[start + t] = highest[t] + math.log(total[t])
+                log_probability[start + t] = highest[t] + np.log(sums[t])
         if posterior.size > 0:
             for t in range(size):
                 for k in range(n_components):
-                    posterior[start + t, k] = joint[k, t]
+                    posterior[start + t, k] = joint[k * stride + t]

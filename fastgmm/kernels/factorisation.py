@@ -91,3 +91,26 @@ def invert_positive_definite(matrices: Any, inverses: Any) -> int:
                 inverses[k, i, j] = total
                 inverses[k, j, i] = total
     return -1
+
+
+@kernel
+def in_bands(triangles: Any, d: int, height: int, bands: Any) -> None:
+    """Rearrange packed triangles (k, p), times sqrt(1/2), into bands of ``height`` rows.
+
+    A band holds its columns one after the other, a number for each of its rows and zeros above
+    the diagonal: the order in which the E-step reads it. Rows that fill no band have one each.
+    """
+    half = math.sqrt(0.5)
+    for k in range(triangles.shape[0]):
+        at = 0
+        i = 0
+        while i < d:
+            rows = height if i + height <= d else 1
+            for j in range(i + rows):
+                for r in range(rows):
+                    row = i + r
+                    inside = j <= row
+                    value = triangles[k, row * (row + 1) // 2 + j] if inside else 0.0
+                    bands[k, at] = half * value
+                    at += 1
+            i += rows

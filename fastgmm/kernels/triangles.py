@@ -1,59 +1,256 @@
-"""Triangular arithmetic on a tile, shared by the shapes that have whole matrices.
+"""Triangular arithmetic in register blocks, shared by the shapes that have whole matrices.
 
-Matrices are packed lower triangles, row by row: entry (i, j <= i) sits at i (i + 1) / 2 + j, so
-that the innermost loops run over the rows of the tile with one scalar of the matrix at a time.
+A triangle of factors lies in *bands* of ``WHITENING_HEIGHT`` rows: in a band the columns follow
+each other, a number for each of its rows. Scatter is a packed lower triangle, row by row.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from fastgmm._jit import part
+from fastgmm._jit import is_record, overload, part
+from fastgmm._typing import FloatArray
+from fastgmm.kernels.blocks import (
+    PRODUCT_HEIGHT,
+    PRODUCT_WIDTH,
+    WHITENING_HEIGHT,
+    WHITENING_WIDTH,
+    add_triangle_products,
+    add_whitened_squares,
+)
+from fastgmm.kernels.columns import load_chunk
+from fastgmm.kernels.expectation import accumulate, aligned, log_density, work
+from fastgmm.simd import broadcast, lanes_of, load, load_broadcast, load_part, store, total
 
-
-@part
-def whitened_square(
-    tile: Any, size: int, mean: Any, whitening: Any, scratch: Any, out: Any
-) -> None:
-    """Set ``out[t]`` to |L^-1 (x_t - mean)|^2 for the packed factor ``whitening`` = L^-1."""
-    d = tile.shape[0]
-    y = scratch[d]
-    for t in range(size):
-        out[t] = 0
-    for i in range(d):
-        for t in range(size):
-            scratch[i, t] = tile[i, t] - mean[i]
-    at = 0
-    for i in range(d):
-        for t in range(size):
-            y[t] = 0
-        for j in range(i + 1):
-            factor = whitening[at]
-            at += 1
-            for t in range(size):
-                y[t] += factor * scratch[j, t]
-        for t in range(size):
-            out[t] += y[t] * y[t]
+SCATTER_ROWS = 64
+"""Rows whose products are summed in registers at a time; both operands stay in L1 and L2."""
 
 
 @part
-def add_scatter(
-    tile: Any, size: int, r: Any, origin: Any, scratch: Any, first: Any, second: Any
+def scatter_stride(d: int, like: Any) -> int:
+    """Return the numbers from one row of a scatter operand to the next: whole vectors and one."""
+    width = lanes_of(like)
+    return (d + width - 1) // width * width + width
+
+
+@part
+def weighted_away(
+    rows: Any,
+    d: int,
+    first: int,
+    size: int,
+    origins: Any,
+    origin_at: int,
+    joint: Any,
+    joint_at: int,
+    away: Any,
+    weighted: Any,
+    stride: int,
+    moments: Any,
 ) -> None:
-    """Add one component's first moment (d,) and packed scatter about ``origin``."""
-    d = tile.shape[0]
-    weighted = scratch[d]
-    for i in range(d):
-        for t in range(size):
-            scratch[i, t] = tile[i, t] - origin[i]
-    at = 0
-    for i in range(d):
-        total = tile.dtype.type(0)
-        for t in range(size):
-            weighted[t] = r[t] * scratch[i, t]
-            total += weighted[t]
-        first[i] += total
-        for j in range(i + 1):
-            total = tile.dtype.type(0)
+    """Write x - origin and r (x - origin) of some rows, and add up the latter in ``moments`` (d,).
+
+    ``away`` and ``weighted`` are flat (size, stride) matrices, zero behind column d.
+    """
+    width = lanes_of(rows)
+    for j in range(0, d, width):
+        inside = min(width, d - j)
+        origin = load_part(origins, origin_at + j, inside)
+        sums = broadcast(rows.dtype.type(0))
+        if inside == width:
             for t in range(size):
-                total += weighted[t] * scratch[j, t]
-            second[at] += total
-            at += 1
+                z = load(rows, (first + t) * d + j) - origin
+                store(away, t * stride + j, z)
+                z = z * load_broadcast(joint, joint_at + t)
+                store(weighted, t * stride + j, z)
+                sums = sums + z
+        else:
+            for t in range(size):
+                z = load_part(rows, (first + t) * d + j, inside) - origin
+                store(away, t * stride + j, z)
+                z = z * load_broadcast(joint, joint_at + t)
+                store(weighted, t * stride + j, z)
+                sums = sums + z
+        # through memory: adding lanes to float64 sums is rare enough
+        store(weighted, size * stride, sums)
+        for lane in range(inside):
+            moments[j + lane] += weighted[size * stride + lane]
+
+
+@part
+def subtract(
+    scratch: Any, d: int, run: int, means: Any, mean_at: int, z_at: int, out: Any, out_at: int
+) -> None:
+    """Write a run's columns less a mean behind them, and zeros to the run of ``out``."""
+    width = lanes_of(scratch)
+    for v in range(WHITENING_WIDTH):
+        store(out, out_at + v * width, broadcast(scratch.dtype.type(0)))
+    for j in range(d):
+        mean = load_broadcast(means, mean_at + j)
+        for v in range(WHITENING_WIDTH):
+            at = j * run + v * width
+            store(scratch, z_at + at, load(scratch, at) - mean)
+
+
+@part
+def chunk_rows(like: Any) -> int:
+    """Return the rows of a run of WHITENING_WIDTH vectors."""
+    return WHITENING_WIDTH * lanes_of(like)
+
+
+@part
+def sum_of(joint: Any, at: int, size: int) -> float:
+    """Return the sum of ``size`` numbers from ``at`` on; zeros follow up to a whole vector."""
+    width = lanes_of(joint)
+    result = load(joint, at)
+    for t in range(width, size, width):
+        result = result + load(joint, at + t)
+    return total(result)
+
+
+class TriangleDensity(NamedTuple):
+    """What a pass needs of a mixture with whole covariance matrices, in the compute dtype."""
+
+    log_scale: FloatArray
+    """(k,) log weight + log determinant of the whitening - d/2 log 2 pi."""
+    means: FloatArray
+    """(k, d)."""
+    whitening: FloatArray
+    """(k, ...) or (1, ...) sqrt(1/2) L^-1 in bands, where L L^T is the covariance."""
+    origins: FloatArray
+    """(k, d) what the statistics are centred about: the means, as a rule."""
+
+
+@overload(work)
+def _work(density: Any, tile_rows: Any) -> Any:
+    if not is_record(density, TriangleDensity):
+        return None
+
+    def operands(density: Any, tile_rows: Any) -> Any:
+        d = density.means.shape[1]
+        run = 2 * d * chunk_rows(density.means)
+        scatter = (2 * SCATTER_ROWS + 1) * scatter_stride(d, density.means)
+        return aligned(max(run, scatter), density.means)
+
+    return operands
+
+
+@overload(log_density)
+def _log_density(
+    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
+) -> Any:
+    return banded_log_density if is_record(density, TriangleDensity) else None
+
+
+@overload(accumulate)
+def _accumulate(
+    rows: Any,
+    start: Any,
+    size: Any,
+    density: Any,
+    scratch: Any,
+    joint: Any,
+    stride: Any,
+    statistics: Any,
+) -> Any:
+    return banded_accumulate if is_record(density, TriangleDensity) else None
+
+
+# The two functions below are the implementations themselves and hold their loops over register
+# blocks: every function between a block and its kernel is optimised once more.
+
+
+def banded_log_density(
+    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
+) -> None:
+    """Write log_scale - |L^-1 (x - mean)|^2 for all components (see kernels/expectation.py).
+
+    ``density.whitening`` has one row for all components, or one a component.
+    """
+    n_components, d = density.means.shape
+    means = density.means.reshape(density.means.size)
+    factors = density.whitening.reshape(density.whitening.size)
+    apart = factors.size // n_components if density.whitening.shape[0] > 1 else 0
+    width = lanes_of(rows)
+    run = chunk_rows(rows)
+    z_at = d * run
+    for first in range(0, size, run):
+        load_chunk(rows, d, start + first, min(run, size - first), run, scratch, 0, run)
+        for k in range(n_components):
+            out = k * stride + first
+            subtract(scratch, d, run, means, k * d, z_at, joint, out)
+            band = k * apart
+            i = 0
+            while i + WHITENING_HEIGHT <= d:
+                add_whitened_squares(
+                    factors, band, scratch, z_at, run, i, WHITENING_HEIGHT, WHITENING_WIDTH,
+                    joint, out,
+                )  # fmt: skip
+                i += WHITENING_HEIGHT
+                band += i * WHITENING_HEIGHT
+            while i < d:
+                add_whitened_squares(
+                    factors, band, scratch, z_at, run, i, 1, WHITENING_WIDTH, joint, out
+                )
+                i += 1
+                band += i
+            scale = load_broadcast(density.log_scale, k)
+            for v in range(WHITENING_WIDTH):
+                store(joint, out + v * width, scale - load(joint, out + v * width))
+
+
+def banded_accumulate(
+    rows: Any,
+    start: Any,
+    size: Any,
+    density: Any,
+    scratch: Any,
+    joint: Any,
+    stride: Any,
+    statistics: Any,
+) -> None:
+    """Add counts, first moments and packed scatter of all components over a tile.
+
+    ``statistics.second`` has one packed triangle for all components, or one a component.
+    """
+    n_components, d = density.origins.shape
+    origins = density.origins.reshape(density.origins.size)
+    second = statistics.second.reshape(statistics.second.size)
+    apart = second.size // n_components if statistics.second.shape[0] > 1 else 0
+    width = lanes_of(rows)
+    row = scatter_stride(d, rows)
+    weighted_at = SCATTER_ROWS * row
+    away, weighted = scratch[:weighted_at], scratch[weighted_at:]
+    for k in range(n_components):
+        statistics.counts[k] += sum_of(joint, k * stride, size)
+        for t in range(0, size, SCATTER_ROWS):
+            n = min(SCATTER_ROWS, size - t)
+            weighted_away(
+                rows, d, start + t, n, origins, k * d, joint, k * stride + t,
+                away, weighted, row, statistics.first[k],
+            )  # fmt: skip
+            i = 0
+            while i + PRODUCT_HEIGHT <= d:
+                left = (i + PRODUCT_HEIGHT + width - 1) // width
+                j = 0
+                # 4 = 2 + 2, not 3 + 1: a block of one vector waits for its loads
+                while left == 3 or left > 4:
+                    add_triangle_products(
+                        weighted, away, row, n, i, j, PRODUCT_HEIGHT, PRODUCT_WIDTH,
+                        second, k * apart,
+                    )  # fmt: skip
+                    j += PRODUCT_WIDTH * width
+                    left -= PRODUCT_WIDTH
+                while left >= 2:
+                    add_triangle_products(
+                        weighted, away, row, n, i, j, PRODUCT_HEIGHT, 2, second, k * apart
+                    )
+                    j += 2 * width
+                    left -= 2
+                if left == 1:
+                    add_triangle_products(
+                        weighted, away, row, n, i, j, PRODUCT_HEIGHT, 1, second, k * apart
+                    )
+                i += PRODUCT_HEIGHT
+            while i < d:
+                for j in range(0, i + 1, 2 * width):
+                    add_triangle_products(weighted, away, row, n, i, j, 1, 2, second, k * apart)
+                i += 1

@@ -1,0 +1,386 @@
+"""Register blocks: sums of outer products that stay in vector registers while they grow.
+
+All heavy arithmetic of the E-step and of the M-step is one loop: for every t, some numbers of a
+left operand times some vectors of a right operand are added to height x width accumulators. With
+AVX-512 16 to 24 of the 32 registers are accumulators; every loaded vector serves ``height`` times
+and every broadcast number ``width`` times, so that the two multiply-add units are the limit and
+not the two load ports. Written as LLVM's intermediate form because no compiler keeps so many
+accumulators in registers by itself.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from fastgmm._jit import TypingError, intrinsic, ir, register_bytes, types
+from fastgmm.simd.arithmetic import fused
+from fastgmm.simd.memory import load_at, store_at
+from fastgmm.simd.vectors import bits_of, call, constant, llvm_vector, shuffle, splat, vector_of
+
+INDEX = ir.IntType(64)
+
+# Accumulators that fit into the registers: 32 of them with AVX-512, else 16. A block of products
+# must not be higher than a vector has lanes: then only its last vector meets the diagonal.
+WIDE = register_bytes() == 64
+WHITENING_HEIGHT = 4
+WHITENING_WIDTH = 4 if WIDE else 2
+PRODUCT_HEIGHT = {64: 8, 32: 4, 16: 2}[register_bytes()]
+PRODUCT_WIDTH = 3 if WIDE else 2
+
+
+class Operand(NamedTuple):
+    """Numbers in memory: where they begin and how far it is to the next."""
+
+    pointer: Any
+    start: Any
+    step: Any
+    """From one t to the next."""
+    row: Any
+    """From one number of a column of the block to the next (left operand only)."""
+
+
+def index(value: int) -> Any:
+    """Return a constant index."""
+    return ir.Constant(INDEX, value)
+
+
+def data_of(context: Any, array_type: Any, array: Any, builder: Any) -> Any:
+    """Return the pointer to an array's first number."""
+    position = context.data_model_manager[array_type].get_field_position("data")
+    return builder.extract_value(array, position)
+
+
+def number_at(builder: Any, pointer: Any, at: Any) -> Any:
+    """Load one number."""
+    return builder.load(builder.gep(pointer, [at], inbounds=True))
+
+
+def vector_at(builder: Any, pointer: Any, at: Any, vector: Any) -> Any:
+    """Load one vector."""
+    return load_at(builder, builder.gep(pointer, [at], inbounds=True), vector)
+
+
+def loop(
+    builder: Any, count: Any, initial: list[Any], body: Callable[[Any, list[Any]], list[Any]]
+) -> list[Any]:
+    """Carry values through ``count`` turns of a loop: values = body(turn, values)."""
+    before = builder.block
+    turning = builder.append_basic_block("turning")
+    after = builder.append_basic_block("after")
+    builder.cbranch(builder.icmp_signed(">", count, index(0)), turning, after)
+    builder.position_at_end(turning)
+    turn = builder.phi(INDEX)
+    carried = [builder.phi(value.type) for value in initial]
+    result = body(turn, list(carried))
+    following = builder.add(turn, index(1))
+    last = builder.block
+    for phi, start, end in zip(
+        [turn, *carried], [index(0), *initial], [following, *result], strict=True
+    ):
+        phi.add_incoming(start, before)
+        phi.add_incoming(end, last)
+    builder.cbranch(builder.icmp_signed("<", following, count), turning, after)
+    builder.position_at_end(after)
+    outcome = []
+    for start, end in zip(initial, result, strict=True):
+        phi = builder.phi(start.type)
+        phi.add_incoming(start, before)
+        phi.add_incoming(end, last)
+        outcome.append(phi)
+    return outcome
+
+
+def outer_products(
+    builder: Any, left: Operand, right: Operand, count: Any, height: int, width: int, vector: Any
+) -> list[list[Any]]:
+    """Return height rows of width vectors: sum over t of left[t, row] * right[t, columns]."""
+    lanes = vector.count
+
+    def body(turn: Any, sums: list[Any]) -> list[Any]:
+        at = builder.add(right.start, builder.mul(turn, right.step))
+        columns = [
+            vector_at(builder, right.pointer, builder.add(at, index(v * lanes)), vector)
+            for v in range(width)
+        ]
+        at = builder.add(left.start, builder.mul(turn, left.step))
+        new = []
+        for r in range(height):
+            place = builder.add(at, builder.mul(index(r), left.row))
+            number = splat(builder, number_at(builder, left.pointer, place), lanes)
+            new += [fused(builder, number, columns[v], sums[r * width + v]) for v in range(width)]
+        return new
+
+    zeros = [constant(vector, 0.0)] * (height * width)
+    sums = loop(builder, count, zeros, body)
+    return [sums[r * width : (r + 1) * width] for r in range(height)]
+
+
+def literal(value: Any) -> int:
+    """Return a compile-time constant, or raise a typing error."""
+    if not isinstance(value, types.IntegerLiteral):
+        raise TypingError(f"the size of a register block must be a constant, not {value}.")
+    return int(value.literal_value)
+
+
+@intrinsic(prefer_literal=True)
+def add_whitened_squares(
+    typingctx: Any,
+    factors: Any,
+    factor_start: Any,
+    z: Any,
+    z_start: Any,
+    z_step: Any,
+    first_row: Any,
+    height: Any,
+    width: Any,
+    out: Any,
+    out_start: Any,
+) -> Any:
+    """Add |rows of L^-1 z|^2 of ``height`` rows of a triangle to ``width`` vectors of ``out``.
+
+    ``factors`` holds, for these rows, the columns 0 ... first_row + height - 1 one after the other,
+    ``height`` numbers each, zeros above the diagonal (they are not read as operands).
+    """
+    vector_type = vector_of(z.dtype)
+    rows, vectors = literal(height), literal(width)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        lanes = vector.count
+        pointers = [data_of(context, signature.args[i], arguments[i], builder) for i in (0, 2, 8)]
+        factor_at, z_at, step, begin, out_at = (arguments[i] for i in (1, 3, 4, 5, 9))
+        left = Operand(pointers[0], factor_at, index(rows), index(1))
+        right = Operand(pointers[1], z_at, step, None)
+        y = outer_products(builder, left, right, begin, rows, vectors, vector)
+        for j in range(rows):
+            turn = builder.add(begin, index(j))
+            at = builder.add(z_at, builder.mul(turn, step))
+            columns = [
+                vector_at(builder, pointers[1], builder.add(at, index(v * lanes)), vector)
+                for v in range(vectors)
+            ]
+            at = builder.add(factor_at, builder.mul(turn, index(rows)))
+            for r in range(j, rows):
+                number = number_at(builder, pointers[0], builder.add(at, index(r)))
+                for v in range(vectors):
+                    y[r][v] = fused(builder, splat(builder, number, lanes), columns[v], y[r][v])
+        for v in range(vectors):
+            place = builder.gep(pointers[2], [builder.add(out_at, index(v * lanes))])
+            squares = load_at(builder, place, vector)
+            for r in range(rows):
+                squares = fused(builder, y[r][v], y[r][v], squares)
+            store_at(builder, place, squares)
+        return context.get_dummy_value()
+
+    size = types.intp
+    return (
+        types.void(factors, size, z, size, size, size, height, width, out, size),
+        codegen,
+    )
+
+
+def _add_to_memory(builder: Any, pointer: Any, at: Any, value: Any, count: Any) -> None:
+    """Add the first ``count`` lanes of a vector (all, if None) to float64 numbers in memory."""
+    vector = value.type
+    if bits_of(vector) == 32:
+        half = vector.count // 2
+        wide = ir.VectorType(ir.DoubleType(), half)
+        for part in range(2):
+            lanes = shuffle(builder, value, value, list(range(part * half, (part + 1) * half)))
+            rest = None if count is None else builder.sub(count, index(part * half))
+            place = builder.add(at, index(part * half))
+            _add_to_memory(builder, pointer, place, builder.fpext(lanes, wide), rest)
+        return
+    place = builder.gep(pointer, [at])
+    if count is None:
+        store_at(builder, place, builder.fadd(load_at(builder, place, vector), value))
+        return
+    numbers = ir.Constant(ir.VectorType(INDEX, vector.count), list(range(vector.count)))
+    mask = builder.icmp_signed("<", numbers, splat(builder, count, vector.count))
+    align = ir.Constant(ir.IntType(32), 8)
+    place = builder.bitcast(place, vector.as_pointer())
+    name = f"v{vector.count}f64.p0"
+    zeros = constant(vector, 0.0)
+    old = call(builder, f"llvm.masked.load.{name}", vector, place, align, mask, zeros)
+    new = builder.fadd(old, value)
+    call(builder, f"llvm.masked.store.{name}", ir.VoidType(), new, place, align, mask)
+
+
+@intrinsic(prefer_literal=True)
+def add_triangle_products(
+    typingctx: Any,
+    left: Any,
+    right: Any,
+    stride: Any,
+    count: Any,
+    first_row: Any,
+    first_column: Any,
+    height: Any,
+    width: Any,
+    out: Any,
+    out_start: Any,
+) -> Any:
+    """Add left^T right, over ``count`` rows of both, to a block of a packed lower triangle.
+
+    ``left`` and ``right`` are flat (count, stride) arrays. The block has ``height`` rows from
+    ``first_row`` and ``width`` vectors of columns from ``first_column``; columns above the
+    diagonal are left out: only the last vector may hold some, or any of a block of one row.
+    ``out`` (float64) holds the packed triangle from ``out_start`` on.
+    """
+    vector_type = vector_of(right.dtype)
+    rows, vectors = literal(height), literal(width)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        pointers = [data_of(context, signature.args[i], arguments[i], builder) for i in (0, 1, 8)]
+        step, n, i0, j0, out_at = (arguments[i] for i in (2, 3, 4, 5, 9))
+        sums = outer_products(
+            builder,
+            Operand(pointers[0], i0, step, index(1)),
+            Operand(pointers[1], j0, step, None),
+            n,
+            rows,
+            vectors,
+            vector,
+        )
+        for r in range(rows):
+            row = builder.add(i0, index(r))
+            triangle = builder.ashr(builder.mul(row, builder.add(row, index(1))), index(1))
+            at = builder.add(builder.add(out_at, triangle), j0)
+            for v in range(vectors):
+                before = builder.add(j0, index(v * vector.count))
+                inside = builder.sub(builder.add(row, index(1)), before)
+                full = v < vectors - 1 and rows > 1
+                place = builder.add(at, index(v * vector.count))
+                _add_to_memory(builder, pointers[2], place, sums[r][v], None if full else inside)
+        return context.get_dummy_value()
+
+    size = types.intp
+    return (
+        types.void(left, right, size, size, size, size, height, width, out, size),
+        codegen,
+    )
+
+
+@intrinsic(prefer_literal=True)
+def add_products(
+    typingctx: Any,
+    left: Any,
+    left_start: Any,
+    left_row: Any,
+    right: Any,
+    right_start: Any,
+    right_step: Any,
+    count: Any,
+    height: Any,
+    width: Any,
+    out: Any,
+    out_start: Any,
+    out_row: Any,
+    columns: Any,
+) -> Any:
+    """Add sum over t of left[row, t] right[t, column] to a block of a matrix of float64.
+
+    ``left`` has its t side by side (rows ``left_row`` apart), ``right`` its columns. The block has
+    ``height`` rows and ``width`` vectors of columns, of which the first ``columns`` count; only
+    the last vector may lie behind them in part.
+    """
+    vector_type = vector_of(right.dtype)
+    rows, vectors = literal(height), literal(width)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        pointers = [data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 9)]
+        l0, l_row, r0, r_step, n = (arguments[i] for i in (1, 2, 4, 5, 6))
+        out_at, out_step, inside = arguments[10:13]
+        sums = outer_products(
+            builder,
+            Operand(pointers[0], l0, index(1), l_row),
+            Operand(pointers[1], r0, r_step, None),
+            n,
+            rows,
+            vectors,
+            vector,
+        )
+        for r in range(rows):
+            at = builder.add(out_at, builder.mul(index(r), out_step))
+            for v in range(vectors):
+                rest = builder.sub(inside, index(v * vector.count))
+                place = builder.add(at, index(v * vector.count))
+                last = v == vectors - 1
+                _add_to_memory(builder, pointers[2], place, sums[r][v], rest if last else None)
+        return context.get_dummy_value()
+
+    size = types.intp
+    return (
+        types.void(left, size, size, right, size, size, size, height, width, out, size, size, size),
+        codegen,
+    )
+
+
+@intrinsic(prefer_literal=True)
+def scaled_distances(
+    typingctx: Any,
+    x: Any,
+    x_start: Any,
+    x_step: Any,
+    count: Any,
+    scales: Any,
+    offsets: Any,
+    first: Any,
+    row: Any,
+    height: Any,
+    width: Any,
+    log_scale: Any,
+    component: Any,
+    out: Any,
+    out_start: Any,
+    out_row: Any,
+) -> Any:
+    """Write log_scale - sum over j of (scale x_j + offset)^2 for ``height`` components.
+
+    ``x`` holds ``width`` vectors of rows for every feature j; ``scales`` and ``offsets`` one number
+    for every component (``row`` apart) and feature.
+    """
+    vector_type = vector_of(x.dtype)
+    rows, vectors = literal(height), literal(width)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        lanes = vector.count
+        pointers = [
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 4, 5, 10, 12)
+        ]
+        x_at, step, n, begin, apart = (arguments[i] for i in (1, 2, 3, 6, 7))
+        k0, out_at, out_step = arguments[11], arguments[13], arguments[14]
+
+        def body(turn: Any, sums: list[Any]) -> list[Any]:
+            at = builder.add(x_at, builder.mul(turn, step))
+            columns = [
+                vector_at(builder, pointers[0], builder.add(at, index(v * lanes)), vector)
+                for v in range(vectors)
+            ]
+            new = []
+            for r in range(rows):
+                place = builder.add(builder.add(begin, turn), builder.mul(index(r), apart))
+                scale = splat(builder, number_at(builder, pointers[1], place), lanes)
+                offset = splat(builder, number_at(builder, pointers[2], place), lanes)
+                for v in range(vectors):
+                    y = fused(builder, scale, columns[v], offset)
+                    new.append(fused(builder, builder.fneg(y), y, sums[r * vectors + v]))
+            return new
+
+        starts = []
+        for r in range(rows):
+            at = builder.add(k0, index(r))
+            starts += [splat(builder, number_at(builder, pointers[3], at), lanes)] * vectors
+        sums = loop(builder, n, starts, body)
+        for r in range(rows):
+            at = builder.add(out_at, builder.mul(index(r), out_step))
+            for v in range(vectors):
+                place = builder.gep(pointers[4], [builder.add(at, index(v * lanes))])
+                store_at(builder, place, sums[r * vectors + v])
+        return context.get_dummy_value()
+
+    size = types.intp
+    parameters = (scales, offsets, size, size, height, width, log_scale, size)
+    return types.void(x, size, size, size, *parameters, out, size, size), codegen
