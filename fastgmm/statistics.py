@@ -1,5 +1,6 @@
 """Sufficient statistics of a chunk of rows: what an E-step returns and what is merged."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -32,8 +33,16 @@ def zeros(n_components: int, n_features: int, second_shape: tuple[int, ...]) -> 
         np.zeros(1),
         np.zeros(n_components),
         np.zeros((n_components, n_features)),
-        np.zeros(second_shape),
+        _aligned_zeros(second_shape),
     )
+
+
+def _aligned_zeros(shape: tuple[int, ...]) -> Float64Array:
+    """Return zeros that begin with a cache line: kernels add whole vectors to them."""
+    size = math.prod(shape)
+    memory = np.zeros(size + 8)
+    first = -(memory.ctypes.data // 8) % 8
+    return memory[first : first + size].reshape(shape)
 
 
 def merge(left: Statistics, right: Statistics) -> Statistics:

@@ -19,8 +19,14 @@ def shape(n_components: int, n_features: int) -> tuple[int, ...]:
 
 
 def second_shape(n_components: int, n_features: int) -> tuple[int, ...]:
-    """Return (k, p): a packed triangle a component."""
-    return n_components, triangles.packed_size(n_features)
+    """Return (k, p): a triangle a component, packed where the columns are unrolled."""
+    if _unrolled(n_features):
+        return n_components, triangles.packed_size(n_features)
+    return n_components, triangles.scatter_size(n_features)
+
+
+def _unrolled(n_features: int) -> bool:
+    return n_features <= kernels.unrolled.MOST_COLUMNS
 
 
 def n_parameters(n_components: int, n_features: int) -> int:
@@ -46,7 +52,7 @@ def prepare(parameters: Parameters, dtype: np.dtype[np.floating]) -> Density:
     means = parameters.means.astype(dtype)
     scale = log_scale(parameters.weights, log_determinants, means.shape[1])
     d = means.shape[1]
-    if d <= kernels.unrolled.MOST_COLUMNS:
+    if _unrolled(d):
         factors = (whitening * math.sqrt(0.5)).astype(dtype)
         dimension = (0,) * d
         return kernels.unrolled.UnrolledDensity(
@@ -66,9 +72,8 @@ def estimate(
 ) -> Float64Array:
     """Return second / counts - delta delta^T + reg_covar I, for each component."""
     d = delta.shape[1]
-    covariances = triangles.unpack(
-        second / counts[:, np.newaxis] - triangles.packed_outer(delta), d
-    )
+    unpack = triangles.unpack if _unrolled(d) else triangles.unpack_scatter
+    covariances = unpack(second / counts[:, np.newaxis], d) - triangles.outer(delta)
     covariances[:, range(d), range(d)] += reg_covar
     return covariances
 

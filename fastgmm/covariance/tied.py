@@ -18,7 +18,7 @@ def shape(n_components: int, n_features: int) -> tuple[int, ...]:
 
 def second_shape(n_components: int, n_features: int) -> tuple[int, ...]:
     """Return (1, p): one packed triangle of the scatter pooled over the components."""
-    return 1, triangles.packed_size(n_features)
+    return 1, triangles.scatter_size(n_features)
 
 
 def n_parameters(n_components: int, n_features: int) -> int:
@@ -53,8 +53,8 @@ def estimate(
 ) -> Float64Array:
     """Return the mean over all rows of the scatter about each row's component."""
     d = delta.shape[1]
-    between = (counts[:, np.newaxis] * triangles.packed_outer(delta)).sum(axis=0)
-    covariance = triangles.unpack((second[0] - between) / counts.sum(), d)
+    between = (counts[:, np.newaxis, np.newaxis] * triangles.outer(delta)).sum(axis=0)
+    covariance = (triangles.unpack_scatter(second[0], d) - between) / counts.sum()
     covariance[range(d), range(d)] += reg_covar
     return covariance
 

@@ -36,10 +36,28 @@ def unpack_lower(triangles: Float64Array, n_features: int) -> Float64Array:
     return matrices
 
 
-def packed_outer(vectors: Float64Array) -> Float64Array:
-    """Return the packed triangles (..., p) of v v^T for vectors (..., d)."""
-    i, j = indices(vectors.shape[-1])
-    return vectors[..., i] * vectors[..., j]
+def outer(vectors: Float64Array) -> Float64Array:
+    """Return v v^T (..., d, d) for vectors (..., d)."""
+    return vectors[..., :, np.newaxis] * vectors[..., np.newaxis, :]
+
+
+@lru_cache(maxsize=16)
+def _scatter_places(n_features: int) -> IntArray:
+    """Where each number of a lower triangle lies in bands of scatter (kernels/triangles.py)."""
+    i, j = indices(n_features)
+    band = kernels.triangles.BAND
+    across = i // band * band + band
+    return across // 2 * (across - band) + i % band * across + j
+
+
+def scatter_size(n_features: int) -> int:
+    """Return how many numbers the bands of scatter hold."""
+    return (int(_scatter_places(n_features)[-1]) // 8 + 1) * 8
+
+
+def unpack_scatter(scatter: Float64Array, n_features: int) -> Float64Array:
+    """Return symmetric matrices (..., d, d) from bands of scatter (..., scatter_size)."""
+    return unpack(scatter[..., _scatter_places(n_features)], n_features)
 
 
 def bands(whitening: Float64Array, d: int) -> Float64Array:

@@ -109,9 +109,30 @@ def outer_products(
             new += [fused(builder, number, columns[v], sums[r * width + v]) for v in range(width)]
         return new
 
-    zeros = [constant(vector, 0.0)] * (height * width)
-    sums = loop(builder, count, zeros, body)
-    return [sums[r * width : (r + 1) * width] for r in range(height)]
+    # a multiply-add takes four cycles and two can start in each: with fewer than eight sums the
+    # loop would wait for itself, so a small block adds every second, third ... t apart
+    ways = -(-8 // (height * width))
+    n_sums = height * width
+
+    def turns(turn: Any, sums: list[Any]) -> list[Any]:
+        first = builder.mul(turn, index(ways))
+        new = []
+        for way in range(ways):
+            own = sums[way * n_sums : (way + 1) * n_sums]
+            new += body(builder.add(first, index(way)), own)
+        return new
+
+    zeros = [constant(vector, 0.0)] * (n_sums * ways)
+    sums = loop(builder, builder.sdiv(count, index(ways)), zeros, turns)
+    total = sums[:n_sums]
+    for way in range(1, ways):
+        more = sums[way * n_sums : (way + 1) * n_sums]
+        total = [builder.fadd(a, b) for a, b in zip(total, more, strict=True)]
+    if ways > 1:
+        done = builder.mul(builder.sdiv(count, index(ways)), index(ways))
+        rest = builder.sub(count, done)
+        total = loop(builder, rest, total, lambda turn, sums: body(builder.add(done, turn), sums))
+    return [total[r * width : (r + 1) * width] for r in range(height)]
 
 
 def literal(value: Any) -> int:
@@ -206,57 +227,57 @@ def _add_to_memory(builder: Any, pointer: Any, at: Any, value: Any, count: Any) 
 
 
 @intrinsic(prefer_literal=True)
-def add_triangle_products(
+def add_square_products(
     typingctx: Any,
-    left: Any,
-    right: Any,
+    x: Any,
     stride: Any,
     count: Any,
     first_row: Any,
     first_column: Any,
+    columns: Any,
     height: Any,
     width: Any,
     out: Any,
     out_start: Any,
+    out_row: Any,
 ) -> Any:
-    """Add left^T right, over ``count`` rows of both, to a block of a packed lower triangle.
+    """Add x^T x, over ``count`` rows of x, to a block of a matrix of float64.
 
-    ``left`` and ``right`` are flat (count, stride) arrays. The block has ``height`` rows from
-    ``first_row`` and ``width`` vectors of columns from ``first_column``; columns above the
-    diagonal are left out: only the last vector may hold some, or any of a block of one row.
-    ``out`` (float64) holds the packed triangle from ``out_start`` on.
+    ``x`` is a flat (count, stride) array. The block has ``height`` rows from ``first_row`` and
+    ``width`` vectors of columns from ``first_column``, of which the first ``columns`` (in whole
+    halves of a vector) are written: its rows begin at ``out_start``, ``out_row`` numbers apart.
     """
-    vector_type = vector_of(right.dtype)
+    vector_type = vector_of(x.dtype)
     rows, vectors = literal(height), literal(width)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
-        pointers = [data_of(context, signature.args[i], arguments[i], builder) for i in (0, 1, 8)]
-        step, n, i0, j0, out_at = (arguments[i] for i in (2, 3, 4, 5, 9))
+        x_at = data_of(context, signature.args[0], arguments[0], builder)
+        out_at = data_of(context, signature.args[8], arguments[8], builder)
+        step, n, i0, j0, inside = arguments[1:6]
         sums = outer_products(
             builder,
-            Operand(pointers[0], i0, step, index(1)),
-            Operand(pointers[1], j0, step, None),
+            Operand(x_at, i0, step, index(1)),
+            Operand(x_at, j0, step, None),
             n,
             rows,
             vectors,
             vector,
         )
+        # float64 vectors never reach behind the matrix's rows, which are whole vectors of eight
+        masked = bits_of(vector) == 32 or vector.count != 8
         for r in range(rows):
-            row = builder.add(i0, index(r))
-            triangle = builder.ashr(builder.mul(row, builder.add(row, index(1))), index(1))
-            at = builder.add(builder.add(out_at, triangle), j0)
+            at = builder.add(arguments[9], builder.mul(index(r), arguments[10]))
             for v in range(vectors):
-                before = builder.add(j0, index(v * vector.count))
-                inside = builder.sub(builder.add(row, index(1)), before)
-                full = v < vectors - 1 and rows > 1
+                rest = builder.sub(inside, index(v * vector.count))
                 place = builder.add(at, index(v * vector.count))
-                _add_to_memory(builder, pointers[2], place, sums[r][v], None if full else inside)
+                last = masked and v == vectors - 1
+                _add_to_memory(builder, out_at, place, sums[r][v], rest if last else None)
         return context.get_dummy_value()
 
     size = types.intp
     return (
-        types.void(left, right, size, size, size, size, height, width, out, size),
+        types.void(x, size, size, size, size, size, height, width, out, size, size),
         codegen,
     )
 

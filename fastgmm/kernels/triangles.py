@@ -1,7 +1,8 @@
 """Triangular arithmetic in register blocks, shared by the shapes that have whole matrices.
 
 A triangle of factors lies in *bands* of ``WHITENING_HEIGHT`` rows: in a band the columns follow
-each other, a number for each of its rows. Scatter is a packed lower triangle, row by row.
+each other, a number for each of its rows. A triangle of scatter lies in bands of ``BAND`` rows, row
+by row, all rows of a band equally long.
 """
 
 from typing import Any, NamedTuple
@@ -13,15 +14,28 @@ from fastgmm.kernels.blocks import (
     PRODUCT_WIDTH,
     WHITENING_HEIGHT,
     WHITENING_WIDTH,
-    add_triangle_products,
+    add_square_products,
     add_whitened_squares,
 )
 from fastgmm.kernels.columns import load_chunk
 from fastgmm.kernels.expectation import accumulate, aligned, log_density, work
-from fastgmm.simd import broadcast, lanes_of, load, load_broadcast, load_part, store, total
+from fastgmm.simd import (
+    broadcast,
+    fma,
+    lanes_of,
+    load,
+    load_broadcast,
+    load_part,
+    square_root,
+    store,
+    total,
+)
 
 SCATTER_ROWS = 64
-"""Rows whose products are summed in registers at a time; both operands stay in L1 and L2."""
+"""Rows whose products are summed in registers at a time: 64 x 56 doubles (d = 41) stay in L1."""
+
+BAND = 8
+"""Rows of a band of scatter, whatever the processor: statistics travel between machines."""
 
 
 @part
@@ -32,47 +46,49 @@ def scatter_stride(d: int, like: Any) -> int:
 
 
 @part
-def weighted_away(
+def scaled_away(
     rows: Any,
     d: int,
     first: int,
     size: int,
     origins: Any,
     origin_at: int,
-    joint: Any,
-    joint_at: int,
+    roots: Any,
+    roots_at: int,
     away: Any,
-    weighted: Any,
     stride: int,
     moments: Any,
 ) -> None:
-    """Write x - origin and r (x - origin) of some rows, and add up the latter in ``moments`` (d,).
+    """Write sqrt(r) (x - origin) of some rows, and add r (x - origin) up in ``moments`` (d,).
 
-    ``away`` and ``weighted`` are flat (size, stride) matrices, zero behind column d.
+    ``away`` is a flat (size, stride) matrix, zero from column d to the end of its vector. With the
+    root on both sides one matrix serves as both operands of the scatter, and stays in L1.
     """
     width = lanes_of(rows)
     for j in range(0, d, width):
         inside = min(width, d - j)
         origin = load_part(origins, origin_at + j, inside)
-        sums = broadcast(rows.dtype.type(0))
-        if inside == width:
-            for t in range(size):
-                z = load(rows, (first + t) * d + j) - origin
-                store(away, t * stride + j, z)
-                z = z * load_broadcast(joint, joint_at + t)
-                store(weighted, t * stride + j, z)
-                sums = sums + z
-        else:
-            for t in range(size):
-                z = load_part(rows, (first + t) * d + j, inside) - origin
-                store(away, t * stride + j, z)
-                z = z * load_broadcast(joint, joint_at + t)
-                store(weighted, t * stride + j, z)
-                sums = sums + z
+        even = broadcast(rows.dtype.type(0))
+        odd = even
+        whole = size // 2 * 2 if inside == width else 0
+        for t in range(0, whole, 2):
+            root = load_broadcast(roots, roots_at + t)
+            z = (load(rows, (first + t) * d + j) - origin) * root
+            store(away, t * stride + j, z)
+            even = fma(z, root, even)
+            root = load_broadcast(roots, roots_at + t + 1)
+            z = (load(rows, (first + t + 1) * d + j) - origin) * root
+            store(away, (t + 1) * stride + j, z)
+            odd = fma(z, root, odd)
+        for t in range(whole, size):
+            root = load_broadcast(roots, roots_at + t)
+            z = (load_part(rows, (first + t) * d + j, inside) - origin) * root
+            store(away, t * stride + j, z)
+            even = fma(z, root, even)
         # through memory: adding lanes to float64 sums is rare enough
-        store(weighted, size * stride, sums)
+        store(away, SCATTER_ROWS * stride, even + odd)
         for lane in range(inside):
-            moments[j + lane] += weighted[size * stride + lane]
+            moments[j + lane] += away[SCATTER_ROWS * stride + lane]
 
 
 @part
@@ -94,6 +110,18 @@ def subtract(
 def chunk_rows(like: Any) -> int:
     """Return the rows of a run of WHITENING_WIDTH vectors."""
     return WHITENING_WIDTH * lanes_of(like)
+
+
+@part
+def roots_of(joint: Any, at: int, size: int) -> float:
+    """Replace ``size`` responsibilities by their square roots; return their sum."""
+    width = lanes_of(joint)
+    result = broadcast(joint.dtype.type(0))
+    for t in range(at, at + size, width):
+        r = load(joint, t)
+        result = result + r
+        store(joint, t, square_root(r))
+    return total(result)
 
 
 @part
@@ -127,7 +155,7 @@ def _work(density: Any, tile_rows: Any) -> Any:
     def operands(density: Any, tile_rows: Any) -> Any:
         d = density.means.shape[1]
         run = 2 * d * chunk_rows(density.means)
-        scatter = (2 * SCATTER_ROWS + 1) * scatter_stride(d, density.means)
+        scatter = (SCATTER_ROWS + 1) * scatter_stride(d, density.means)
         return aligned(max(run, scatter), density.means)
 
     return operands
@@ -207,9 +235,10 @@ def banded_accumulate(
     stride: Any,
     statistics: Any,
 ) -> None:
-    """Add counts, first moments and packed scatter of all components over a tile.
+    """Add counts, first moments and scatter of all components over a tile.
 
-    ``statistics.second`` has one packed triangle for all components, or one a component.
+    ``statistics.second`` has the triangle of scatter of all components, or one a component, in
+    bands of eight rows, each as wide as its last row rounded up to eight (``BAND``).
     """
     n_components, d = density.origins.shape
     origins = density.origins.reshape(density.origins.size)
@@ -217,40 +246,44 @@ def banded_accumulate(
     apart = second.size // n_components if statistics.second.shape[0] > 1 else 0
     width = lanes_of(rows)
     row = scatter_stride(d, rows)
-    weighted_at = SCATTER_ROWS * row
-    away, weighted = scratch[:weighted_at], scratch[weighted_at:]
     for k in range(n_components):
-        statistics.counts[k] += sum_of(joint, k * stride, size)
+        statistics.counts[k] += roots_of(joint, k * stride, size)
         for t in range(0, size, SCATTER_ROWS):
             n = min(SCATTER_ROWS, size - t)
-            weighted_away(
+            scaled_away(
                 rows, d, start + t, n, origins, k * d, joint, k * stride + t,
-                away, weighted, row, statistics.first[k],
+                scratch, row, statistics.first[k],
             )  # fmt: skip
             i = 0
-            while i + PRODUCT_HEIGHT <= d:
-                left = (i + PRODUCT_HEIGHT + width - 1) // width
-                j = 0
-                # 4 = 2 + 2, not 3 + 1: a block of one vector waits for its loads
-                while left == 3 or left > 4:
-                    add_triangle_products(
-                        weighted, away, row, n, i, j, PRODUCT_HEIGHT, PRODUCT_WIDTH,
-                        second, k * apart,
-                    )  # fmt: skip
-                    j += PRODUCT_WIDTH * width
-                    left -= PRODUCT_WIDTH
-                while left >= 2:
-                    add_triangle_products(
-                        weighted, away, row, n, i, j, PRODUCT_HEIGHT, 2, second, k * apart
-                    )
-                    j += 2 * width
-                    left -= 2
-                if left == 1:
-                    add_triangle_products(
-                        weighted, away, row, n, i, j, PRODUCT_HEIGHT, 1, second, k * apart
-                    )
-                i += PRODUCT_HEIGHT
             while i < d:
-                for j in range(0, i + 1, 2 * width):
-                    add_triangle_products(weighted, away, row, n, i, j, 1, 2, second, k * apart)
-                i += 1
+                across = i // BAND * BAND + BAND
+                out = k * apart + 4 * (across // BAND - 1) * across + (i % BAND) * across
+                high = i + PRODUCT_HEIGHT <= d
+                j = 0
+                while j < across:
+                    left = (across - j + width - 1) // width
+                    if not high:
+                        add_square_products(
+                            scratch, row, n, i, j, across - j, 1, 1, second, out + j, across
+                        )
+                        j += width
+                    # 4 = 2 + 2, not 3 + 1: a block of one vector waits for its loads
+                    elif left == 3 or left > 4:
+                        add_square_products(
+                            scratch, row, n, i, j, across - j, PRODUCT_HEIGHT, PRODUCT_WIDTH,
+                            second, out + j, across,
+                        )  # fmt: skip
+                        j += PRODUCT_WIDTH * width
+                    elif left >= 2:
+                        add_square_products(
+                            scratch, row, n, i, j, across - j, PRODUCT_HEIGHT, 2,
+                            second, out + j, across,
+                        )  # fmt: skip
+                        j += 2 * width
+                    else:
+                        add_square_products(
+                            scratch, row, n, i, j, across - j, PRODUCT_HEIGHT, 1,
+                            second, out + j, across,
+                        )  # fmt: skip
+                        j += width
+                i += PRODUCT_HEIGHT if high else 1

@@ -42,6 +42,7 @@ register across two cache lines counts twice (transposes took 1.6 times as long)
 ``fnma(a, b, c)``              c - a b
 ``minimum``, ``maximum``       lane by lane; where one is NaN, the second operand
 ``reciprocal(v)``              1 / v of normal numbers
+``square_root(v)``             of numbers that are not negative
 ``< <= > >= == !=``            masks, joined by ``& | ~``
 ``first_lanes(like, count)``   the mask of the first lanes
 ``select(mask, a, b)``         a where the mask is on, else b
@@ -66,6 +67,7 @@ from fastgmm.simd.arithmetic import (
     narrow,
     reciprocal,
     select,
+    square_root,
     widen_high,
     widen_low,
 )
@@ -104,6 +106,7 @@ __all__ = [
     "narrow",
     "reciprocal",
     "select",
+    "square_root",
     "store",
     "store_part",
     "total",
