@@ -259,9 +259,11 @@ def banded_accumulate(
                 across = i // BAND * BAND + BAND
                 out = k * apart + 4 * (across // BAND - 1) * across + (i % BAND) * across
                 high = i + PRODUCT_HEIGHT <= d
+                # a narrow vector need not go on to the end of the band
+                end = (i + (PRODUCT_HEIGHT if high else 1) + width - 1) // width * width
                 j = 0
-                while j < across:
-                    left = (across - j + width - 1) // width
+                while j < end:
+                    left = (end - j) // width
                     if not high:
                         add_square_products(
                             scratch, row, n, i, j, across - j, 1, 1, second, out + j, across
