@@ -47,7 +47,6 @@ __all__ = [
     "models",
     "overload",
     "part",
-    "part_exactly",
     "processor_features",
     "register_bytes",
     "register_model",
@@ -222,12 +221,6 @@ def loaded_kernels() -> list[Loaded]:
 # with its kernel, with sums in different orders: a process that has just compiled a kernel calls
 # the one, a process that loads the kernel from disk the other, and the last bits differ.
 _INLINED: Any = {"nogil": True, "error_model": "numpy", "forceinline": True}
-
-
-def part_exactly(function: F) -> F:
-    """Mark a part whose sums must not be reordered: tricks with rounding."""
-    register: Any = register_jitable(fastmath={"contract"}, **_INLINED)
-    return register(function)
 
 
 def part(function: F) -> F:

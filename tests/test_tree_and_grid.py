@@ -6,12 +6,19 @@ import numpy as np
 import pytest
 
 from fastgmm.executors.base import ranges
-from fastgmm.executors.tree import Node, Tree, collect
+from fastgmm.executors.tree import Node, Tree
 from fastgmm.sources import row_grid
 
 
 def bracket(left, right):
     return f"({left}{right})"
+
+
+def collect(merge, nodes):
+    tree = Tree(merge)
+    for node in nodes:
+        tree.push(node)
+    return tree
 
 
 @pytest.mark.parametrize("n_leaves", [1, 2, 3, 4, 5, 7, 8, 13, 31, 64, 100])

@@ -1,35 +1,38 @@
 """What diagonal and spherical densities have in common: rows about one centre, scaled."""
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
-from fastgmm._typing import Float64Array
+from fastgmm import kernels
+from fastgmm._typing import Float64Array, FloatArray
+from fastgmm.covariance.protocol import Density
+from fastgmm.covariance.scale import log_scale
 from fastgmm.parameters import Parameters
 
 
-class Axes(NamedTuple):
-    """The part of a density that says how far rows lie from means along the axes, float64."""
-
-    scales: Float64Array
-    """(k, d) sqrt(1/2) over the standard deviations."""
-    offsets: Float64Array
-    """(k, d) scales times (centre - mean)."""
-    centre: Float64Array
-    """(d,) the mixture's mean."""
-    spread: float
-    """Standard deviations that the farthest mean lies from the centre."""
-
-
-def axes_of(
+def axes_density(
     parameters: Parameters, precisions_cholesky: Float64Array, dtype: np.dtype[np.floating]
-) -> Axes:
-    """Return the axes for 1 / sigma (k, d), with a centre that the compute dtype holds exactly."""
-    centre = (parameters.weights[:, np.newaxis] * parameters.means).sum(axis=0)
-    centre /= max(float(parameters.weights.sum()), 1e-300)
-    centre = centre.astype(dtype).astype(np.float64)
-    means = parameters.means.astype(dtype).astype(np.float64)
-    away = (centre - means) * precisions_cholesky
+) -> Density:
+    """Return the density for 1 / sigma (k, d); the compute dtype holds its centre exactly."""
+    means = parameters.means.astype(dtype)
+    total = max(float(parameters.weights.sum()), np.finfo(np.float64).tiny)
+    centre = (parameters.weights[:, np.newaxis] * parameters.means).sum(axis=0) / total
+    centre = centre.astype(dtype)
+    away = (centre.astype(np.float64) - means) * precisions_cholesky
+    log_determinants = np.log(precisions_cholesky).sum(axis=1)
     half = math.sqrt(0.5)
-    return Axes(half * precisions_cholesky, half * away, centre, float(np.abs(away).max()))
+    return kernels.axes.AxesDensity(
+        log_scale(parameters.weights, log_determinants, means.shape[1]).astype(dtype),
+        means,
+        (half * precisions_cholesky).astype(dtype),
+        (half * away).astype(dtype),
+        centre,
+        float(np.abs(away).max()),
+        means,
+    )
+
+
+def axes_about(density: Density, origins: FloatArray) -> Density:
+    """Move the origins; far from the means only the centred forms keep their digits."""
+    return density._replace(origins=origins, spread=math.inf)

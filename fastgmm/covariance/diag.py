@@ -1,14 +1,10 @@
 """Diagonal: variances of its own for every component, covariances (k, d)."""
 
-import math
-
 import numpy as np
 
-from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray
-from fastgmm.covariance.axes import axes_of
+from fastgmm.covariance.axes import axes_about, axes_density
 from fastgmm.covariance.protocol import Density
-from fastgmm.covariance.scale import log_scale
 from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.parameters import Parameters
 
@@ -30,24 +26,12 @@ def n_parameters(n_components: int, n_features: int) -> int:
 
 def prepare(parameters: Parameters, dtype: np.dtype[np.floating]) -> Density:
     """Take reciprocal standard deviations."""
-    whitening = precisions_cholesky(parameters)
-    means = parameters.means.astype(dtype)
-    scale = log_scale(parameters.weights, np.log(whitening).sum(axis=1), means.shape[1])
-    scales, offsets, centre, spread = axes_of(parameters, whitening, dtype)
-    return kernels.axes.AxesDensity(
-        scale.astype(dtype),
-        means,
-        scales.astype(dtype),
-        offsets.astype(dtype),
-        centre.astype(dtype),
-        spread,
-        means,
-    )
+    return axes_density(parameters, precisions_cholesky(parameters), dtype)
 
 
 def about(density: Density, origins: FloatArray) -> Density:
-    """Move the origins; far from the means only the centred forms keep their digits."""
-    return density._replace(origins=origins, spread=math.inf)
+    """Move the origins."""
+    return axes_about(density, origins)
 
 
 def estimate(

@@ -5,7 +5,7 @@ who computed what, and in which order it arrived, cannot change a rounding. A ru
 leaves reduces to O(log n) aligned nodes; whoever collects the runs completes the same tree.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 S = TypeVar("S")
@@ -59,11 +59,3 @@ class Tree(Generic[S]):
         while nodes:
             state = self._merge(nodes.pop().state, state)
         return state
-
-
-def collect(merge: Callable[[S, S], S], nodes: Iterable[Node[S]]) -> Tree[S]:
-    """Return a tree of the given nodes."""
-    tree = Tree(merge)
-    for node in nodes:
-        tree.push(node)
-    return tree

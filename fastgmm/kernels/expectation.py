@@ -17,9 +17,6 @@ from fastgmm.simd import lanes_of
 ALIGNMENT = 64
 """Bytes of a cache line: vectors that cross one cost two loads."""
 
-CHUNK_VECTORS = 4
-"""Log densities are computed for so many vectors of rows at a time; tiles are whole chunks."""
-
 
 def work(density: Any, tile_rows: int) -> Any:
     """Return the family's flat scratch, in the compute dtype, for tiles of ``tile_rows`` rows."""
@@ -31,7 +28,7 @@ def log_density(
 ) -> None:
     """Write ``joint[k, t] = log(weight_k N(x_t | k))`` of ``size`` rows from ``start`` on.
 
-    ``rows`` is flat, d numbers a row. Whole chunks are written: what lies behind the last row is
+    ``rows`` is flat, d numbers a row. Whole vectors are written: what lies behind the last row is
     finite but means nothing.
     """
     raise NotImplementedError("implemented by the families' modules, for kernels only")

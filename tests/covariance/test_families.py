@@ -118,3 +118,23 @@ def test_a_bad_covariance_is_refused(name, problem, wrong):
 def test_free_parameters_count(name):
     expected = {"full": 3 * 10, "tied": 10, "diag": 12, "spherical": 3}
     assert FAMILIES[name].n_parameters(3, 4) == expected[name]
+
+
+@pytest.mark.parametrize("apart", [10.0, 900.0, 1e4, 1e7])
+def test_components_far_apart_cost_no_digits(name, apart):
+    rng = np.random.default_rng(0)
+    means = np.array([[-apart, 0.0, apart], [apart, apart, 0.0]])
+    X = np.repeat(means, 200, axis=0) + rng.normal(size=(400, 3))
+    covariances = {
+        "full": np.stack([np.eye(3)] * 2), "tied": np.eye(3), "diag": np.ones((2, 3)),
+        "spherical": np.ones(2),
+    }[name]  # fmt: skip
+    start = Parameters(np.array([0.5, 0.5]), means, covariances)
+    density = FAMILIES[name].prepare(start, np.dtype(float))
+    statistics = statistics_of(name, X, density)
+    r, log_density = e_step(X, start.weights, means, as_matrices(covariances, name, 2, 3))
+    np.testing.assert_allclose(statistics.log_likelihood[0], log_density.sum(), rtol=1e-9)
+    new = maximum_likelihood(FAMILIES[name], statistics, density.origins, 0.0, 0.0)
+    expected = m_step(X, r, np.ones(400), name, 0.0)
+    np.testing.assert_allclose(new.means, expected[1], rtol=1e-14, atol=1e-8)
+    np.testing.assert_allclose(new.covariances, expected[2], rtol=0, atol=1e-8)
