@@ -46,3 +46,28 @@ PROBLEMS = {
     "d16-k32": Problem(16, 32, 50_000),
     "d64-k16": Problem(64, 16, 20_000),
 }
+
+
+def _sized(d: int, k: int, covariance_type: str) -> Problem:
+    """Return a problem of about 0.2 s an iteration on one core."""
+    flops = k * (2 * d * (d + 1) if covariance_type == "full" else 8 * d) + 40 * k
+    return Problem(d, k, max(int(5e9 / flops) // 1000 * 1000, 4000), covariance_type)
+
+
+ROOFLINE = {
+    "full": [
+        _sized(d, k, "full")
+        for d, k in (
+            *((1, 2), (1, 3), (2, 4), (2, 16), (3, 8)),
+            *((8, 16), (16, 32), (41, 110), (64, 64), (128, 32)),
+        )
+    ],
+    "diag": [
+        _sized(d, k, "diag")
+        for d, k in (
+            *((2, 4), (3, 8), (8, 16), (16, 32)),
+            *((41, 110), (64, 64), (39, 512), (128, 32)),
+        )
+    ],
+}
+"""The grid on which kernels are held against the machine's roofs (scripts/roofline)."""
