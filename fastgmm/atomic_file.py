@@ -22,6 +22,8 @@ def atomic_file(path: str | PathLike[str]) -> Iterator[str]:
         The folder does not exist or cannot be written, or the disk is full.
     """
     target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"Cannot write {target}: there is no folder {target.parent}")
     handle, temporary = tempfile.mkstemp(
         dir=target.parent, prefix=f".{target.name}.", suffix=".tmp"
     )

@@ -81,6 +81,7 @@ class Scoring:
         """Add a chunk's log likelihood and weight."""
         log_density = log_densities(self.density, chunk, self.columns).astype(np.float64)
         if chunk.weights.size:
+            check_weights(chunk)
             state += np.multiply(chunk.weights, log_density).sum(), chunk.weights.sum()
         else:
             state += log_density.sum(), len(log_density)
@@ -101,12 +102,25 @@ def check_finite(chunk: Chunk, columns: tuple[str, ...] | None) -> None:
     raise DataError(not_finite(chunk.rows[row, column], chunk.first_row + row, column, columns))
 
 
+def check_weights(chunk: Chunk) -> None:
+    """Raise DataError naming the row of the first weight that is negative or not finite."""
+    good = np.isfinite(chunk.weights) & (chunk.weights >= 0.0)
+    if not good.all():
+        row = int(np.argmin(good))
+        raise DataError(
+            f"sample_weight is {chunk.weights[row]} in row {chunk.first_row + row}: weights must "
+            "be finite and not negative"
+        )
+
+
 def not_finite(value: Any, row: int, column: int, columns: tuple[str, ...] | None) -> str:
     """Say where an entry is not finite, beginning as scikit-learn does, and what to do."""
     what = "NaN" if np.isnan(value) else "infinity or a value too large"
     name = f"{column} ({columns[column]!r})" if columns else str(column)
-    cure = 'leave such rows out with missing="drop"' if what == "NaN" else "remove such rows"
-    return f"Input X contains {what}: row {row}, column {name}; {cure}, or fill them in"
+    cure = 'missing="drop" lets a fit leave such rows out; else ' if what == "NaN" else ""
+    return (
+        f"Input X contains {what}: row {row}, column {name}; {cure}remove such rows or fill them in"
+    )
 
 
 def log_densities(

@@ -33,7 +33,7 @@ def write(path: str | PathLike[str], parameters: Parameters, header: Mapping[str
     Raises OSError if the folder cannot be written; what was at ``path`` then is untouched.
     """
     full = {"format": FORMAT, "format_version": FORMAT_VERSION, "fastgmm": __version__, **header}
-    text = np.frombuffer(json.dumps(full, allow_nan=True).encode(), dtype=np.uint8)
+    text = np.frombuffer(json.dumps(full, default=_plain).encode(), dtype=np.uint8)
     with atomic_file(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, header=text, **parameters._asdict())
 
@@ -66,9 +66,14 @@ def read(path: str | PathLike[str]) -> ModelFile:
         AttributeError,
         zipfile.BadZipFile,
     ) as error:
-        raise damaged(path, error) from error
+        raise damaged(path) from error
     _check_header(header, path)
     return ModelFile(Parameters(*arrays), header)
+
+
+def _plain(value: Any) -> Any:
+    """Turn what NumPy users set parameters to into what JSON knows."""
+    return np.asarray(value).tolist()
 
 
 def _array(archive: Any, name: str, path: str | PathLike[str]) -> Float64Array:
@@ -89,13 +94,9 @@ def _check_header(header: Any, path: str | PathLike[str]) -> None:
         )
 
 
-def damaged(path: str | PathLike[str], error: BaseException) -> ModelFileError:
+def damaged(path: str | PathLike[str]) -> ModelFileError:
     """Return the error for a file whose contents make no model."""
     return ModelFileError(
-        f"{os.fspath(path)} is not a fastgmm model file, or is damaged ({_first_line(error)}): "
-        "save the model again"
+        f"{os.fspath(path)} is not a fastgmm model file, or is damaged: name a file that "
+        "GaussianMixture.save or fastgmm fit has written"
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -18,6 +18,9 @@ Blocks: TypeAlias = Iterable[NDArray[Any]]
 """Results of neighbouring blocks in order, each (t,) or (t, columns)."""
 
 
+NOTHING = "Found array with 0 sample(s): there are no rows to predict"
+
+
 def to_array(blocks: Blocks, n_rows: int) -> NDArray[Any]:
     """Put blocks into one array, allocated once."""
     whole: NDArray[Any] | None = None
@@ -28,7 +31,7 @@ def to_array(blocks: Blocks, n_rows: int) -> NDArray[Any]:
         whole[at : at + len(block)] = block
         at += len(block)
     if whole is None:
-        raise DataError("Found array with 0 sample(s): there are no rows to predict")
+        raise DataError(NOTHING)
     return whole
 
 
@@ -89,5 +92,7 @@ def to_file(path: str | PathLike[str], blocks: Blocks, n_rows: int, names: list[
     Raises DataError for an unknown ending or a missing folder, OSError if the disk refuses.
     """
     check_sink(path)
+    if n_rows == 0:
+        raise DataError(NOTHING)
     with atomic_file(path) as temporary:
         FILE_SINKS[Path(path).suffix](temporary, blocks, n_rows, names)

@@ -1,6 +1,7 @@
 """What the command says when something is wrong: one line on standard error and an exit code."""
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -76,7 +77,18 @@ def explain(error: Exception) -> tuple[int, str]:
 
 
 def _line(text: str) -> str:
-    return "fastgmm: error: " + " ".join(text.split())
+    return "fastgmm: error: " + _as_options(" ".join(text.split()))
+
+
+def _as_options(text: str) -> str:
+    """Turn the library's advice into the command's: ``columns=[...]`` into ``--columns``."""
+    for argument, option in (('missing="drop"', "--missing drop"), ("columns=[...]", "--columns")):
+        text = text.replace(argument, option)
+    return re.sub(r"\b(max_iter|reg_covar|n_init|init_params)\b", _option, text)
+
+
+def _option(name: re.Match[str]) -> str:
+    return "--" + name[0].replace("_", "-")
 
 
 @contextmanager
@@ -91,4 +103,4 @@ def warnings_in_one_line() -> Iterator[None]:
 
 def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """Print a warning as one line."""
-    click.echo("fastgmm: warning: " + " ".join(str(message).split()), err=True)
+    click.echo("fastgmm: warning: " + _as_options(" ".join(str(message).split())), err=True)

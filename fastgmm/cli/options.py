@@ -91,7 +91,7 @@ data_argument = click.argument("data", nargs=-1, required=True, metavar="DATA...
 columns_option = click.option(
     "--columns",
     type=NameList(),
-    help="Columns to use: names, or numbers for .npy files  [default: all].",
+    help="Columns to use: names, or numbers for .npy files  [default: all, or the model's].",
 )
 
 weight_option = click.option("--weight", metavar="NAME", help="Column of row weights.")

@@ -17,7 +17,7 @@ from fastgmm._typing import Float64Array, LabelArray
 from fastgmm.covariance import FAMILIES, CovarianceFamily, Density
 from fastgmm.estimators.base import Estimator
 from fastgmm.estimators.verbose import Verbose
-from fastgmm.exceptions import ConvergenceWarning, NotFittedError
+from fastgmm.exceptions import ConvergenceWarning, DataError, NotFittedError
 from fastgmm.executors import Placement, executor_for
 from fastgmm.executors.threads import available_threads
 from fastgmm.expectation import PREDICTIONS, Scoring, column_names
@@ -204,6 +204,11 @@ class GaussianMixture(Estimator):
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> LabelArray:
         """Fit and return the labels (n,) of the rows: one more pass, equal to ``predict``."""
         with closing(self._place(X, sample_weight)) as placement:
+            if getattr(placement.source, "n_dropped", 0):
+                raise DataError(
+                    "fit_predict cannot label rows with missing values: fit with missing='drop', "
+                    "then predict complete rows"
+                )
             self._fit(placement)
             labels: LabelArray = sinks.to_array(
                 self._predictions("label", placement), placement.grid.n_samples
@@ -223,7 +228,12 @@ class GaussianMixture(Estimator):
         source, n_samples = placement.source, placement.grid.n_samples
         cold = not (self.warm_start and hasattr(self, "converged_"))
         if not cold:
-            check_columns(source, self.n_features_in_)
+            self._check_columns(source)
+            if len(self._exact.weights) != self.n_components:
+                raise ValueError(
+                    f"warm_start goes on with {len(self._exact.weights)} components, but "
+                    f"n_components is {self.n_components}: set warm_start=False to start anew"
+                )
         verbose = Verbose(self.verbose, self.verbose_interval)
         observers: tuple[Observer, ...] = (*self._observers, verbose)
 
@@ -341,6 +351,7 @@ class GaussianMixture(Estimator):
         """Publish parameters in the data's dtype; the float64 ones stay for warm starts."""
         factors = self._family.precisions_cholesky(parameters)
         self._exact = parameters
+        self._fitted_type = self.covariance_type
         self.weights_, self.means_, self.covariances_ = (part.astype(dtype) for part in parameters)
         self.precisions_cholesky_ = factors.astype(dtype)
         self.precisions_ = self._family.precisions(factors).astype(dtype)
@@ -350,12 +361,21 @@ class GaussianMixture(Estimator):
         """Return the float64 parameters, or the public attributes where the user changed them."""
         self._check_is_fitted()
         public = Parameters(self.weights_, self.means_, self.covariances_)
+        k, d = len(self._exact.weights), self.n_features_in_
         unchanged = all(
             np.array_equal(shown, exact.astype(shown.dtype))
             for shown, exact in zip(public, self._exact, strict=True)
         )
-        if unchanged:
+        if unchanged and self.covariance_type == self._fitted_type:
             return self._exact
+        shapes = (k,), (k, d), self._family.shape(k, d)
+        for name, part, shape in zip(Parameters._fields, public, shapes, strict=True):
+            if self.covariance_type != self._fitted_type or np.shape(part) != shape:
+                raise ValueError(
+                    f"{name}_ has shape {np.shape(part)} and is of covariance_type "
+                    f"{self._fitted_type!r}, but {shape} of type {self.covariance_type!r} is "
+                    "needed: set all parameters alike, or fit again"
+                )
         return Parameters(*(np.ascontiguousarray(part, dtype=np.float64) for part in public))
 
     def _check_is_fitted(self) -> None:
@@ -504,15 +524,22 @@ class GaussianMixture(Estimator):
     def _source(self, X: Any, sample_weight: Any = None) -> Source:
         self._check_is_fitted()
         source = as_source(X, sample_weight=sample_weight)
-        check_columns(source, self.n_features_in_)
+        self._check_columns(source)
         return source
+
+    def _check_columns(self, source: Source) -> None:
+        check_columns(source, self.n_features_in_, getattr(self, "feature_names_in_", None))
 
     def _score(self, X: Any, sample_weight: Any) -> tuple[float, float]:
         """Return the total log likelihood of the rows and the sum of their weights."""
         source = self._source(X, sample_weight)
         scoring = Scoring(self._density(source.dtype), column_names(source))
         with closing(self._executor_for(source).place(source, self.chunk_size)) as placement:
+            if placement.grid.n_samples == 0:
+                raise DataError("Found array with 0 sample(s): there are no rows to score")
             (totals,) = placement.reduce([scoring])
+        if not totals[1] > 0.0:
+            raise DataError("All weights are zero: give at least one row a positive sample_weight")
         return float(totals[0]), float(totals[1])
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
@@ -605,7 +632,7 @@ class GaussianMixture(Estimator):
             model = cls(**{n: v for n, v in header["settings"].items() if n in known})
             model._check_settings()
             k, d = parameters.means.shape
-            check_weights(parameters.weights, k)
+            check_array("weights", parameters.weights, (k,))
             check_array("covariances", parameters.covariances, model._family.shape(k, d))
             model._set_parameters(parameters, np.dtype(header["dtype"]))
             model.converged_ = bool(header["converged"])
@@ -615,5 +642,5 @@ class GaussianMixture(Estimator):
             if header["feature_names"]:
                 model.feature_names_in_ = np.array(header["feature_names"], dtype=object)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise model_file.damaged(path, error) from error
+            raise model_file.damaged(path) from error
         return model

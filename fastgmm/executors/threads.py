@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from fastgmm.executors.base import Report, Work, ranges, reduce_range
 from fastgmm.executors.tree import Node, Tree
-from fastgmm.sources import BUFFERS, Chunk, Countable, Grid, Source
+from fastgmm.sources import BUFFERS, ArraySource, Chunk, Countable, Grid, Source
 
 R = TypeVar("R")
 
@@ -122,11 +122,14 @@ class ThreadPlacement:
             yield from map(function, self._chunks(0, self.grid.n_blocks))
             return
         under_way: deque[Future[R]] = deque()
+        # arrays hand out views, other sources use their buffers again
+        keeps = isinstance(self.source, ArraySource)
+        limit = self._n_threads if keeps else min(self._n_threads, BUFFERS - 1)
         # chunks under way and read ahead must stay within the source's buffers: read ahead here
         # is the pool itself
         for chunk in self.source.chunks(self.grid, 0, self.grid.n_blocks):
             under_way.append(self._pool.submit(function, chunk))
-            if len(under_way) >= min(self._n_threads, BUFFERS - 1):
+            if len(under_way) >= limit:
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()

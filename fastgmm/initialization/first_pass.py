@@ -10,7 +10,7 @@ from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.exceptions import DataError
 from fastgmm.executors import Placement, Report
-from fastgmm.expectation import column_names, not_finite
+from fastgmm.expectation import check_finite, check_weights, column_names
 from fastgmm.sources import Chunk
 
 WHOLE_ELEMENTS = 2**23
@@ -66,18 +66,11 @@ class Checking:
         return _Check(state.complaint or self._complaint(chunk), state.weight + weight)
 
     def _complaint(self, chunk: Chunk) -> str | None:
-        at = kernels.rows.first_not_finite(chunk.rows)
-        if at >= 0:
-            row, column = divmod(at, chunk.rows.shape[1])
-            value = chunk.rows[row, column]
-            return not_finite(value, chunk.first_row + row, column, self.columns)
-        good = np.isfinite(chunk.weights) & (chunk.weights >= 0.0)
-        if not good.all():
-            row = int(np.argmin(good))
-            return (
-                f"sample_weight is {chunk.weights[row]} in row {chunk.first_row + row}: weights "
-                "must be finite and not negative"
-            )
+        try:
+            check_finite(chunk, self.columns)
+            check_weights(chunk)
+        except DataError as error:  # kept, not raised: the first row's is told, whoever finds it
+            return str(error)
         return None
 
     def merge(self, left: _Check, right: _Check) -> _Check:

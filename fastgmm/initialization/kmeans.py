@@ -188,6 +188,8 @@ def _new_centres(
     """Return the clusters' means; an empty cluster moves to the row farthest from its centre."""
     empty = np.flatnonzero(sums.counts == 0)
     if len(empty):
+        if start.weights is not None:
+            distances = np.where(start.weights > 0, distances, -1.0)
         farthest = np.argsort(distances, kind="stable")[: -len(empty) - 1 : -1]
         for k, n in zip(empty, farthest, strict=True):
             weight = 1.0 if start.weights is None else start.weights[n]

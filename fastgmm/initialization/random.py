@@ -43,13 +43,11 @@ def random_rows(
     start: StartRows, n_components: int, random_state: np.random.RandomState, n_threads: int
 ) -> Hard:
     """Begin each component with one row, drawn without replacement, by weight if there are any."""
-    chances = None
-    if start.weights is not None:
-        chances = start.weights / start.weights.sum()
-        if np.count_nonzero(chances) < n_components:
-            raise DataError(
-                f"Only {np.count_nonzero(chances)} rows have a positive weight: too few for "
-                f"{n_components} components"
-            )
+    chances = None if start.weights is None else start.weights / start.weights.sum()
+    usable = len(start.rows) if chances is None else np.count_nonzero(chances)
+    if usable < n_components:
+        raise DataError(
+            f"Only {usable} rows have a positive weight: too few for {n_components} components"
+        )
     drawn = random_state.choice(len(start.rows), size=n_components, replace=False, p=chances)
     return rows_partition(drawn)

@@ -121,9 +121,10 @@ def weigh(
     result = 0.0
     mine = weights[start : start + size]
     for t in range(size):
-        result += mine[t] * sums[t]
+        # a row of weight zero counts for nothing even where its density is not a number
+        result += mine[t] * sums[t] if mine[t] > 0 else 0.0
     for k in range(n_components):
         row = joint[k * stride : k * stride + size]
         for t in range(size):
-            row[t] *= mine[t]
+            row[t] = row[t] * mine[t] if mine[t] > 0 else 0
     return result

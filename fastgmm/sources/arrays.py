@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -54,11 +55,13 @@ class ArraySource:
         for block in range(first, last):
             start, stop = grid.rows(block)
             rows = np.ascontiguousarray(self.array[start:stop], dtype=self.dtype)
-            weights = NO_WEIGHTS if self.weights is None else self.weights[start:stop]
+            weights = NO_WEIGHTS
+            if self.weights is not None:
+                weights = writeable_view(self.weights[start:stop])
             yield Chunk(start, writeable_view(rows), weights)
 
 
-def writeable_view(rows: FloatArray) -> FloatArray:
+def writeable_view(rows: Any) -> Any:
     """Return the same memory, marked writeable, without a copy.
 
     Numba compiles one more kernel for read-only arrays (seconds) although kernels never write to
@@ -73,7 +76,7 @@ def writeable_view(rows: FloatArray) -> FloatArray:
 
 
 class _Writeable:
-    def __init__(self, rows: FloatArray) -> None:
+    def __init__(self, rows: Any) -> None:
         self._keep_alive = rows
         interface = dict(rows.__array_interface__)
         interface["data"] = (interface["data"][0], False)

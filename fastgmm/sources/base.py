@@ -81,10 +81,16 @@ def describe_columns(source: Source, column: int) -> str:
     return f"column {column}" + ("" if source.columns is None else f" ({source.columns[column]!r})")
 
 
-def check_columns(source: Source, n_features: int) -> None:
-    """Raise DataError unless the source has as many columns as a model."""
+def check_columns(source: Source, n_features: int, names: Sequence[str] | None = None) -> None:
+    """Raise DataError unless a source has a model's number of columns and, if both have, names."""
     if source.n_features != n_features:
         raise DataError(
             f"X has {source.n_features} features, but GaussianMixture is expecting "
             f"{n_features} features as input"
+        )
+    if names is not None and source.columns is not None and list(names) != list(source.columns):
+        raise DataError(
+            "The feature names should match those that were passed during fit: the model has "
+            f"{', '.join(names)}, X has {', '.join(source.columns)}; choose and order the columns "
+            "alike"
         )

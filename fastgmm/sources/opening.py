@@ -117,6 +117,10 @@ def _array_source(X: Any, sample_weight: Any) -> ArraySource:
             "array.reshape(-1, 1) if your data has a single feature or array.reshape(1, -1) if it "
             "contains a single sample."
         )
+    if array.shape[1] == 0:
+        raise DataError(
+            f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required."
+        )
     return ArraySource(array, _weight_array(sample_weight, len(array)), names)
 
 
@@ -138,14 +142,14 @@ def _weight_array(sample_weight: Any, n_samples: int) -> Float64Array | None:
     if sample_weight is None:
         return None
     try:
-        weights = np.ascontiguousarray(sample_weight, dtype=np.float64)
+        weights = np.asarray(sample_weight, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"sample_weight is not an array of numbers: {error}") from error
     if weights.ndim == 0:
         weights = np.full(n_samples, weights)
     if weights.shape != (n_samples,):
         raise DataError(f"sample_weight.shape == {weights.shape}, expected {(n_samples,)}!")
-    return weights
+    return np.ascontiguousarray(weights)
 
 
 def _without_missing(source: Source, missing: str) -> Source:

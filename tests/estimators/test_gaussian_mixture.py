@@ -278,3 +278,72 @@ def test_rows_infinitely_far_from_the_start_are_an_error():
         GaussianMixture(
             1, means_init=[[1e200] * 3], precisions_init=np.eye(3)[np.newaxis], max_iter=1
         ).fit(X)
+
+
+def test_columns_must_be_those_of_the_fit(model):
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    named = fit(frame, n_components=2, random_state=0)
+    with pytest.raises(DataError, match="feature names should match"):
+        named.predict(frame[["b", "a", "c"]])
+    assert np.array_equal(named.predict(X), named.predict(frame))
+
+
+def test_parameters_changed_by_hand_must_fit_together(model):
+    model.means_ = np.zeros((6, 3))
+    with pytest.raises(ValueError, match=r"means_ has shape \(6, 3\)"):
+        model.predict(X)
+    square = fit(X[:, :2], n_components=2, random_state=0)
+    with pytest.raises(ValueError, match="fit again"):
+        square.set_params(covariance_type="diag").predict(X[:, :2])
+    with pytest.raises(ValueError, match="warm_start goes on with 2 components"):
+        fit(X, n_components=2).set_params(n_components=3, warm_start=True).fit(X)
+
+
+def test_labels_are_for_complete_rows_only():
+    holes = np.insert(X, 5, np.nan, axis=0)
+    with pytest.raises(DataError, match="fit_predict cannot label"):
+        GaussianMixture(2, missing="drop").fit_predict(holes)
+
+
+def test_every_model_that_saves_loads(tmp_path):
+    for model in (
+        fit(X, n_components=2, init_params="random_from_data", max_iter=0),
+        fit(X, n_components=np.int64(2), tol=np.float32(1e-3), random_state=np.int64(0)),
+        fit(X, n_components=2, means_init=[X[0], X[-1]]),
+    ):
+        model.save(tmp_path / "model.npz")
+        assert np.array_equal(GaussianMixture.load(tmp_path / "model.npz").means_, model.means_)
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        model.save(tmp_path / "nowhere" / "model.npz")
+
+
+@pytest.mark.parametrize("weights", [np.zeros(2000), np.full(2000, -1.0), np.full(2000, np.nan)])
+def test_scores_refuse_bad_weights(model, weights):
+    for method in (model.score, model.aic, model.bic):
+        with pytest.raises(DataError, match="weight"):
+            method(X, sample_weight=weights)
+
+
+def test_nothing_to_predict_or_fit(model, tmp_path):
+    for ending in (".npy", ".parquet"):
+        with pytest.raises(DataError, match="0 sample"):
+            model.predict(X[:0], out=tmp_path / f"labels{ending}")
+    with pytest.raises(DataError, match="0 sample"):
+        model.score(X[:0])
+    with pytest.raises(DataError, match="0 feature"):
+        GaussianMixture().fit(X[:, :0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_weight_for_all_rows():
+    a, b = fit(X, 2.5, n_components=2, random_state=0), fit(X, n_components=2, random_state=0)
+    np.testing.assert_allclose(a.means_, b.means_, rtol=1e-12)
+
+
+def test_statistical_tolerance_ends_in_single_precision():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(200_000, 2)) + 2.5 * rng.integers(2, size=(200_000, 1))
+    model = fit(
+        rows.astype(np.float32), n_components=2, tol="statistical", max_iter=400, random_state=0
+    )
+    assert model.converged_

@@ -81,7 +81,11 @@ def with_value(value, row, column):
 @pytest.mark.parametrize(
     ("rows", "weights", "message"),
     [
-        (with_value(np.nan, 2345, 1), None, r"contains NaN: row 2345, column 1; leave such rows"),
+        (
+            with_value(np.nan, 2345, 1),
+            None,
+            r"contains NaN: row 2345, column 1; missing=.drop. lets",
+        ),
         (with_value(np.inf, 17, 0), None, r"contains infinity.*row 17, column 0"),
         (with_value(-np.inf, 17, 0), None, r"contains infinity.*row 17, column 0"),
         (X, np.where(np.arange(3000) == 99, -1.0, 1.0), r"sample_weight is -1.0 in row 99"),
