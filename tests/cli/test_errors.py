@@ -173,24 +173,26 @@ def test_a_real_process_shows_no_traceback_unless_asked(run_process, tmp_path):
     assert "Traceback" in result.stderr
 
 
-def test_an_interrupted_fit_leaves_nothing(tmp_path):
+@pytest.mark.parametrize("where", [[], ["--workers", "2"]])
+def test_an_interrupted_fit_leaves_nothing(tmp_path, where):
     rows = np.random.default_rng(0).normal(size=(200_000, 2))
     np.save(tmp_path / "rows.npy", rows)
     flags = ["-k", "8", "--tol", "0", "--max-iter", "1000000", "-o", "out.npz"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "fastgmm", "fit", "rows.npy", *flags],
+        [sys.executable, "-m", "fastgmm", "fit", "rows.npy", *flags, *where],
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
+        start_new_session=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert process.stderr is not None
     process.stderr.readline()  # a line of progress: it is in the loop
     time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
     _, errors = process.communicate(timeout=60)
     assert process.returncode == INTERRUPTED
-    assert errors.endswith("fastgmm: interrupted\n")
+    assert "fastgmm: interrupted\n" in errors  # a lost connection may be logged after it
     assert "Traceback" not in errors
     assert [path.name for path in tmp_path.iterdir()] == ["rows.npy"]
 

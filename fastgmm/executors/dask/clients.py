@@ -1,6 +1,8 @@
 """Clients: the one in use, one of worker processes made for a fit, one of a cluster elsewhere."""
 
 import json
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,14 +41,29 @@ def inside_task() -> bool:
 def local_workers(n_workers: int) -> Iterator[Client]:
     """Yield a client of so many new worker processes, which share the CPUs; stop them after."""
     threads = max(1, available_threads() // n_workers)
-    with (
-        dask.config.set(SETTINGS),
-        distributed.LocalCluster(
-            n_workers=n_workers, threads_per_worker=threads, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
+    with dask.config.set(SETTINGS):
+        with _deaf_children():
+            cluster = distributed.LocalCluster(
+                n_workers=n_workers, threads_per_worker=threads, dashboard_address=":0"
+            )
+        with cluster, distributed.Client(cluster) as client:
+            yield client
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Let processes started meanwhile ignore Ctrl-C, which a terminal sends to all of them.
+
+    Whoever started them stops them; by themselves they would die with a traceback each.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say what signals do
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
