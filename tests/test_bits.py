@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from problems import blobs, fingerprint, fit
 
-from fastgmm import open_dataset
+from fastgmm import em, open_dataset
+from fastgmm.executors import ThreadExecutor
+from fastgmm.sources import ArraySource
 
 SIZES = {8: (20_000, 5), 128: (3_000, 4)}
 """d -> (rows, components)."""
@@ -30,6 +32,23 @@ def problem(request, tmp_path_factory):
         pyarrow.parquet.write_table(table, folder / f"groups-{rows}.parquet", row_group_size=rows)
     settings = {"n_components": k, "max_iter": 4, "random_state": 0, "tol": 0}
     return X, folder, settings, fingerprint(fit(X, n_threads=1, **settings))
+
+
+def test_company(problem):
+    X, _, settings, expected = problem
+    start = fit(X, **settings | {"max_iter": 0})
+    others = [
+        em.Start(name, fit(X, n_components=k, covariance_type=name, max_iter=1)._exact)
+        for name, k in (("diag", 7), ("tied", 3))
+    ]
+    placement = ThreadExecutor(2).place(ArraySource(X))
+    limits = em.Settings(tol=0, max_iter=settings["max_iter"], reg_covar=1e-6)
+    starts = [others[0], em.Start("full", start._exact), others[1]]
+    fits = em.run(placement, starts, limits, len(X), lambda event: None)
+    placement.close()
+    start.weights_, start.means_, start.covariances_ = fits[1].parameters
+    start.lower_bounds_ = fits[1].lower_bounds
+    assert fingerprint(start) == expected
 
 
 @pytest.mark.parametrize("n_threads", [2, 5])
