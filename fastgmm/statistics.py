@@ -14,7 +14,7 @@ class Statistics(NamedTuple):
     Moments are taken about the *origins* of the density that produced them (its means, as a
     rule), so nothing cancels far from zero and the statistics of different chunks of one pass add
     up by plain addition. ``second`` has the shape that its covariance family declares; matrices
-    are kept as packed lower triangles, row by row, d (d + 1) / 2 numbers each.
+    are kept as lower triangles, packed or in bands of rows, as the family's kernels add them up.
     """
 
     log_likelihood: Float64Array

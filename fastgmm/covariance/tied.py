@@ -17,7 +17,7 @@ def shape(n_components: int, n_features: int) -> tuple[int, ...]:
 
 
 def second_shape(n_components: int, n_features: int) -> tuple[int, ...]:
-    """Return (1, p): one packed triangle of the scatter pooled over the components."""
+    """Return (1, p): one triangle, in bands, of the scatter pooled over the components."""
     return 1, triangles.scatter_size(n_features)
 
 

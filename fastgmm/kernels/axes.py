@@ -20,7 +20,7 @@ from fastgmm.kernels.blocks import (
     add_products,
     scaled_distances,
 )
-from fastgmm.kernels.columns import load_chunk
+from fastgmm.kernels.columns import chunk_rows, load_chunk, padded_row
 from fastgmm.kernels.expectation import accumulate, aligned, log_density, work
 from fastgmm.kernels.triangles import sum_of
 from fastgmm.simd import (
@@ -46,19 +46,6 @@ PRODUCT_ROWS = 64
 
 COMPONENTS = 8 if PRODUCT_WIDTH == 3 else 4
 """Components of a block of products."""
-
-
-@part
-def run_rows(like: Any) -> int:
-    """Return the rows of a run of WHITENING_WIDTH vectors."""
-    return WHITENING_WIDTH * lanes_of(like)
-
-
-@part
-def padded(d: int, like: Any) -> int:
-    """Return the numbers of a row of operands: whole vectors and one."""
-    width = lanes_of(like)
-    return (d + width - 1) // width * width + width
 
 
 class AxesDensity(NamedTuple):
@@ -87,8 +74,8 @@ def _work(density: Any, tile_rows: Any) -> Any:
 
     def operands(density: Any, tile_rows: Any) -> Any:
         d = density.means.shape[1]
-        run = d * run_rows(density.means)
-        powers = 2 * PRODUCT_ROWS * padded(d, density.means)
+        run = d * chunk_rows(density.means)
+        powers = 2 * PRODUCT_ROWS * padded_row(d, density.means)
         columns = d * (tile_rows + lanes_of(density.means))
         return aligned(max(max(run, powers), columns), density.means)
 
@@ -130,7 +117,7 @@ def axes_log_density(
     means = density.means.reshape(density.means.size)
     log_scale = density.log_scale
     width = lanes_of(rows)
-    run = run_rows(rows)
+    run = chunk_rows(rows)
     limit = DISTANCE_LIMIT_DOUBLE if rows.itemsize == 8 else DISTANCE_LIMIT_SINGLE
     for first in range(0, size, run):
         load_chunk(rows, d, start + first, min(run, size - first), run, scratch, 0, run)
@@ -238,7 +225,7 @@ def product_moments(
 ) -> None:
     """Set ``sums`` to sum r x (k d,) and sum r x^2 (k d,), x about the common centre."""
     sums[:] = 0
-    row = padded(d, rows)
+    row = padded_row(d, rows)
     squares_at = PRODUCT_ROWS * row
     width = lanes_of(rows)
     for t in range(0, size, PRODUCT_ROWS):

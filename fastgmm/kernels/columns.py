@@ -3,7 +3,21 @@
 from typing import Any
 
 from fastgmm._jit import part
+from fastgmm.kernels.blocks import WHITENING_WIDTH
 from fastgmm.simd import lanes_of, transpose_block
+
+
+@part
+def chunk_rows(like: Any) -> int:
+    """Return the rows of a run of WHITENING_WIDTH vectors."""
+    return WHITENING_WIDTH * lanes_of(like)
+
+
+@part
+def padded_row(d: int, like: Any) -> int:
+    """Return the numbers from one row of operands to the next: whole vectors and one more."""
+    width = lanes_of(like)
+    return (d + width - 1) // width * width + width
 
 
 @part

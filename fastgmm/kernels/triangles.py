@@ -17,7 +17,7 @@ from fastgmm.kernels.blocks import (
     add_square_products,
     add_whitened_squares,
 )
-from fastgmm.kernels.columns import load_chunk
+from fastgmm.kernels.columns import chunk_rows, load_chunk, padded_row
 from fastgmm.kernels.expectation import accumulate, aligned, log_density, work
 from fastgmm.simd import (
     broadcast,
@@ -36,13 +36,6 @@ SCATTER_ROWS = 64
 
 BAND = 8
 """Rows of a band of scatter, whatever the processor: statistics travel between machines."""
-
-
-@part
-def scatter_stride(d: int, like: Any) -> int:
-    """Return the numbers from one row of a scatter operand to the next: whole vectors and one."""
-    width = lanes_of(like)
-    return (d + width - 1) // width * width + width
 
 
 @part
@@ -107,12 +100,6 @@ def subtract(
 
 
 @part
-def chunk_rows(like: Any) -> int:
-    """Return the rows of a run of WHITENING_WIDTH vectors."""
-    return WHITENING_WIDTH * lanes_of(like)
-
-
-@part
 def roots_of(joint: Any, at: int, size: int) -> float:
     """Replace ``size`` responsibilities by their square roots; return their sum."""
     width = lanes_of(joint)
@@ -155,7 +142,7 @@ def _work(density: Any, tile_rows: Any) -> Any:
     def operands(density: Any, tile_rows: Any) -> Any:
         d = density.means.shape[1]
         run = 2 * d * chunk_rows(density.means)
-        scatter = (SCATTER_ROWS + 1) * scatter_stride(d, density.means)
+        scatter = (SCATTER_ROWS + 1) * padded_row(d, density.means)
         return aligned(max(run, scatter), density.means)
 
     return operands
@@ -245,7 +232,7 @@ def banded_accumulate(
     second = statistics.second.reshape(statistics.second.size)
     apart = second.size // n_components if statistics.second.shape[0] > 1 else 0
     width = lanes_of(rows)
-    row = scatter_stride(d, rows)
+    row = padded_row(d, rows)
     for k in range(n_components):
         statistics.counts[k] += roots_of(joint, k * stride, size)
         for t in range(0, size, SCATTER_ROWS):

@@ -192,7 +192,9 @@ def test_an_interrupted_fit_leaves_nothing(tmp_path, where):
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
     _, errors = process.communicate(timeout=60)
     assert process.returncode == INTERRUPTED
-    assert "fastgmm: interrupted\n" in errors  # a lost connection may be logged after it
+    assert "fastgmm: interrupted\n" in errors
+    # what a cluster logs of a lost connection may come after it
+    assert where or errors.endswith("fastgmm: interrupted\n")
     assert "Traceback" not in errors
     assert [path.name for path in tmp_path.iterdir()] == ["rows.npy"]
 
