@@ -7,6 +7,7 @@ import numpy as np
 from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.covariance import triangles
+from fastgmm.covariance.nearness import common_centre, far, sharpness
 from fastgmm.covariance.protocol import Density
 from fastgmm.covariance.scale import log_scale
 from fastgmm.exceptions import IllDefinedCovarianceError
@@ -50,20 +51,23 @@ def prepare(parameters: Parameters, dtype: np.dtype[np.floating]) -> Density:
     """Factorise each covariance."""
     whitening, log_determinants = _whiten(parameters.covariances)
     means = parameters.means.astype(dtype)
-    scale = log_scale(parameters.weights, log_determinants, means.shape[1])
     d = means.shape[1]
+    scale = log_scale(parameters.weights, log_determinants, d).astype(dtype)
     if _unrolled(d):
+        lower = triangles.unpack_lower(whitening * math.sqrt(0.5), d)
+        near = common_centre(parameters, sharpness(lower), dtype)
+        away = near.centre.astype(np.float64) - parameters.means
+        biases = np.einsum("kij,kj->ki", lower, away).astype(dtype)
         factors = (whitening * math.sqrt(0.5)).astype(dtype)
-        dimension = (0,) * d
-        return kernels.unrolled.UnrolledDensity(
-            scale.astype(dtype), means, factors, means, dimension
-        )
+        return kernels.unrolled.UnrolledDensity(scale, means, factors, biases, *near, (0,) * d)
     factors = triangles.bands(whitening, d).astype(dtype)
-    return kernels.triangles.TriangleDensity(scale.astype(dtype), means, factors, means)
+    return kernels.triangles.TriangleDensity(scale, means, factors, means)
 
 
 def about(density: Density, origins: FloatArray) -> Density:
     """Move the origins."""
+    if hasattr(density, "near"):
+        return density._replace(**far(origins)._asdict())
     return density._replace(origins=origins)
 
 

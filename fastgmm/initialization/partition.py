@@ -85,7 +85,8 @@ def _density_about(
     k, d = origins.shape
     family = FAMILIES[covariance_type]
     unit = family.estimate(np.zeros(family.second_shape(k, d)), np.ones(k), np.zeros((k, d)), 1.0)
-    return family.prepare(Parameters(np.full(k, 1 / k), origins, unit), dtype)
+    density = family.prepare(Parameters(np.full(k, 1 / k), origins, unit), dtype)
+    return family.about(density, origins.astype(dtype))
 
 
 def _mean(rows: FloatArray, weights: Float64Array | None) -> Float64Array:

@@ -22,6 +22,7 @@ from fastgmm.kernels.blocks import (
 )
 from fastgmm.kernels.columns import chunk_rows, load_chunk, padded_row
 from fastgmm.kernels.expectation import accumulate, aligned, log_density, work
+from fastgmm.kernels.softmax import share_out
 from fastgmm.kernels.triangles import sum_of
 from fastgmm.simd import (
     broadcast,
@@ -88,7 +89,7 @@ def _work(density: Any, tile_rows: Any) -> Any:
 
 @overload(log_density)
 def _log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
+    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, at: Any, stride: Any
 ) -> Any:
     return axes_log_density if is_record(density, AxesDensity) else None
 
@@ -102,13 +103,21 @@ def _accumulate(
     scratch: Any,
     joint: Any,
     stride: Any,
+    shares: Any,
     statistics: Any,
 ) -> Any:
     return axes_accumulate if is_record(density, AxesDensity) else None
 
 
 def axes_log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
+    rows: Any,
+    start: Any,
+    size: Any,
+    density: Any,
+    scratch: Any,
+    joint: Any,
+    at: Any,
+    stride: Any,
 ) -> None:
     """Write log_scale - |scale (x - mean)|^2 for all components (see kernels/expectation.py)."""
     n_components, d = density.means.shape
@@ -129,24 +138,24 @@ def axes_log_density(
                         z = load(scratch, j * run + v * width) - load_broadcast(means, k * d + j)
                         y = z * load_broadcast(scales, k * d + j)
                         result = fnma(y, y, result)
-                    store(joint, k * stride + first + v * width, result)
+                    store(joint, k * stride + at + first + v * width, result)
             continue
         for j in range(d):
             shift = load_broadcast(density.centre, j)
             for v in range(WHITENING_WIDTH):
-                at = j * run + v * width
-                store(scratch, at, load(scratch, at) - shift)
+                place = j * run + v * width
+                store(scratch, place, load(scratch, place) - shift)
         k = 0
         while k + WHITENING_HEIGHT <= n_components:
             scaled_distances(
                 scratch, 0, run, d, scales, offsets, k * d, d, WHITENING_HEIGHT, WHITENING_WIDTH,
-                log_scale, k, joint, k * stride + first, stride,
+                log_scale, k, joint, k * stride + at + first, stride,
             )  # fmt: skip
             k += WHITENING_HEIGHT
         while k < n_components:
             scaled_distances(
                 scratch, 0, run, d, scales, offsets, k * d, d, 1, WHITENING_WIDTH,
-                log_scale, k, joint, k * stride + first, stride,
+                log_scale, k, joint, k * stride + at + first, stride,
             )  # fmt: skip
             k += 1
 
@@ -159,6 +168,7 @@ def axes_accumulate(
     scratch: Any,
     joint: Any,
     stride: Any,
+    shares: Any,
     statistics: Any,
 ) -> None:
     """Add counts, first moments and second moments about the origins over a tile.
@@ -173,6 +183,7 @@ def axes_accumulate(
     sums = np.empty(2 * n_components * d)
     width = lanes_of(rows)
     columns = (size + width - 1) // width * width
+    share_out(joint, stride, n_components, columns // width, shares)
     if product:
         product_moments(rows, d, start, size, centre, scratch, joint, stride, n_components, sums)
     else:

@@ -35,7 +35,7 @@ class Operand(NamedTuple):
     step: Any
     """From one t to the next."""
     row: Any
-    """From one number of a column of the block to the next (left operand only)."""
+    """From one row (or column) of the block to the next, where these are not side by side."""
 
 
 def index(value: int) -> Any:
@@ -109,10 +109,48 @@ def outer_products(
             new += [fused(builder, number, columns[v], sums[r * width + v]) for v in range(width)]
         return new
 
+    return _in_blocks(_turns(builder, count, body, height * width, vector), width)
+
+
+def dot_products(
+    builder: Any, left: Operand, right: Operand, count: Any, height: int, width: int, vector: Any
+) -> list[list[Any]]:
+    """Return height rows of width vectors: sum over t of left[t, row] * right[t, column].
+
+    Both operands are vectors here, one for each t of each row and of each column; to add the
+    lanes of a sum is left to the caller.
+    """
+
+    def body(turn: Any, sums: list[Any]) -> list[Any]:
+        def vectors(operand: Operand, number: int) -> list[Any]:
+            at = builder.add(operand.start, builder.mul(turn, operand.step))
+            places = [builder.add(at, builder.mul(index(i), operand.row)) for i in range(number)]
+            return [vector_at(builder, operand.pointer, place, vector) for place in places]
+
+        columns = vectors(right, width)
+        new = []
+        for r, row in enumerate(vectors(left, height)):
+            new += [fused(builder, row, columns[w], sums[r * width + w]) for w in range(width)]
+        return new
+
+    return _in_blocks(_turns(builder, count, body, height * width, vector), width)
+
+
+def _in_blocks(sums: list[Any], width: int) -> list[list[Any]]:
+    return [sums[at : at + width] for at in range(0, len(sums), width)]
+
+
+def _turns(
+    builder: Any,
+    count: Any,
+    body: Callable[[Any, list[Any]], list[Any]],
+    n_sums: int,
+    vector: Any,
+) -> list[Any]:
+    """Return the sums that ``count`` turns of ``body`` add up, from zero on."""
     # a multiply-add takes four cycles and two can start in each: with fewer than eight sums the
     # loop would wait for itself, so a small block adds every second, third ... t apart
-    ways = -(-8 // (height * width))
-    n_sums = height * width
+    ways = -(-8 // n_sums)
 
     def turns(turn: Any, sums: list[Any]) -> list[Any]:
         first = builder.mul(turn, index(ways))
@@ -132,7 +170,7 @@ def outer_products(
         done = builder.mul(builder.sdiv(count, index(ways)), index(ways))
         rest = builder.sub(count, done)
         total = loop(builder, rest, total, lambda turn, sums: body(builder.add(done, turn), sums))
-    return [total[r * width : (r + 1) * width] for r in range(height)]
+    return total
 
 
 def literal(value: Any) -> int:

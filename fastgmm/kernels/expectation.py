@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 
 from fastgmm._jit import kernel, part
-from fastgmm.kernels.softmax import blank, log_likelihood_of, normalise, weigh
+from fastgmm.kernels.softmax import (
+    blank,
+    exponentiate,
+    log_likelihood_of,
+    weighted_log_likelihood_of,
+)
 from fastgmm.simd import lanes_of
 
 ALIGNMENT = 64
@@ -24,10 +29,11 @@ def work(density: Any, tile_rows: int) -> Any:
 
 
 def log_density(
-    rows: Any, start: int, size: int, density: Any, scratch: Any, joint: Any, stride: int
+    rows: Any, start: int, size: int, density: Any, scratch: Any, joint: Any, at: int, stride: int
 ) -> None:
-    """Write ``joint[k, t] = log(weight_k N(x_t | k))`` of ``size`` rows from ``start`` on.
+    """Write ``joint[k, at + t] = log(weight_k N(x_t | k))`` of ``size`` rows from ``start`` on.
 
+    The rows are a part of a tile, from the tile's row ``at`` on, which is a multiple of 64.
     ``rows`` is flat, d numbers a row. Whole vectors are written: what lies behind the last row is
     finite but means nothing.
     """
@@ -42,9 +48,10 @@ def accumulate(
     scratch: Any,
     joint: Any,
     stride: int,
+    shares: Any,
     statistics: Any,
 ) -> None:
-    """Add counts and moments about ``density.origins``, weighted by ``joint`` (k, t).
+    """Add counts and moments about ``density.origins``, weighted by ``joint[k, t] shares[t]``.
 
     ``joint`` is zero behind the last row, up to a whole vector. Called after ``log_density`` of
     the same rows, which may have left things in ``scratch``.
@@ -65,8 +72,15 @@ def aligned(size: int, like: Any) -> Any:
 def rows_of_tile(n_components: int, n_features: int, size: int) -> int:
     """Return how many rows a tile has: all of it in L1 for small models, in L2 for large ones."""
     numbers = n_components + n_features
-    rows = 512 if numbers <= 24 else 256 if numbers <= 256 else 128
+    rows = 512 if numbers <= 256 else 256
     return min(rows, (size + 63) // 64 * 64)
+
+
+@part
+def span_of(n_components: int, tile_rows: int, like: Any) -> int:
+    """Return how many rows of a tile go through the E-step at a time: their densities fit in L1."""
+    rows = 16384 // (n_components * like.itemsize) // 64 * 64
+    return min(max(rows, 64), tile_rows)
 
 
 @part
@@ -93,19 +107,25 @@ def expectation(rows: Any, weights: Any, density: Any, statistics: Any) -> None:
     joint = aligned(n_components * stride, flat)
     highest = aligned(tile_rows, flat)
     sums = aligned(tile_rows, flat)
+    span = span_of(n_components, tile_rows, flat)
     for start in range(0, rows.shape[0], tile_rows):
         size = min(tile_rows, rows.shape[0] - start)
         n_vectors = (size + width - 1) // width
-        log_density(flat, start, size, density, scratch, joint, stride)
-        normalise(joint, stride, n_components, n_vectors, highest, sums)
+        for at in range(0, size, span):
+            some = min(span, size - at)
+            log_density(flat, start + at, some, density, scratch, joint, at, stride)
+            exponentiate(
+                joint, at, stride, n_components, (some + width - 1) // width, highest, sums
+            )
         blank(joint, stride, n_components, size, n_vectors * width, highest, sums)
         if weights.size == 0:
             statistics.log_likelihood[0] += log_likelihood_of(n_vectors, highest, sums)
         else:
-            statistics.log_likelihood[0] += weigh(
-                weights, start, size, joint, stride, n_components, highest, sums
+            statistics.log_likelihood[0] += weighted_log_likelihood_of(
+                weights, start, size, n_vectors, joint, stride, n_components, highest, sums
             )
-        accumulate(flat, start, size, density, scratch, joint, stride, statistics)
+        # the sums are shares now
+        accumulate(flat, start, size, density, scratch, joint, stride, sums, statistics)
 
 
 @kernel
@@ -122,15 +142,17 @@ def accumulate_given(
     stride = stride_of(tile_rows, flat)
     scratch = work(density, tile_rows)
     joint = aligned(n_components * stride, flat)
+    shares = aligned(tile_rows, flat)
     for start in range(0, rows.shape[0], tile_rows):
         size = min(tile_rows, rows.shape[0] - start)
-        log_density(flat, start, size, density, scratch, joint, stride)
+        log_density(flat, start, size, density, scratch, joint, 0, stride)
         joint[:] = 0
+        shares[:] = 0
         for t in range(size):
-            weight = 1.0 if weights.size == 0 else weights[start + t]
+            shares[t] = 1.0 if weights.size == 0 else weights[start + t]
             for k in range(n_components):
-                joint[k * stride + t] = responsibilities[start + t, k] * weight
-        accumulate(flat, start, size, density, scratch, joint, stride, statistics)
+                joint[k * stride + t] = responsibilities[start + t, k]
+        accumulate(flat, start, size, density, scratch, joint, stride, shares, statistics)
 
 
 @kernel
@@ -151,7 +173,8 @@ def score(rows: Any, density: Any, log_probability: Any, labels: Any, posterior:
     sums = aligned(tile_rows, flat)
     for start in range(0, rows.shape[0], tile_rows):
         size = min(tile_rows, rows.shape[0] - start)
-        log_density(flat, start, size, density, scratch, joint, stride)
+        n_vectors = (size + width - 1) // width
+        log_density(flat, start, size, density, scratch, joint, 0, stride)
         if labels.size > 0:
             for t in range(size):
                 best = 0
@@ -160,11 +183,12 @@ def score(rows: Any, density: Any, log_probability: Any, labels: Any, posterior:
                         best = k
                 labels[start + t] = best
         if log_probability.size > 0 or posterior.size > 0:
-            normalise(joint, stride, n_components, (size + width - 1) // width, highest, sums)
+            exponentiate(joint, 0, stride, n_components, n_vectors, highest, sums)
         if log_probability.size > 0:
             for t in range(size):
                 log_probability[start + t] = highest[t] + np.log(sums[t])
         if posterior.size > 0:
             for t in range(size):
+                share = 1 / sums[t]
                 for k in range(n_components):
-                    posterior[start + t, k] = joint[k * stride + t]
+                    posterior[start + t, k] = joint[k * stride + t] * share

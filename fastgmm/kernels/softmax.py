@@ -1,7 +1,10 @@
 """From log densities to responsibilities and log likelihood, a vector of rows at a time.
 
-``joint`` is a flat (k, stride) matrix: log(weight_k N(x_t | k)) on the way in, responsibilities on
-the way out. It is padded with rows that do not exist up to whole vectors.
+``joint`` is a flat (k, stride) matrix: log(weight_k N(x_t | k)) on the way in, the same as a
+fraction of the row's highest on the way out. A row's *share* is what makes responsibilities of
+these fractions: its weight over their sum. It is not multiplied in here, because the moments need
+fewer products when it goes to the features. The matrix is padded with rows that do not exist up to
+whole vectors.
 """
 
 from typing import Any
@@ -27,53 +30,49 @@ SUMS_PER_LOG = 8
 
 
 @part
-def normalise(
-    joint: Any, stride: int, n_components: int, n_vectors: int, highest: Any, sums: Any
+def exponentiate(
+    joint: Any, begin: int, stride: int, n_components: int, n_vectors: int, highest: Any, sums: Any
 ) -> None:
-    """Turn log densities into responsibilities in place, by the maximum over the components.
+    """Replace log densities by exp(log density - highest) in place; write ``highest`` and ``sums``.
 
     log p(x_t) is ``highest[t] + log(sums[t])``. A row whose log densities are all -inf gives NaN,
     which the caller finds in the log likelihood.
     """
     if n_components == 2:
-        _normalise_two(joint, stride, n_vectors, highest, sums)
+        _exponentiate_two(joint, begin, stride, n_vectors, highest, sums)
         return
     width = lanes_of(joint)
     for v in range(n_vectors):
-        at = v * width
+        at = begin + v * width
         best = load(joint, at)
         for k in range(1, n_components):
             best = maximum(load(joint, k * stride + at), best)
         scale = broadcast(joint.dtype.type(0))
         for k in range(n_components):
-            share = exp_nonpositive(load(joint, k * stride + at) - best)
-            store(joint, k * stride + at, share)
-            scale = scale + share
+            fraction = exp_nonpositive(load(joint, k * stride + at) - best)
+            store(joint, k * stride + at, fraction)
+            scale = scale + fraction
         store(highest, at, best)
         store(sums, at, scale)
-        scale = reciprocal(scale)
-        for k in range(n_components):
-            store(joint, k * stride + at, load(joint, k * stride + at) * scale)
 
 
 @part
-def _normalise_two(joint: Any, stride: int, n_vectors: int, highest: Any, sums: Any) -> None:
+def _exponentiate_two(
+    joint: Any, begin: int, stride: int, n_vectors: int, highest: Any, sums: Any
+) -> None:
     """Two components need one exponential: the larger one's is exp(0) = 1."""
     width = lanes_of(joint)
     one = broadcast(joint.dtype.type(1))
     for v in range(n_vectors):
-        at = v * width
+        at = begin + v * width
         left, right = load(joint, at), load(joint, stride + at)
         best = maximum(left, right)
         smaller = exp_nonpositive(minimum(left, right) - best)
-        scale = one + smaller
         store(highest, at, best)
-        store(sums, at, scale)
-        scale = reciprocal(scale)
-        smaller = smaller * scale
+        store(sums, at, one + smaller)
         first = left > right
-        store(joint, at, select(first, scale, smaller))
-        store(joint, stride + at, select(first, smaller, scale))
+        store(joint, at, select(first, one, smaller))
+        store(joint, stride + at, select(first, smaller, one))
 
 
 @part
@@ -90,41 +89,58 @@ def blank(
 
 @part
 def log_likelihood_of(n_vectors: int, highest: Any, sums: Any) -> float:
-    """Return the sum of log p(x_t) over the tile."""
+    """Return the sum of log p(x_t) over the tile, and replace sums by shares, 1 / sum."""
     width = lanes_of(sums)
     result = broadcast(sums.dtype.type(0))
     for first in range(0, n_vectors, SUMS_PER_LOG):
-        product = load(sums, first * width)
-        result = result + load(highest, first * width)
-        for v in range(first + 1, min(first + SUMS_PER_LOG, n_vectors)):
-            product = product * load(sums, v * width)
+        product = broadcast(sums.dtype.type(1))
+        for v in range(first, min(first + SUMS_PER_LOG, n_vectors)):
+            scale = load(sums, v * width)
+            store(sums, v * width, reciprocal(scale))
+            product = product * scale
             result = result + load(highest, v * width)
         result = result + log(product)
     return total(result)
 
 
 @part
-def weigh(
+def weighted_log_likelihood_of(
     weights: Any,
     start: int,
     size: int,
+    n_vectors: int,
     joint: Any,
     stride: int,
     n_components: int,
     highest: Any,
     sums: Any,
 ) -> float:
-    """Scale the tile's responsibilities by the row weights; return the weighted log likelihood."""
+    """Return the sum of w_t log p(x_t), and replace sums by shares, w_t / sum."""
     width = lanes_of(sums)
-    for t in range(0, size, width):
-        store(sums, t, load(highest, t) + log(load(sums, t)))
+    for v in range(n_vectors):
+        scale = load(sums, v * width)
+        store(sums, v * width, reciprocal(scale))
+        store(highest, v * width, load(highest, v * width) + log(scale))
     result = 0.0
-    mine = weights[start : start + size]
     for t in range(size):
-        # a row of weight zero counts for nothing even where its density is not a number
-        result += mine[t] * sums[t] if mine[t] > 0 else 0.0
-    for k in range(n_components):
-        row = joint[k * stride : k * stride + size]
-        for t in range(size):
-            row[t] = row[t] * mine[t] if mine[t] > 0 else 0
+        weight = weights[start + t]
+        if weight > 0:
+            result += weight * highest[t]
+            sums[t] *= weight
+        else:
+            # a row of weight zero counts for nothing even where its density is not a number
+            sums[t] = 0
+            for k in range(n_components):
+                joint[k * stride + t] = 0
     return result
+
+
+@part
+def share_out(joint: Any, stride: int, n_components: int, n_vectors: int, shares: Any) -> None:
+    """Turn fractions into responsibilities in place."""
+    width = lanes_of(joint)
+    for v in range(n_vectors):
+        at = v * width
+        share = load(shares, at)
+        for k in range(n_components):
+            store(joint, k * stride + at, load(joint, k * stride + at) * share)

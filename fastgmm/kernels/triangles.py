@@ -19,6 +19,7 @@ from fastgmm.kernels.blocks import (
 )
 from fastgmm.kernels.columns import chunk_rows, load_chunk, padded_row
 from fastgmm.kernels.expectation import accumulate, aligned, log_density, work
+from fastgmm.kernels.softmax import share_out
 from fastgmm.simd import (
     broadcast,
     fma,
@@ -150,7 +151,7 @@ def _work(density: Any, tile_rows: Any) -> Any:
 
 @overload(log_density)
 def _log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
+    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, at: Any, stride: Any
 ) -> Any:
     return banded_log_density if is_record(density, TriangleDensity) else None
 
@@ -164,6 +165,7 @@ def _accumulate(
     scratch: Any,
     joint: Any,
     stride: Any,
+    shares: Any,
     statistics: Any,
 ) -> Any:
     return banded_accumulate if is_record(density, TriangleDensity) else None
@@ -174,7 +176,14 @@ def _accumulate(
 
 
 def banded_log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
+    rows: Any,
+    start: Any,
+    size: Any,
+    density: Any,
+    scratch: Any,
+    joint: Any,
+    at: Any,
+    stride: Any,
 ) -> None:
     """Write log_scale - |L^-1 (x - mean)|^2 for all components (see kernels/expectation.py).
 
@@ -190,7 +199,7 @@ def banded_log_density(
     for first in range(0, size, run):
         load_chunk(rows, d, start + first, min(run, size - first), run, scratch, 0, run)
         for k in range(n_components):
-            out = k * stride + first
+            out = k * stride + at + first
             subtract(scratch, d, run, means, k * d, z_at, joint, out)
             band = k * apart
             i = 0
@@ -220,6 +229,7 @@ def banded_accumulate(
     scratch: Any,
     joint: Any,
     stride: Any,
+    shares: Any,
     statistics: Any,
 ) -> None:
     """Add counts, first moments and scatter of all components over a tile.
@@ -233,6 +243,7 @@ def banded_accumulate(
     apart = second.size // n_components if statistics.second.shape[0] > 1 else 0
     width = lanes_of(rows)
     row = padded_row(d, rows)
+    share_out(joint, stride, n_components, (size + width - 1) // width, shares)
     for k in range(n_components):
         statistics.counts[k] += roots_of(joint, k * stride, size)
         for t in range(0, size, SCATTER_ROWS):

@@ -77,6 +77,16 @@ def transposed(builder: Any, rows: list[Any]) -> list[Any]:
     return rows
 
 
+def summed(builder: Any, rows: list[Any]) -> Any:
+    """Return the vector of the sums of as many vectors as each has lanes."""
+    block = 1
+    while len(rows) > 1:
+        pairs = zip(rows[::2], rows[1::2], strict=True)
+        rows = [added(builder, *_exchanged(builder, a, b, block)) for a, b in pairs]
+        block *= 2
+    return rows[0]
+
+
 def _require_square(operation: str, vectors: Any) -> None:
     vector = getattr(vectors, "dtype", None)
     if not isinstance(vectors, types.UniTuple) or not isinstance(vector, VectorType):
@@ -98,13 +108,7 @@ def totals(typingctx: Any, vectors: Any) -> Any:
     _require_square("totals", vectors)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        rows = _unpacked(builder, arguments[0], vectors.count)
-        block = 1
-        while len(rows) > 1:
-            pairs = zip(rows[::2], rows[1::2], strict=True)
-            rows = [added(builder, *_exchanged(builder, a, b, block)) for a, b in pairs]
-            block *= 2
-        return rows[0]
+        return summed(builder, _unpacked(builder, arguments[0], vectors.count))
 
     return vectors.dtype(vectors), codegen
 
