@@ -1,9 +1,9 @@
 """One fused pass over a block: log densities, responsibilities and moments, tile by tile.
 
 A tile is a few hundred rows whose every number stays in cache; the only n-sized arrays are those
-that a caller asks for. The arithmetic of a covariance family enters by three functions, ``work``,
-``log_density`` and ``accumulate``, which each family's module implements for its own ``Density``
-record; the compiler picks them by the record's type.
+that a caller asks for. The arithmetic of a covariance family enters by four functions, ``work``,
+``log_density``, ``accumulate`` and ``finish``, which each family's module implements for its own
+``Density`` record; the compiler picks them by the record's type.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ ALIGNMENT = 64
 
 
 def work(density: Any, tile_rows: int) -> Any:
-    """Return the family's flat scratch, in the compute dtype, for tiles of ``tile_rows`` rows."""
+    """Return the family's own memory for a block of rows in tiles of ``tile_rows`` rows."""
     raise NotImplementedError("implemented by the families' modules, for kernels only")
 
 
@@ -47,9 +47,18 @@ def accumulate(
     """Add counts and moments about ``density.origins``, weighted by ``joint`` (k, t).
 
     ``joint`` is zero behind the last row, up to a whole vector. Called after ``log_density`` of
-    the same rows, which may have left things in ``scratch``.
+    the same rows, which may have left things in ``scratch``. Sums may stay there until ``finish``.
     """
     raise NotImplementedError("implemented by the families' modules, for kernels only")
+
+
+def finish(density: Any, scratch: Any, statistics: Any) -> None:
+    """Add to ``statistics`` what ``accumulate`` has left in ``scratch``, once a block of rows."""
+    raise NotImplementedError("implemented by the families' modules, for kernels only")
+
+
+def nothing_left(density: Any, scratch: Any, statistics: Any) -> None:
+    """Do nothing: the ``finish`` of families whose ``accumulate`` leaves no sums."""
 
 
 @part
@@ -106,6 +115,7 @@ def expectation(rows: Any, weights: Any, density: Any, statistics: Any) -> None:
                 weights, start, size, joint, stride, n_components, highest, sums
             )
         accumulate(flat, start, size, density, scratch, joint, stride, statistics)
+    finish(density, scratch, statistics)
 
 
 @kernel
@@ -131,6 +141,7 @@ def accumulate_given(
             for k in range(n_components):
                 joint[k * stride + t] = responsibilities[start + t, k] * weight
         accumulate(flat, start, size, density, scratch, joint, stride, statistics)
+    finish(density, scratch, statistics)
 
 
 @kernel

@@ -18,7 +18,14 @@ from fastgmm.kernels.blocks import (
     add_whitened_squares,
 )
 from fastgmm.kernels.columns import chunk_rows, load_chunk, padded_row
-from fastgmm.kernels.expectation import accumulate, aligned, log_density, work
+from fastgmm.kernels.expectation import (
+    accumulate,
+    aligned,
+    finish,
+    log_density,
+    nothing_left,
+    work,
+)
 from fastgmm.simd import (
     broadcast,
     fma,
@@ -167,6 +174,11 @@ def _accumulate(
     statistics: Any,
 ) -> Any:
     return banded_accumulate if is_record(density, TriangleDensity) else None
+
+
+@overload(finish)
+def _finish(density: Any, scratch: Any, statistics: Any) -> Any:
+    return nothing_left if is_record(density, TriangleDensity) else None
 
 
 # The two functions below are the implementations themselves and hold their loops over register

@@ -10,11 +10,19 @@ from typing import Any, NamedTuple
 from fastgmm._jit import intrinsic, ir, is_record, overload, types
 from fastgmm._typing import FloatArray
 from fastgmm.kernels.blocks import data_of, index, loop, number_at, vector_at
-from fastgmm.kernels.expectation import accumulate, aligned, log_density, stride_of, work
+from fastgmm.kernels.expectation import (
+    accumulate,
+    aligned,
+    finish,
+    log_density,
+    nothing_left,
+    stride_of,
+    work,
+)
 from fastgmm.simd import lanes_of, store
 from fastgmm.simd.arithmetic import fused
-from fastgmm.simd.shuffles import folded
-from fastgmm.simd.vectors import constant, llvm_vector, shuffle, splat, vector_of
+from fastgmm.simd.shuffles import folded, strided
+from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
 
 MOST_COLUMNS = 8
 
@@ -39,32 +47,10 @@ def load_columns(typingctx: Any, rows: Any, start: Any, dimension: Any) -> Any:
             vector_at(builder, pointer, builder.add(arguments[1], index(i * vector.count)), vector)
             for i in range(d)
         ]
-        columns = [_column(builder, loaded, c, d) for c in range(d)]
+        columns = [strided(builder, loaded, c, d) for c in range(d)]
         return context.make_tuple(builder, result, columns)
 
     return result(rows, types.intp, dimension), codegen
-
-
-def _column(builder: Any, loaded: list[Any], column: int, d: int) -> Any:
-    """Pick every d-th number out of d vectors that follow each other in memory."""
-    lanes = loaded[0].type.count
-    # lane t of the result is number t d + column: in which vector, at which lane
-    places = [divmod(t * d + column, lanes) for t in range(lanes)]
-    sources = sorted({source for source, _ in places})
-    if len(sources) == 1:
-        return shuffle(builder, loaded[sources[0]], loaded[sources[0]], [p for _, p in places])
-    result = loaded[sources[0]]
-    picked = False
-    for source in sources[1:]:
-        order = []
-        for t, (at, lane) in enumerate(places):
-            if at == source:
-                order.append(lanes + lane)
-            else:
-                order.append(t if picked else lane)
-        result = shuffle(builder, result, loaded[source], order)
-        picked = True
-    return result
 
 
 @intrinsic
@@ -321,3 +307,8 @@ def _accumulate(
             )
 
     return unrolled
+
+
+@overload(finish)
+def _finish(density: Any, scratch: Any, statistics: Any) -> Any:
+    return nothing_left if is_record(density, UnrolledDensity) else None
