@@ -39,21 +39,36 @@ def normalise(
         _normalise_two(joint, stride, n_vectors, highest, sums)
         return
     width = lanes_of(joint)
-    for v in range(n_vectors):
-        at = v * width
-        best = load(joint, at)
+    # the maxima of four vectors at a time: one takes four cycles, and two can start in each. A
+    # tile is a multiple of four vectors, so that the last turn may go on behind the rows.
+    for first in range(0, n_vectors, 4):
+        at = first * width
+        best0 = load(joint, at)
+        best1 = load(joint, at + width)
+        best2 = load(joint, at + 2 * width)
+        best3 = load(joint, at + 3 * width)
         for k in range(1, n_components):
-            best = maximum(load(joint, k * stride + at), best)
-        scale = broadcast(joint.dtype.type(0))
-        for k in range(n_components):
-            share = exp_nonpositive(load(joint, k * stride + at) - best)
-            store(joint, k * stride + at, share)
-            scale = scale + share
-        store(highest, at, best)
-        store(sums, at, scale)
-        scale = reciprocal(scale)
-        for k in range(n_components):
-            store(joint, k * stride + at, load(joint, k * stride + at) * scale)
+            row = at + k * stride
+            best0 = maximum(load(joint, row), best0)
+            best1 = maximum(load(joint, row + width), best1)
+            best2 = maximum(load(joint, row + 2 * width), best2)
+            best3 = maximum(load(joint, row + 3 * width), best3)
+        store(highest, at, best0)
+        store(highest, at + width, best1)
+        store(highest, at + 2 * width, best2)
+        store(highest, at + 3 * width, best3)
+        for v in range(first, min(first + 4, n_vectors)):
+            at = v * width
+            best = load(highest, at)
+            scale = broadcast(joint.dtype.type(0))
+            for k in range(n_components):
+                share = exp_nonpositive(load(joint, k * stride + at) - best)
+                store(joint, k * stride + at, share)
+                scale = scale + share
+            store(sums, at, scale)
+            scale = reciprocal(scale)
+            for k in range(n_components):
+                store(joint, k * stride + at, load(joint, k * stride + at) * scale)
 
 
 @part
