@@ -157,10 +157,9 @@ def axes_log_density(
     shifts = density.means if scratch.centred else density.offsets
     shifts = shifts.reshape(shifts.size)
     run = chunk_rows(rows)
-    end = (size + run - 1) // run * run
-    load_about(rows, d, start, size, end, scratch.shift, columns, stride)
     height = height_of(n_components, WHITENING_HEIGHT)
     for t in range(0, size, run):
+        load_about(rows, d, start + t, min(run, size - t), run, scratch.shift, columns, t, stride)
         for block in range(0, n_components, height):
             k = min(block, n_components - height)
             if scratch.centred:
@@ -393,11 +392,11 @@ def add_axes_moments(
 
         def add_to_slots(row: Any, vectors: list[Any]) -> None:
             at = builder.add(builder.mul(row, slots), first_slot)
-            for part in range(0, rows, lanes):
-                total = joined_totals(builder, vectors[part : part + lanes])
+            for some in range(0, rows, lanes):
+                total = joined_totals(builder, vectors[some : some + lanes])
                 if total.type.element != ir.DoubleType():
                     total = builder.fpext(total, ir.VectorType(ir.DoubleType(), total.type.count))
-                place = builder.gep(sums_at, [builder.add(at, index(part))])
+                place = builder.gep(sums_at, [builder.add(at, index(some))])
                 old = load_at(builder, place, total.type)
                 store_at(builder, place, builder.fadd(old, total))
 

@@ -56,33 +56,44 @@ def load_chunk(
 
 @part
 def load_about(
-    rows: Any, d: int, first: int, size: int, end: int, shift: Any, columns: Any, stride: int
+    rows: Any,
+    d: int,
+    first: int,
+    size: int,
+    end: int,
+    shift: Any,
+    columns: Any,
+    to: int,
+    stride: int,
 ) -> None:
     """Write ``size`` rows from ``first`` on, less ``shift`` (d,), as columns ``stride`` apart.
 
-    ``rows`` is flat, d numbers a row. Rows from ``size`` to ``end`` are zeros. ``columns`` has room
-    for a multiple of a vector's lanes of them.
+    ``rows`` is flat, d numbers a row; row t of feature j goes to ``to`` + j stride + t. Rows from
+    ``size`` to ``end`` are zeros. ``columns`` has room for a multiple of a vector's lanes of them.
     """
     width = lanes_of(rows)
     whole = size // width * width
-    for t in range(0, whole, width):
-        at = (first + t) * d
-        if d == 1:
-            store_narrow(rows, at, 1, shift, columns, t, stride)
-        elif d == 2:
-            store_narrow(rows, at, 2, shift, columns, t, stride)
-        elif d == 3:
-            store_narrow(rows, at, 3, shift, columns, t, stride)
-        elif d == 4:
-            store_narrow(rows, at, 4, shift, columns, t, stride)
-        else:
-            for j in range(0, d, width):
-                store_transposed(rows, at, d, j, shift, columns, j * stride + t, stride)
+    if d > 4:
+        for j in range(0, d, width):
+            for t in range(0, whole, width):
+                at = (first + t) * d
+                store_transposed(rows, at, d, j, shift, columns, to + j * stride + t, stride)
+    else:
+        for t in range(0, whole, width):
+            at = (first + t) * d
+            if d == 1:
+                store_narrow(rows, at, 1, shift, columns, to + t, stride)
+            elif d == 2:
+                store_narrow(rows, at, 2, shift, columns, to + t, stride)
+            elif d == 3:
+                store_narrow(rows, at, 3, shift, columns, to + t, stride)
+            else:
+                store_narrow(rows, at, 4, shift, columns, to + t, stride)
     for j in range(d):
         for t in range(whole, size):
-            columns[j * stride + t] = rows[(first + t) * d + j] - shift[j]
+            columns[to + j * stride + t] = rows[(first + t) * d + j] - shift[j]
         for t in range(size, end):
-            columns[j * stride + t] = 0
+            columns[to + j * stride + t] = 0
 
 
 @intrinsic(prefer_literal=True)

@@ -62,8 +62,8 @@ EXP_TERMS_WITH_TABLE = {
 }
 # the smallest argument whose exp is a normal number, the largest whose exp is finite
 EXP_DOMAIN = {64: (-708.3964185322641, 709.782712893384), 32: (-87.33654, 88.72283)}
-# exp_nonpositive gives up earlier, at 1e-278 and 1.6e-28: it is for shares of a sum, and with a share
-# that became subnormal by a division or a product every operation takes a hundred cycles. In float32
+# exp_nonpositive gives up earlier, at 1e-278 and 1.6e-28: it is for shares of a sum, and operations
+# on a share that became subnormal, by a division or a product, take a hundred cycles. In float32
 # with 41 columns and 110 components one share in two hundred did: a pass took 2.2 times as long.
 LOWEST_SHARE = {64: -640.0, 32: -64.0}
 
