@@ -74,7 +74,7 @@ def aligned(size: int, like: Any) -> Any:
 def rows_of_tile(n_components: int, n_features: int, size: int) -> int:
     """Return how many rows a tile has: all of it in L1 for small models, in L2 for large ones."""
     numbers = n_components + n_features
-    rows = 512 if numbers <= 24 else 256 if numbers <= 256 else 128
+    rows = 512 if numbers <= 256 else 256
     return min(rows, (size + 63) // 64 * 64)
 
 
