@@ -44,6 +44,7 @@ __all__ = [
     "kernel_cache_folder",
     "loaded_kernels",
     "lower_builtin",
+    "maker",
     "models",
     "overload",
     "part",
@@ -222,16 +223,31 @@ def loaded_kernels() -> list[Loaded]:
 # the one, a process that loads the kernel from disk the other, and the last bits differ.
 _INLINED: Any = {"nogil": True, "error_model": "numpy", "forceinline": True}
 
+# Without reference counts: an array that is passed on or taken out of a record would be counted up
+# and down, atomically, once a call or once a turn of a loop (half the time of a pass at d = 1).
+# Arrays live as long as the kernel that was given or has made them.
+_BORROWING: Any = {**_INLINED, "_nrt": False}
+
 
 def part(function: F) -> F:
-    """Mark a function that kernels call: compiled into them, never on its own."""
+    """Mark a function that kernels call: compiled into them, never on its own.
+
+    It borrows its arrays and cannot make any.
+    """
+    register: Any = register_jitable(fastmath=FASTMATH, **_BORROWING)
+    return register(function)
+
+
+def maker(function: F) -> F:
+    """Mark a part that makes arrays, for the kernel itself to call."""
     register: Any = register_jitable(fastmath=FASTMATH, **_INLINED)
     return register(function)
 
 
-def overload(stub: Callable[..., Any]) -> Callable[[F], F]:
-    """Mark what chooses a part for a stub by the types of its arguments."""
-    choose: Any = numba.extending.overload(stub, jit_options=_INLINED)
+def overload(stub: Callable[..., Any], makes_arrays: bool = False) -> Callable[[F], F]:
+    """Mark what chooses a part, or a maker, for a stub by the types of its arguments."""
+    options = _INLINED if makes_arrays else _BORROWING
+    choose: Any = numba.extending.overload(stub, jit_options=options)
     return choose
 
 

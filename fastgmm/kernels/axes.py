@@ -4,49 +4,57 @@ Two forms of each step. The *product* form works on rows about one common centre
 instructions a number, which is what the processor can do; it loses eps R (log density) and eps R^2
 (moments), where R says how many standard deviations the farthest component lies from the centre.
 The *centred* form subtracts each component's own mean: one and a half to two times the work, and no
-digits lost. ``spread`` is R; the limits below choose.
+digits lost. ``spread`` is R; ``PRODUCT_LIMIT`` chooses.
+
+A tile's columns are made once and serve both steps, a vector of rows at a time. Register blocks
+take 4 components x 4 vectors of rows for the distances, and for the moments 8 components x one
+column x (x, x^2): whatever the number of columns, no lane is empty. The last block of components
+begins so early that it is full, too; what it does twice is counted once.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm._jit import is_record, overload, part
-from fastgmm._typing import FloatArray
+from fastgmm._jit import intrinsic, is_record, overload, types
+from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.kernels.blocks import (
-    PRODUCT_WIDTH,
     WHITENING_HEIGHT,
     WHITENING_WIDTH,
-    add_products,
-    scaled_distances,
+    WIDE,
+    add_totals,
+    data_of,
+    height_of,
+    index,
+    literal,
+    loop,
+    number_at,
+    slot_of,
+    vector_at,
 )
-from fastgmm.kernels.columns import chunk_rows, load_chunk, padded_row
-from fastgmm.kernels.expectation import accumulate, aligned, log_density, work
+from fastgmm.kernels.columns import chunk_rows, load_about
+from fastgmm.kernels.expectation import (
+    accumulate,
+    aligned,
+    finish,
+    log_density,
+    rows_of_chunk,
+    stride_of,
+    whole_tile,
+    work,
+)
 from fastgmm.kernels.softmax import share_out
-from fastgmm.kernels.triangles import sum_of
-from fastgmm.simd import (
-    broadcast,
-    fma,
-    fnma,
-    lanes_of,
-    load,
-    load_broadcast,
-    load_part,
-    store,
-    total,
-)
+from fastgmm.simd import lanes_of
+from fastgmm.simd.arithmetic import fused
+from fastgmm.simd.memory import store_at
+from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
 
 # Largest R for the product forms
-DISTANCE_LIMIT_DOUBLE = 1e6
-DISTANCE_LIMIT_SINGLE = 1e2
-MOMENT_LIMIT_DOUBLE = 1e3
-MOMENT_LIMIT_SINGLE = 16.0
+PRODUCT_LIMIT_DOUBLE = 1e3
+PRODUCT_LIMIT_SINGLE = 16.0
 
-PRODUCT_ROWS = 64
-"""Rows whose products are summed in registers at a time."""
-
-COMPONENTS = 8 if PRODUCT_WIDTH == 3 else 4
-"""Components of a block of products."""
+MOMENTS_HEIGHT = 8 if WIDE else 4
+"""Components of a block of moments."""
 
 
 class AxesDensity(NamedTuple):
@@ -68,28 +76,54 @@ class AxesDensity(NamedTuple):
     """(k, d) what the statistics are centred about: the means, as a rule."""
 
 
-@overload(work)
+class AxesWork(NamedTuple):
+    """The memory of a pass over a block of rows."""
+
+    centred: bool
+    shift: FloatArray
+    """(d,) what the columns are about: the centre, or zeros in the centred forms."""
+    columns: FloatArray
+    """Flat (d, stride) columns of a tile; as many as whole vectors have."""
+    sums: Float64Array
+    """(2 d + 1, slots) sums of r, of r x and of r x^2: a slot for each component of a block."""
+
+
+@overload(work, makes_arrays=True)
 def _work(density: Any, tile_rows: Any) -> Any:
     if not is_record(density, AxesDensity):
         return None
 
-    def operands(density: Any, tile_rows: Any) -> Any:
-        d = density.means.shape[1]
-        run = d * chunk_rows(density.means)
-        powers = 2 * PRODUCT_ROWS * padded_row(d, density.means)
-        columns = d * (tile_rows + lanes_of(density.means))
-        return aligned(max(max(run, powers), columns), density.means)
+    def tile_and_sums(density: Any, tile_rows: Any) -> Any:
+        n_components, d = density.means.shape
+        width = lanes_of(density.means)
+        limit = PRODUCT_LIMIT_DOUBLE if density.means.itemsize == 8 else PRODUCT_LIMIT_SINGLE
+        centred = density.spread > limit
+        shift = density.centre.copy()
+        if centred:
+            shift[:] = 0
+        whole = (d + width - 1) // width * width
+        columns = aligned(whole * stride_of(tile_rows, density.means), density.means)
+        height = height_of(n_components, MOMENTS_HEIGHT)
+        slots = (n_components + height - 1) // height * height
+        sums = aligned((2 * d + 1) * slots, np.empty(0))
+        sums[:] = 0
+        return AxesWork(centred, shift, columns, sums)
 
-    return operands
+    return tile_and_sums
 
 
-# The two functions below are the implementations themselves and hold their loops over register
-# blocks: every function between a block and its kernel is optimised once more.
+# The implementations below hold their loops over register blocks themselves: every function
+# between a block and its kernel is optimised once more.
+
+
+@overload(rows_of_chunk)
+def _rows_of_chunk(density: Any, tile_rows: Any) -> Any:
+    return whole_tile if is_record(density, AxesDensity) else None
 
 
 @overload(log_density)
 def _log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, at: Any, stride: Any
+    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
 ) -> Any:
     return axes_log_density if is_record(density, AxesDensity) else None
 
@@ -109,55 +143,48 @@ def _accumulate(
     return axes_accumulate if is_record(density, AxesDensity) else None
 
 
+@overload(finish)
+def _finish(density: Any, scratch: Any, statistics: Any) -> Any:
+    return axes_finish if is_record(density, AxesDensity) else None
+
+
 def axes_log_density(
-    rows: Any,
-    start: Any,
-    size: Any,
-    density: Any,
-    scratch: Any,
-    joint: Any,
-    at: Any,
-    stride: Any,
+    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
 ) -> None:
     """Write log_scale - |scale (x - mean)|^2 for all components (see kernels/expectation.py)."""
     n_components, d = density.means.shape
-    scales = density.scales.reshape(density.scales.size)
-    offsets = density.offsets.reshape(density.offsets.size)
-    means = density.means.reshape(density.means.size)
+    columns = scratch.columns
     log_scale = density.log_scale
-    width = lanes_of(rows)
+    scales = density.scales.reshape(density.scales.size)
+    shifts = density.means if scratch.centred else density.offsets
+    shifts = shifts.reshape(shifts.size)
     run = chunk_rows(rows)
-    limit = DISTANCE_LIMIT_DOUBLE if rows.itemsize == 8 else DISTANCE_LIMIT_SINGLE
-    for first in range(0, size, run):
-        load_chunk(rows, d, start + first, min(run, size - first), run, scratch, 0, run)
-        if density.spread > limit:
-            for k in range(n_components):
-                for v in range(WHITENING_WIDTH):
-                    result = load_broadcast(log_scale, k)
-                    for j in range(d):
-                        z = load(scratch, j * run + v * width) - load_broadcast(means, k * d + j)
-                        y = z * load_broadcast(scales, k * d + j)
-                        result = fnma(y, y, result)
-                    store(joint, k * stride + at + first + v * width, result)
-            continue
-        for j in range(d):
-            shift = load_broadcast(density.centre, j)
-            for v in range(WHITENING_WIDTH):
-                place = j * run + v * width
-                store(scratch, place, load(scratch, place) - shift)
-        k = 0
-        while k + WHITENING_HEIGHT <= n_components:
-            scaled_distances(
-                scratch, 0, run, d, scales, offsets, k * d, d, WHITENING_HEIGHT, WHITENING_WIDTH,
-                log_scale, k, joint, k * stride + at + first, stride,
-            )  # fmt: skip
-            k += WHITENING_HEIGHT
-        while k < n_components:
-            scaled_distances(
-                scratch, 0, run, d, scales, offsets, k * d, d, 1, WHITENING_WIDTH,
-                log_scale, k, joint, k * stride + at + first, stride,
-            )  # fmt: skip
-            k += 1
+    height = height_of(n_components, WHITENING_HEIGHT)
+    for t in range(0, size, run):
+        load_about(rows, d, start + t, min(run, size - t), run, scratch.shift, columns, t, stride)
+        for block in range(0, n_components, height):
+            k = min(block, n_components - height)
+            if scratch.centred:
+                for c in range(k, k + height):
+                    scaled_distances(
+                        columns, t, stride, d, scales, shifts, 1, WHITENING_WIDTH, True,
+                        log_scale, c, joint, stride,
+                    )  # fmt: skip
+            elif height == 4:
+                scaled_distances(
+                    columns, t, stride, d, scales, shifts, 4, WHITENING_WIDTH, False,
+                    log_scale, k, joint, stride,
+                )  # fmt: skip
+            elif height == 2:
+                scaled_distances(
+                    columns, t, stride, d, scales, shifts, 2, WHITENING_WIDTH, False,
+                    log_scale, k, joint, stride,
+                )  # fmt: skip
+            else:
+                scaled_distances(
+                    columns, t, stride, d, scales, shifts, 1, WHITENING_WIDTH, False,
+                    log_scale, k, joint, stride,
+                )  # fmt: skip
 
 
 def axes_accumulate(
@@ -171,124 +198,249 @@ def axes_accumulate(
     shares: Any,
     statistics: Any,
 ) -> None:
-    """Add counts, first moments and second moments about the origins over a tile.
+    """Add sums of r, r x and r x^2 over a tile, x about the origins or the common centre."""
+    n_components, d = density.means.shape
+    columns, sums = scratch.columns, scratch.sums
+    origins = density.origins.reshape(density.origins.size)
+    n_vectors = (size + lanes_of(rows) - 1) // lanes_of(rows)
+    share_out(joint, 0, stride, n_components, n_vectors, shares, 0)
+    height = height_of(n_components, MOMENTS_HEIGHT)
+    for slot in range(0, n_components, height):
+        k = min(slot, n_components - height)
+        if scratch.centred:
+            for c in range(height):
+                add_axes_moments(
+                    columns, stride, d, joint, k + c, n_vectors, 1, True, origins, sums, slot + c
+                )
+        elif height == 8:
+            add_axes_moments(
+                columns, stride, d, joint, k, n_vectors, 8, False, origins, sums, slot
+            )
+        elif height == 4:
+            add_axes_moments(
+                columns, stride, d, joint, k, n_vectors, 4, False, origins, sums, slot
+            )
+        elif height == 2:
+            add_axes_moments(
+                columns, stride, d, joint, k, n_vectors, 2, False, origins, sums, slot
+            )
+        else:
+            add_axes_moments(
+                columns, stride, d, joint, k, n_vectors, 1, False, origins, sums, slot
+            )
+
+
+def axes_finish(density: Any, scratch: Any, statistics: Any) -> None:
+    """Add counts, first moments and second moments about the origins over a block of rows.
 
     ``statistics.second`` is (k, d), or (k, 1) for the sums over the features.
     """
     n_components, d = density.means.shape
-    origins, centre = density.origins, density.centre
-    limit = MOMENT_LIMIT_DOUBLE if rows.itemsize == 8 else MOMENT_LIMIT_SINGLE
-    product = density.spread <= limit
+    sums = scratch.sums.reshape(2 * d + 1, scratch.sums.size // (2 * d + 1))
     step = 1 if statistics.second.shape[1] == d else 0
-    sums = np.empty(2 * n_components * d)
-    width = lanes_of(rows)
-    columns = (size + width - 1) // width * width
-    share_out(joint, stride, n_components, columns // width, shares)
-    if product:
-        product_moments(rows, d, start, size, centre, scratch, joint, stride, n_components, sums)
-    else:
-        load_chunk(rows, d, start, size, columns, scratch, 0, columns)
+    height = height_of(n_components, MOMENTS_HEIGHT)
     for k in range(n_components):
-        count = float(sum_of(joint, k * stride, size))
+        slot = slot_of(k, n_components, height)
+        count = sums[0, slot]
         statistics.counts[k] += count
         for j in range(d):
-            if product:
-                delta = float(origins[k, j]) - float(centre[j])
-                one = sums[k * d + j]
-                two = sums[(n_components + k) * d + j]
+            one, two = sums[1 + 2 * j, slot], sums[2 + 2 * j, slot]
+            if not scratch.centred:
+                delta = float(density.origins[k, j]) - float(density.centre[j])
                 two += delta * (delta * count - 2.0 * one)
                 one -= delta * count
-            else:
-                one, two = moments_about(
-                    scratch, j * columns, joint, k * stride, size, origins[k, j]
-                )
             statistics.first[k, j] += one
             statistics.second[k, j * step] += two
 
 
-@part
-def load_powers(
-    rows: Any, d: int, first: int, size: int, centre: Any, scratch: Any, row: int, squares_at: int
-) -> None:
-    """Write x and x^2 of some rows about the centre: flat (size, row) matrices."""
-    width = lanes_of(rows)
-    for j in range(0, d, width):
-        inside = min(width, d - j)
-        shift = load_part(centre, j, inside)
-        for i in range(size):
-            x = load_part(rows, (first + i) * d + j, inside) - shift
-            store(scratch, i * row + j, x)
-            store(scratch, squares_at + i * row + j, x * x)
-
-
-@part
-def product_moments(
-    rows: Any,
-    d: int,
-    start: int,
-    size: int,
-    centre: Any,
-    scratch: Any,
+@intrinsic(prefer_literal=True)
+def scaled_distances(
+    typingctx: Any,
+    x: Any,
+    x_start: Any,
+    stride: Any,
+    d: Any,
+    scales: Any,
+    shifts: Any,
+    height: Any,
+    width: Any,
+    centred: Any,
+    log_scale: Any,
+    component: Any,
     joint: Any,
-    stride: int,
-    n_components: int,
-    sums: Any,
-) -> None:
-    """Set ``sums`` to sum r x (k d,) and sum r x^2 (k d,), x about the common centre."""
-    sums[:] = 0
-    row = padded_row(d, rows)
-    squares_at = PRODUCT_ROWS * row
-    width = lanes_of(rows)
-    for t in range(0, size, PRODUCT_ROWS):
-        n = min(PRODUCT_ROWS, size - t)
-        load_powers(rows, d, start + t, n, centre, scratch, row, squares_at)
-        for half in range(2):
-            x_at = half * squares_at
-            for k in range(0, n_components, COMPONENTS):
-                joint_at = k * stride + t
-                out = (half * n_components + k) * d
-                height = min(COMPONENTS, n_components - k)
-                j = 0
-                while j < d:
-                    left = d - j
-                    if height < COMPONENTS:
-                        for r in range(height):
-                            add_products(
-                                joint, joint_at + r * stride, stride, scratch, x_at + j, row, n,
-                                1, 1, sums, out + r * d + j, d, left,
-                            )  # fmt: skip
-                        j += width
-                    elif left > 2 * width and PRODUCT_WIDTH == 3:
-                        add_products(
-                            joint, joint_at, stride, scratch, x_at + j, row, n,
-                            COMPONENTS, 3, sums, out + j, d, left,
-                        )  # fmt: skip
-                        j += 3 * width
-                    elif left > width:
-                        add_products(
-                            joint, joint_at, stride, scratch, x_at + j, row, n,
-                            COMPONENTS, 2, sums, out + j, d, left,
-                        )  # fmt: skip
-                        j += 2 * width
+    joint_row: Any,
+) -> Any:
+    """Write log_scale - sum over j of (scale x_j + offset)^2 for ``height`` components.
+
+    ``x`` holds ``width`` vectors of rows for every feature j, ``joint`` for every component.
+    Centred, it is (scale (x_j - mean))^2. ``scales`` and ``shifts`` (offsets or means) are flat
+    (k, d).
+    """
+    vector_type = vector_of(x.dtype)
+    rows, vectors, about_mean = literal(height), literal(width), literal(centred)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        lanes = vector.count
+        x_at, scales_at, shifts_at, log_scale_at, joint_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 4, 5, 9, 11)
+        )
+        t, step, n, k, joint_step = (arguments[i] for i in (1, 2, 3, 10, 12))
+        first = builder.mul(k, n)
+
+        def body(turn: Any, sums: list[Any]) -> list[Any]:
+            at = builder.add(t, builder.mul(turn, step))
+            columns = [
+                vector_at(builder, x_at, builder.add(at, index(v * lanes)), vector)
+                for v in range(vectors)
+            ]
+            new = []
+            for r in range(rows):
+                place = builder.add(builder.add(first, turn), builder.mul(index(r), n))
+                scale = splat(builder, number_at(builder, scales_at, place), lanes)
+                shift = splat(builder, number_at(builder, shifts_at, place), lanes)
+                for v in range(vectors):
+                    if about_mean:
+                        y = builder.fmul(builder.fsub(columns[v], shift), scale)
                     else:
-                        add_products(
-                            joint, joint_at, stride, scratch, x_at + j, row, n,
-                            COMPONENTS, 1, sums, out + j, d, left,
-                        )  # fmt: skip
-                        j += width
+                        y = fused(builder, scale, columns[v], shift)
+                    new.append(fused(builder, builder.fneg(y), y, sums[r * vectors + v]))
+            return new
+
+        starts = []
+        for r in range(rows):
+            number = number_at(builder, log_scale_at, builder.add(k, index(r)))
+            starts += [splat(builder, number, lanes)] * vectors
+        sums = loop(builder, n, starts, body)
+        for r in range(rows):
+            row = builder.mul(builder.add(k, index(r)), joint_step)
+            for v in range(vectors):
+                at = builder.add(builder.add(row, t), index(v * lanes))
+                store_at(builder, builder.gep(joint_at, [at]), sums[r * vectors + v])
+        return context.get_dummy_value()
+
+    size = types.intp
+    shape = (height, width, centred)
+    return (
+        types.void(x, size, size, size, scales, shifts, *shape, log_scale, size, joint, size),
+        codegen,
+    )
 
 
-@part
-def moments_about(
-    columns: Any, at: int, joint: Any, joint_at: int, size: int, origin: Any
-) -> tuple[float, float]:
-    """Return sum r z and sum r z^2 of one feature, z = x - origin."""
-    shift = broadcast(origin)
-    one = broadcast(columns.dtype.type(0))
-    two = one
-    for t in range(0, size, lanes_of(columns)):
-        z = load(columns, at + t) - shift
-        weighted = load(joint, joint_at + t) * z
-        one = one + weighted
-        two = fma(weighted, z, two)
-    return float(total(one)), float(total(two))
+@intrinsic(prefer_literal=True)
+def add_axes_moments(
+    typingctx: Any,
+    columns: Any,
+    stride: Any,
+    d: Any,
+    joint: Any,
+    component: Any,
+    n_vectors: Any,
+    height: Any,
+    centred: Any,
+    origins: Any,
+    sums: Any,
+    slot: Any,
+) -> Any:
+    """Add the sums of r, r x and r x^2 of ``height`` components over a tile.
+
+    ``columns`` (d, stride) and ``joint`` (k, stride) are flat; the sums are added to the slots
+    from ``slot`` on of ``sums`` (2 d + 1, slots): r, then r x and r x^2 of every column. Centred,
+    it is x - origin in the place of x.
+    """
+    vector_type = vector_of(columns.dtype)
+    rows, about_origin = literal(height), literal(centred)
+    # a multiply-add takes four cycles and two can start in each: fewer sums than eight would wait
+    # for themselves, so small blocks take every second or fourth vector apart
+    ways = max(1, 4 // rows)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        lanes = vector.count
+        x_at, joint_at, origins_at, sums_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 8, 9)
+        )
+        step, n_columns, k, n, first_slot = (arguments[i] for i in (1, 2, 4, 5, 10))
+        joint_row = [builder.mul(builder.add(k, index(r)), step) for r in range(rows)]
+        shape = context.data_model_manager[signature.args[9]].get_field_position("shape")
+        slots = builder.extract_value(builder.extract_value(arguments[9], shape), 0)
+        slots = builder.sdiv(slots, builder.add(builder.mul(n_columns, index(2)), index(1)))
+
+        def over_rows(terms: Any, n_sums: int) -> list[Any]:
+            """Sum ``terms(place, sums)`` over the vectors of the tile."""
+
+            def turns(turn: Any, all_sums: list[Any]) -> list[Any]:
+                new = []
+                for way in range(ways):
+                    number = builder.add(builder.mul(turn, index(ways)), index(way))
+                    own = all_sums[way * n_sums : (way + 1) * n_sums]
+                    new += terms(builder.mul(number, index(lanes)), own)
+                return new
+
+            zeros = [constant(vector, 0.0)] * (n_sums * ways)
+            turning = builder.sdiv(n, index(ways))
+            all_sums = loop(builder, turning, zeros, turns)
+            result = all_sums[:n_sums]
+            for way in range(1, ways):
+                more = all_sums[way * n_sums : (way + 1) * n_sums]
+                result = [builder.fadd(a, b) for a, b in zip(result, more, strict=True)]
+            if ways > 1:
+                done = builder.mul(turning, index(ways))
+
+                def rest(turn: Any, sums: list[Any]) -> list[Any]:
+                    return terms(builder.mul(builder.add(done, turn), index(lanes)), sums)
+
+                result = loop(builder, builder.sub(n, done), result, rest)
+            return result
+
+        def add_to_slots(row: Any, vectors: list[Any]) -> None:
+            at = builder.add(builder.mul(row, slots), first_slot)
+            add_totals(builder, sums_at, at, vectors)
+
+        def r_at(place: Any, r: int) -> Any:
+            return vector_at(builder, joint_at, builder.add(joint_row[r], place), vector)
+
+        def counted(place: Any, own: list[Any]) -> list[Any]:
+            return [builder.fadd(own[r], r_at(place, r)) for r in range(rows)]
+
+        add_to_slots(index(0), over_rows(counted, rows))
+
+        def column(j: Any, carried: list[Any]) -> list[Any]:
+            x_row = builder.mul(j, step)
+            origin = []
+            if about_origin:
+                for r in range(rows):
+                    at = builder.add(builder.mul(builder.add(k, index(r)), n_columns), j)
+                    origin.append(splat(builder, number_at(builder, origins_at, at), lanes))
+
+            def moments(place: Any, own: list[Any]) -> list[Any]:
+                x = vector_at(builder, x_at, builder.add(x_row, place), vector)
+                square = None if about_origin else builder.fmul(x, x)
+                ones, twos = [], []
+                for r in range(rows):
+                    weight = r_at(place, r)
+                    if about_origin:
+                        z = builder.fsub(x, origin[r])
+                        weighted = builder.fmul(weight, z)
+                        ones.append(builder.fadd(own[r], weighted))
+                        twos.append(fused(builder, weighted, z, own[rows + r]))
+                    else:
+                        ones.append(fused(builder, weight, x, own[r]))
+                        twos.append(fused(builder, weight, square, own[rows + r]))
+                return ones + twos
+
+            result = over_rows(moments, 2 * rows)
+            row = builder.add(builder.mul(j, index(2)), index(1))
+            add_to_slots(row, result[:rows])
+            add_to_slots(builder.add(row, index(1)), result[rows:])
+            return []
+
+        loop(builder, n_columns, [], column)
+        return context.get_dummy_value()
+
+    size = types.intp
+    shape = (height, centred)
+    return (
+        types.void(columns, size, size, joint, size, size, *shape, origins, sums, size),
+        codegen,
+    )

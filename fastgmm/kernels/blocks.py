@@ -11,9 +11,10 @@ accumulators in registers by itself.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from fastgmm._jit import TypingError, intrinsic, ir, register_bytes, types
+from fastgmm._jit import TypingError, intrinsic, ir, part, register_bytes, types
 from fastgmm.simd.arithmetic import fused
 from fastgmm.simd.memory import load_at, store_at
+from fastgmm.simd.shuffles import joined_totals
 from fastgmm.simd.vectors import bits_of, call, constant, llvm_vector, shuffle, splat, vector_of
 
 INDEX = ir.IntType(64)
@@ -109,48 +110,10 @@ def outer_products(
             new += [fused(builder, number, columns[v], sums[r * width + v]) for v in range(width)]
         return new
 
-    return _in_blocks(_turns(builder, count, body, height * width, vector), width)
-
-
-def dot_products(
-    builder: Any, left: Operand, right: Operand, count: Any, height: int, width: int, vector: Any
-) -> list[list[Any]]:
-    """Return height rows of width vectors: sum over t of left[t, row] * right[t, column].
-
-    Both operands are vectors here, one for each t of each row and of each column; to add the
-    lanes of a sum is left to the caller.
-    """
-
-    def body(turn: Any, sums: list[Any]) -> list[Any]:
-        def vectors(operand: Operand, number: int) -> list[Any]:
-            at = builder.add(operand.start, builder.mul(turn, operand.step))
-            places = [builder.add(at, builder.mul(index(i), operand.row)) for i in range(number)]
-            return [vector_at(builder, operand.pointer, place, vector) for place in places]
-
-        columns = vectors(right, width)
-        new = []
-        for r, row in enumerate(vectors(left, height)):
-            new += [fused(builder, row, columns[w], sums[r * width + w]) for w in range(width)]
-        return new
-
-    return _in_blocks(_turns(builder, count, body, height * width, vector), width)
-
-
-def _in_blocks(sums: list[Any], width: int) -> list[list[Any]]:
-    return [sums[at : at + width] for at in range(0, len(sums), width)]
-
-
-def _turns(
-    builder: Any,
-    count: Any,
-    body: Callable[[Any, list[Any]], list[Any]],
-    n_sums: int,
-    vector: Any,
-) -> list[Any]:
-    """Return the sums that ``count`` turns of ``body`` add up, from zero on."""
     # a multiply-add takes four cycles and two can start in each: with fewer than eight sums the
     # loop would wait for itself, so a small block adds every second, third ... t apart
-    ways = -(-8 // n_sums)
+    ways = -(-8 // (height * width))
+    n_sums = height * width
 
     def turns(turn: Any, sums: list[Any]) -> list[Any]:
         first = builder.mul(turn, index(ways))
@@ -170,12 +133,86 @@ def _turns(
         done = builder.mul(builder.sdiv(count, index(ways)), index(ways))
         rest = builder.sub(count, done)
         total = loop(builder, rest, total, lambda turn, sums: body(builder.add(done, turn), sums))
-    return total
+    return [total[r * width : (r + 1) * width] for r in range(height)]
+
+
+@part
+def height_of(n_components: int, most: int) -> int:
+    """Return how many components a block has: the largest power of two that there are."""
+    height = most
+    while height > n_components:
+        height //= 2
+    return height
+
+
+@part
+def slot_of(which: int, count: int, block: int) -> int:
+    """Return where a block's item is kept when the last block, to be full, begins early."""
+    whole = count // block * block
+    return which if which < whole else whole + block - count + which
+
+
+def add_totals(builder: Any, pointer: Any, at: Any, vectors: list[Any]) -> None:
+    """Add the sums of some vectors' lanes to as many float64 numbers, from ``at`` on."""
+    lanes = vectors[0].type.count
+    for some in range(0, len(vectors), lanes):
+        total = joined_totals(builder, vectors[some : some + lanes])
+        if total.type.element != ir.DoubleType():
+            total = builder.fpext(total, ir.VectorType(ir.DoubleType(), total.type.count))
+        place = builder.gep(pointer, [builder.add(at, index(some))])
+        store_at(builder, place, builder.fadd(load_at(builder, place, total.type), total))
+
+
+def dot_products(
+    builder: Any,
+    left: Operand,
+    right: Operand,
+    n_chunks: Any,
+    vectors: int,
+    height: int,
+    width: int,
+    vector: Any,
+) -> list[list[Any]]:
+    """Return height rows of width vectors: sum over t of left[t, row] * right[t, column].
+
+    Both operands are vectors here, one for each t of each row and of each column, ``vectors`` of
+    them side by side in a chunk; a step is from chunk to chunk. To add the lanes of a sum is left
+    to the caller.
+    """
+    n_sums = height * width
+    ways = min(vectors, -(-8 // n_sums))  # as above
+
+    def places(operand: Operand, turn: Any, number: int) -> list[Any]:
+        at = builder.add(operand.start, builder.mul(turn, operand.step))
+        return [builder.add(at, builder.mul(index(i), operand.row)) for i in range(number)]
+
+    def chunk(turn: Any, sums: list[Any]) -> list[Any]:
+        new = list(sums)
+        rows, columns = places(left, turn, height), places(right, turn, width)
+        for v in range(vectors):
+            apart = index(v * vector.count)
+            right_vectors = [
+                vector_at(builder, right.pointer, builder.add(at, apart), vector) for at in columns
+            ]
+            place = v % ways * n_sums
+            for at in rows:
+                row = vector_at(builder, left.pointer, builder.add(at, apart), vector)
+                for column in right_vectors:
+                    new[place] = fused(builder, row, column, new[place])
+                    place += 1
+        return new
+
+    sums = loop(builder, n_chunks, [constant(vector, 0.0)] * (n_sums * ways), chunk)
+    total = sums[:n_sums]
+    for way in range(1, ways):
+        more = sums[way * n_sums : (way + 1) * n_sums]
+        total = [builder.fadd(a, b) for a, b in zip(total, more, strict=True)]
+    return [total[r * width : (r + 1) * width] for r in range(height)]
 
 
 def literal(value: Any) -> int:
     """Return a compile-time constant, or raise a typing error."""
-    if not isinstance(value, types.IntegerLiteral):
+    if not isinstance(value, types.IntegerLiteral | types.BooleanLiteral):
         raise TypingError(f"the size of a register block must be a constant, not {value}.")
     return int(value.literal_value)
 
@@ -318,128 +355,3 @@ def add_square_products(
         types.void(x, size, size, size, size, size, height, width, out, size, size),
         codegen,
     )
-
-
-@intrinsic(prefer_literal=True)
-def add_products(
-    typingctx: Any,
-    left: Any,
-    left_start: Any,
-    left_row: Any,
-    right: Any,
-    right_start: Any,
-    right_step: Any,
-    count: Any,
-    height: Any,
-    width: Any,
-    out: Any,
-    out_start: Any,
-    out_row: Any,
-    columns: Any,
-) -> Any:
-    """Add sum over t of left[row, t] right[t, column] to a block of a matrix of float64.
-
-    ``left`` has its t side by side (rows ``left_row`` apart), ``right`` its columns. The block has
-    ``height`` rows and ``width`` vectors of columns, of which the first ``columns`` count; only
-    the last vector may lie behind them in part.
-    """
-    vector_type = vector_of(right.dtype)
-    rows, vectors = literal(height), literal(width)
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = llvm_vector(vector_type)
-        pointers = [data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 9)]
-        l0, l_row, r0, r_step, n = (arguments[i] for i in (1, 2, 4, 5, 6))
-        out_at, out_step, inside = arguments[10:13]
-        sums = outer_products(
-            builder,
-            Operand(pointers[0], l0, index(1), l_row),
-            Operand(pointers[1], r0, r_step, None),
-            n,
-            rows,
-            vectors,
-            vector,
-        )
-        for r in range(rows):
-            at = builder.add(out_at, builder.mul(index(r), out_step))
-            for v in range(vectors):
-                rest = builder.sub(inside, index(v * vector.count))
-                place = builder.add(at, index(v * vector.count))
-                last = v == vectors - 1
-                _add_to_memory(builder, pointers[2], place, sums[r][v], rest if last else None)
-        return context.get_dummy_value()
-
-    size = types.intp
-    return (
-        types.void(left, size, size, right, size, size, size, height, width, out, size, size, size),
-        codegen,
-    )
-
-
-@intrinsic(prefer_literal=True)
-def scaled_distances(
-    typingctx: Any,
-    x: Any,
-    x_start: Any,
-    x_step: Any,
-    count: Any,
-    scales: Any,
-    offsets: Any,
-    first: Any,
-    row: Any,
-    height: Any,
-    width: Any,
-    log_scale: Any,
-    component: Any,
-    out: Any,
-    out_start: Any,
-    out_row: Any,
-) -> Any:
-    """Write log_scale - sum over j of (scale x_j + offset)^2 for ``height`` components.
-
-    ``x`` holds ``width`` vectors of rows for every feature j; ``scales`` and ``offsets`` one number
-    for every component (``row`` apart) and feature.
-    """
-    vector_type = vector_of(x.dtype)
-    rows, vectors = literal(height), literal(width)
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = llvm_vector(vector_type)
-        lanes = vector.count
-        pointers = [
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 4, 5, 10, 12)
-        ]
-        x_at, step, n, begin, apart = (arguments[i] for i in (1, 2, 3, 6, 7))
-        k0, out_at, out_step = arguments[11], arguments[13], arguments[14]
-
-        def body(turn: Any, sums: list[Any]) -> list[Any]:
-            at = builder.add(x_at, builder.mul(turn, step))
-            columns = [
-                vector_at(builder, pointers[0], builder.add(at, index(v * lanes)), vector)
-                for v in range(vectors)
-            ]
-            new = []
-            for r in range(rows):
-                place = builder.add(builder.add(begin, turn), builder.mul(index(r), apart))
-                scale = splat(builder, number_at(builder, pointers[1], place), lanes)
-                offset = splat(builder, number_at(builder, pointers[2], place), lanes)
-                for v in range(vectors):
-                    y = fused(builder, scale, columns[v], offset)
-                    new.append(fused(builder, builder.fneg(y), y, sums[r * vectors + v]))
-            return new
-
-        starts = []
-        for r in range(rows):
-            at = builder.add(k0, index(r))
-            starts += [splat(builder, number_at(builder, pointers[3], at), lanes)] * vectors
-        sums = loop(builder, n, starts, body)
-        for r in range(rows):
-            at = builder.add(out_at, builder.mul(index(r), out_step))
-            for v in range(vectors):
-                place = builder.gep(pointers[4], [builder.add(at, index(v * lanes))])
-                store_at(builder, place, sums[r * vectors + v])
-        return context.get_dummy_value()
-
-    size = types.intp
-    parameters = (scales, offsets, size, size, height, width, log_scale, size)
-    return types.void(x, size, size, size, *parameters, out, size, size), codegen

@@ -2,15 +2,35 @@
 
 from typing import Any
 
-from fastgmm._jit import part
-from fastgmm.kernels.blocks import WHITENING_WIDTH
+from fastgmm._jit import intrinsic, part, types
+from fastgmm.kernels.blocks import (
+    WHITENING_WIDTH,
+    data_of,
+    index,
+    literal,
+    number_at,
+    vector_at,
+)
 from fastgmm.simd import lanes_of, transpose_block
+from fastgmm.simd.memory import load_part_at, store_at
+from fastgmm.simd.shuffles import strided, transposed
+from fastgmm.simd.vectors import llvm_vector, splat, vector_of
 
 
 @part
 def chunk_rows(like: Any) -> int:
     """Return the rows of a run of WHITENING_WIDTH vectors."""
     return WHITENING_WIDTH * lanes_of(like)
+
+
+@part
+def pitch_of(n_rows: int, stride: int, like: Any) -> int:
+    """Return the numbers from one chunk's matrix to the next: a vector more than it has.
+
+    Were it a power of two, as 16 components times 32 rows are, the same row of all chunks would
+    fall into the same lines of the cache (moments took twice as long).
+    """
+    return n_rows * stride + lanes_of(like)
 
 
 @part
@@ -42,3 +62,118 @@ def load_chunk(
             chunk[at + j * stride + t] = rows[(first + t) * d + j]
         for t in range(size, chunk_rows):
             chunk[at + j * stride + t] = 0
+
+
+@part
+def load_about(
+    rows: Any,
+    d: int,
+    first: int,
+    size: int,
+    end: int,
+    shift: Any,
+    columns: Any,
+    to: int,
+    stride: int,
+) -> None:
+    """Write ``size`` rows from ``first`` on, less ``shift`` (d,), as columns ``stride`` apart.
+
+    ``rows`` is flat, d numbers a row; row t of feature j goes to ``to`` + j stride + t. Rows from
+    ``size`` to ``end`` are zeros. ``columns`` has room for a multiple of a vector's lanes of them.
+    """
+    width = lanes_of(rows)
+    whole = size // width * width
+    if d > 4:
+        for j in range(0, d, width):
+            for t in range(0, whole, width):
+                at = (first + t) * d
+                store_transposed(rows, at, d, j, shift, columns, to + j * stride + t, stride)
+    else:
+        for t in range(0, whole, width):
+            at = (first + t) * d
+            if d == 1:
+                store_narrow(rows, at, 1, shift, columns, to + t, stride)
+            elif d == 2:
+                store_narrow(rows, at, 2, shift, columns, to + t, stride)
+            elif d == 3:
+                store_narrow(rows, at, 3, shift, columns, to + t, stride)
+            else:
+                store_narrow(rows, at, 4, shift, columns, to + t, stride)
+    for j in range(d):
+        for t in range(whole, size):
+            columns[to + j * stride + t] = rows[(first + t) * d + j] - shift[j]
+        for t in range(size, end):
+            columns[to + j * stride + t] = 0
+
+
+@intrinsic(prefer_literal=True)
+def store_narrow(
+    typingctx: Any, rows: Any, start: Any, d: Any, shift: Any, out: Any, at: Any, stride: Any
+) -> Any:
+    """Write a vector of rows of ``d`` numbers, less ``shift``, to the columns of ``out``.
+
+    d (d - 1) exchanges of lanes: up to four columns that is less than a transpose.
+    """
+    vector_type = vector_of(rows.dtype)
+    n_columns = literal(d)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        rows_at, shift_at, out_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 4)
+        )
+        loaded = [
+            vector_at(builder, rows_at, builder.add(arguments[1], index(i * vector.count)), vector)
+            for i in range(n_columns)
+        ]
+        place = arguments[5]
+        for j in range(n_columns):
+            centre = splat(builder, number_at(builder, shift_at, index(j)), vector.count)
+            column = builder.fsub(strided(builder, loaded, j, n_columns), centre)
+            store_at(builder, builder.gep(out_at, [place]), column)
+            place = builder.add(place, arguments[6])
+        return context.get_dummy_value()
+
+    size = types.intp
+    return types.void(rows, size, d, shift, out, size, size), codegen
+
+
+@intrinsic
+def store_transposed(
+    typingctx: Any,
+    rows: Any,
+    start: Any,
+    d: Any,
+    column: Any,
+    shift: Any,
+    out: Any,
+    at: Any,
+    stride: Any,
+) -> Any:
+    """Write a vector of rows to a vector of columns from ``column`` on, less ``shift``.
+
+    Columns from ``d`` on are written too, as zeros.
+    """
+    vector_type = vector_of(rows.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        rows_at, shift_at, out_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 4, 5)
+        )
+        start, d, column, place, stride = (arguments[i] for i in (1, 2, 3, 6, 7))
+        inside = builder.sub(d, column)
+        centre = load_part_at(builder, builder.gep(shift_at, [column]), vector, inside)
+        row = builder.add(start, column)
+        loaded = []
+        for _ in range(vector.count):
+            some = load_part_at(builder, builder.gep(rows_at, [row]), vector, inside)
+            loaded.append(builder.fsub(some, centre))
+            row = builder.add(row, d)
+        for values in transposed(builder, loaded):
+            store_at(builder, builder.gep(out_at, [place]), values)
+            place = builder.add(place, stride)
+        return context.get_dummy_value()
+
+    size = types.intp
+    return types.void(rows, size, size, size, shift, out, size, size), codegen

@@ -1,16 +1,22 @@
 """One fused pass over a block: log densities, responsibilities and moments, tile by tile.
 
 A tile is a few hundred rows whose every number stays in cache; the only n-sized arrays are those
-that a caller asks for. The arithmetic of a covariance family enters by three functions, ``work``,
-``log_density`` and ``accumulate``, which each family's module implements for its own ``Density``
-record; the compiler picks them by the record's type.
+that a caller asks for. The arithmetic of a covariance family enters by five functions, ``work``,
+``rows_of_chunk``, ``log_density``, ``accumulate`` and ``finish``, which each family's module
+implements for its own ``Density`` record; the compiler picks them by the record's type.
+
+The joint densities of a tile lie in *chunks* of rows, a flat (k, stride) matrix each, one behind
+the other. A chunk is a whole tile or a few vectors of rows, as the family prefers: few rows keep a
+chunk's numbers side by side, in L1 and on one page of memory, from the log density to the
+exponential.
 """
 
 from typing import Any
 
 import numpy as np
 
-from fastgmm._jit import kernel, part
+from fastgmm._jit import kernel, maker, part
+from fastgmm.kernels.columns import pitch_of
 from fastgmm.kernels.softmax import (
     blank,
     exponentiate,
@@ -24,18 +30,23 @@ ALIGNMENT = 64
 
 
 def work(density: Any, tile_rows: int) -> Any:
-    """Return the family's flat scratch, in the compute dtype, for tiles of ``tile_rows`` rows."""
+    """Return the family's own memory for a block of rows in tiles of ``tile_rows`` rows."""
+    raise NotImplementedError("implemented by the families' modules, for kernels only")
+
+
+def rows_of_chunk(density: Any, tile_rows: int) -> int:
+    """Return how many rows a chunk has: all of a tile, or some vectors that divide it."""
     raise NotImplementedError("implemented by the families' modules, for kernels only")
 
 
 def log_density(
-    rows: Any, start: int, size: int, density: Any, scratch: Any, joint: Any, at: int, stride: int
+    rows: Any, start: int, size: int, density: Any, scratch: Any, joint: Any, stride: int
 ) -> None:
-    """Write ``joint[k, at + t] = log(weight_k N(x_t | k))`` of ``size`` rows from ``start`` on.
+    """Write log(weight_k N(x_t | k)) of a tile's rows, ``size`` from ``start`` on, to ``joint``.
 
-    The rows are a part of a tile, from the tile's row ``at`` on, which is a multiple of 64.
-    ``rows`` is flat, d numbers a row. Whole vectors are written: what lies behind the last row is
-    finite but means nothing.
+    ``rows`` is flat, d numbers a row; row t of a chunk goes to k stride + t behind its beginning.
+    Whole vectors are written, whole chunks where these are smaller than tiles: what lies behind the
+    last row is finite but means nothing.
     """
     raise NotImplementedError("implemented by the families' modules, for kernels only")
 
@@ -51,15 +62,31 @@ def accumulate(
     shares: Any,
     statistics: Any,
 ) -> None:
-    """Add counts and moments about ``density.origins``, weighted by ``joint[k, t] shares[t]``.
+    """Add a tile's counts and moments about ``density.origins``.
 
-    ``joint`` is zero behind the last row, up to a whole vector. Called after ``log_density`` of
-    the same rows, which may have left things in ``scratch``.
+    A row's responsibilities are its numbers in ``joint`` times its share; both are zero behind the
+    last row, up to a whole vector, or a whole chunk where chunks are smaller than tiles. Called
+    after ``log_density`` of the same rows, which may have left things in ``scratch``. Sums may
+    stay there until ``finish``.
     """
     raise NotImplementedError("implemented by the families' modules, for kernels only")
 
 
-@part
+def finish(density: Any, scratch: Any, statistics: Any) -> None:
+    """Add to ``statistics`` what ``accumulate`` has left in ``scratch``, once a block of rows."""
+    raise NotImplementedError("implemented by the families' modules, for kernels only")
+
+
+def nothing_left(density: Any, scratch: Any, statistics: Any) -> None:
+    """Do nothing: the ``finish`` of families whose ``accumulate`` leaves no sums."""
+
+
+def whole_tile(density: Any, tile_rows: Any) -> Any:
+    """Return the ``rows_of_chunk`` of families that take a tile at once."""
+    return tile_rows
+
+
+@maker
 def aligned(size: int, like: Any) -> Any:
     """Return a flat array of ``size`` numbers that begins with a cache line."""
     spare = ALIGNMENT // like.itemsize
@@ -77,19 +104,34 @@ def rows_of_tile(n_components: int, n_features: int, size: int) -> int:
 
 
 @part
-def span_of(n_components: int, tile_rows: int, like: Any) -> int:
-    """Return how many rows of a tile go through the E-step at a time: their densities fit in L1."""
-    rows = 16384 // (n_components * like.itemsize) // 64 * 64
-    return min(max(rows, 64), tile_rows)
-
-
-@part
 def stride_of(tile_rows: int, like: Any) -> int:
     """Return the numbers from one row of a tile-wide matrix to the next: no multiple of 4096 bytes.
 
     Five vectors more, or the columns of a matrix would fall into the same lines of the cache.
     """
     return tile_rows + 5 * lanes_of(like)
+
+
+@part
+def stride_of_chunk(chunk_rows: int, tile_rows: int, like: Any) -> int:
+    """Return the numbers from one component of a chunk to the next."""
+    return stride_of(tile_rows, like) if chunk_rows == tile_rows else chunk_rows
+
+
+@maker
+def joint_of(n_components: int, tile_rows: int, like: Any) -> Any:
+    """Return memory for the joint densities of a tile, whatever its chunks."""
+    return aligned(n_components * stride_of(tile_rows, like) + tile_rows, like)
+
+
+@part
+def vectors_of_chunk(size: int, chunk_rows: int, tile_rows: int, like: Any) -> int:
+    """Return how many vectors hold a chunk's rows: all, if chunks are smaller than tiles."""
+    width = lanes_of(like)
+    return (size + width - 1) // width if chunk_rows == tile_rows else chunk_rows // width
+
+
+# Kernels make the arrays of a pass and leave the loops to parts, which do not count references.
 
 
 @kernel
@@ -101,31 +143,55 @@ def expectation(rows: Any, weights: Any, density: Any, statistics: Any) -> None:
     n_components, n_features = density.means.shape
     flat = rows.reshape(rows.size)
     tile_rows = rows_of_tile(n_components, n_features, rows.shape[0])
-    stride = stride_of(tile_rows, flat)
-    width = lanes_of(flat)
     scratch = work(density, tile_rows)
-    joint = aligned(n_components * stride, flat)
+    joint = joint_of(n_components, tile_rows, flat)
     highest = aligned(tile_rows, flat)
     sums = aligned(tile_rows, flat)
-    span = span_of(n_components, tile_rows, flat)
-    for start in range(0, rows.shape[0], tile_rows):
-        size = min(tile_rows, rows.shape[0] - start)
-        n_vectors = (size + width - 1) // width
-        for at in range(0, size, span):
-            some = min(span, size - at)
-            log_density(flat, start + at, some, density, scratch, joint, at, stride)
-            exponentiate(
-                joint, at, stride, n_components, (some + width - 1) // width, highest, sums
-            )
-        blank(joint, stride, n_components, size, n_vectors * width, highest, sums)
+    add_tiles(
+        flat, rows.shape[0], weights, density, tile_rows, scratch, joint, highest, sums, statistics
+    )
+
+
+@part
+def add_tiles(
+    rows: Any,
+    n_rows: int,
+    weights: Any,
+    density: Any,
+    tile_rows: int,
+    scratch: Any,
+    joint: Any,
+    highest: Any,
+    sums: Any,
+    statistics: Any,
+) -> None:
+    """Make the pass of ``expectation``, tile by tile."""
+    n_components = density.means.shape[0]
+    width = lanes_of(rows)
+    chunk_rows = rows_of_chunk(density, tile_rows)
+    stride = stride_of_chunk(chunk_rows, tile_rows, rows)
+    log_likelihood = 0.0
+    for start in range(0, n_rows, tile_rows):
+        size = min(tile_rows, n_rows - start)
+        log_density(rows, start, size, density, scratch, joint, stride)
+        end = 0
+        for first in range(0, size, chunk_rows):
+            some = min(chunk_rows, size - first)
+            n_vectors = vectors_of_chunk(some, chunk_rows, tile_rows, rows)
+            end = first + n_vectors * width
+            at = first // chunk_rows * pitch_of(n_components, stride, rows)
+            exponentiate(joint, at, stride, n_components, n_vectors, highest, sums, first)
+            blank(joint, at, stride, n_components, some, n_vectors * width, highest, sums, first)
+            if weights.size > 0:
+                log_likelihood += weighted_log_likelihood_of(
+                    weights, start, first, some, end, joint, at, stride, n_components, highest, sums
+                )
         if weights.size == 0:
-            statistics.log_likelihood[0] += log_likelihood_of(n_vectors, highest, sums)
-        else:
-            statistics.log_likelihood[0] += weighted_log_likelihood_of(
-                weights, start, size, n_vectors, joint, stride, n_components, highest, sums
-            )
+            log_likelihood += log_likelihood_of(size, end, highest, sums)
         # the sums are shares now
-        accumulate(flat, start, size, density, scratch, joint, stride, sums, statistics)
+        accumulate(rows, start, size, density, scratch, joint, stride, sums, statistics)
+    finish(density, scratch, statistics)
+    statistics.log_likelihood[0] += log_likelihood
 
 
 @kernel
@@ -139,20 +205,43 @@ def accumulate_given(
     n_components, n_features = density.origins.shape
     flat = rows.reshape(rows.size)
     tile_rows = rows_of_tile(n_components, n_features, rows.shape[0])
-    stride = stride_of(tile_rows, flat)
     scratch = work(density, tile_rows)
-    joint = aligned(n_components * stride, flat)
+    joint = joint_of(n_components, tile_rows, flat)
     shares = aligned(tile_rows, flat)
-    for start in range(0, rows.shape[0], tile_rows):
-        size = min(tile_rows, rows.shape[0] - start)
-        log_density(flat, start, size, density, scratch, joint, 0, stride)
+    add_given_tiles(
+        flat, weights, responsibilities, density, tile_rows, scratch, joint, shares, statistics
+    )
+
+
+@part
+def add_given_tiles(
+    rows: Any,
+    weights: Any,
+    responsibilities: Any,
+    density: Any,
+    tile_rows: int,
+    scratch: Any,
+    joint: Any,
+    shares: Any,
+    statistics: Any,
+) -> None:
+    """Make the pass of ``accumulate_given``, tile by tile."""
+    n_rows, n_components = responsibilities.shape
+    chunk_rows = rows_of_chunk(density, tile_rows)
+    stride = stride_of_chunk(chunk_rows, tile_rows, rows)
+    for start in range(0, n_rows, tile_rows):
+        size = min(tile_rows, n_rows - start)
+        # for the columns that it leaves behind
+        log_density(rows, start, size, density, scratch, joint, stride)
         joint[:] = 0
         shares[:] = 0
         for t in range(size):
             shares[t] = 1.0 if weights.size == 0 else weights[start + t]
+            at = t // chunk_rows * pitch_of(n_components, stride, rows) + t % chunk_rows
             for k in range(n_components):
-                joint[k * stride + t] = responsibilities[start + t, k]
-        accumulate(flat, start, size, density, scratch, joint, stride, shares, statistics)
+                joint[at + k * stride] = responsibilities[start + t, k]
+        accumulate(rows, start, size, density, scratch, joint, stride, shares, statistics)
+    finish(density, scratch, statistics)
 
 
 @kernel
@@ -165,30 +254,55 @@ def score(rows: Any, density: Any, log_probability: Any, labels: Any, posterior:
     n_components, n_features = density.means.shape
     flat = rows.reshape(rows.size)
     tile_rows = rows_of_tile(n_components, n_features, rows.shape[0])
-    stride = stride_of(tile_rows, flat)
-    width = lanes_of(flat)
     scratch = work(density, tile_rows)
-    joint = aligned(n_components * stride, flat)
+    joint = joint_of(n_components, tile_rows, flat)
     highest = aligned(tile_rows, flat)
     sums = aligned(tile_rows, flat)
-    for start in range(0, rows.shape[0], tile_rows):
-        size = min(tile_rows, rows.shape[0] - start)
-        n_vectors = (size + width - 1) // width
-        log_density(flat, start, size, density, scratch, joint, 0, stride)
-        if labels.size > 0:
-            for t in range(size):
-                best = 0
-                for k in range(1, n_components):
-                    if joint[k * stride + t] > joint[best * stride + t]:
-                        best = k
-                labels[start + t] = best
-        if log_probability.size > 0 or posterior.size > 0:
-            exponentiate(joint, 0, stride, n_components, n_vectors, highest, sums)
-        if log_probability.size > 0:
-            for t in range(size):
-                log_probability[start + t] = highest[t] + np.log(sums[t])
-        if posterior.size > 0:
-            for t in range(size):
-                share = 1 / sums[t]
-                for k in range(n_components):
-                    posterior[start + t, k] = joint[k * stride + t] * share
+    score_tiles(
+        flat, rows.shape[0], density, tile_rows, scratch, joint, highest, sums,
+        log_probability, labels, posterior,
+    )  # fmt: skip
+
+
+@part
+def score_tiles(
+    rows: Any,
+    n_rows: int,
+    density: Any,
+    tile_rows: int,
+    scratch: Any,
+    joint: Any,
+    highest: Any,
+    sums: Any,
+    log_probability: Any,
+    labels: Any,
+    posterior: Any,
+) -> None:
+    """Make the pass of ``score``, tile by tile."""
+    n_components = density.means.shape[0]
+    chunk_rows = rows_of_chunk(density, tile_rows)
+    stride = stride_of_chunk(chunk_rows, tile_rows, rows)
+    for tile in range(0, n_rows, tile_rows):
+        size = min(tile_rows, n_rows - tile)
+        log_density(rows, tile, size, density, scratch, joint, stride)
+        for start in range(tile, tile + size, chunk_rows):
+            some = min(chunk_rows, tile + size - start)
+            at = (start - tile) // chunk_rows * pitch_of(n_components, stride, rows)
+            if labels.size > 0:
+                for t in range(some):
+                    best = 0
+                    for k in range(1, n_components):
+                        if joint[at + k * stride + t] > joint[at + best * stride + t]:
+                            best = k
+                    labels[start + t] = best
+            if log_probability.size > 0 or posterior.size > 0:
+                n_vectors = vectors_of_chunk(some, chunk_rows, tile_rows, rows)
+                exponentiate(joint, at, stride, n_components, n_vectors, highest, sums, 0)
+            if log_probability.size > 0:
+                for t in range(some):
+                    log_probability[start + t] = highest[t] + np.log(sums[t])
+            if posterior.size > 0:
+                for t in range(some):
+                    share = 1 / sums[t]
+                    for k in range(n_components):
+                        posterior[start + t, k] = joint[at + k * stride + t] * share

@@ -1,10 +1,10 @@
 """From log densities to responsibilities and log likelihood, a vector of rows at a time.
 
-``joint`` is a flat (k, stride) matrix: log(weight_k N(x_t | k)) on the way in, the same as a
-fraction of the row's highest on the way out. A row's *share* is what makes responsibilities of
-these fractions: its weight over their sum. It is not multiplied in here, because the moments need
-fewer products when it goes to the features. The matrix is padded with rows that do not exist up to
-whole vectors.
+A chunk of ``joint`` is a flat (k, stride) matrix from ``at`` on: log(weight_k N(x_t | k)) on the
+way in, the same as a fraction of the row's highest on the way out. A row's *share* is what makes
+responsibilities of these fractions: its weight over their sum. It is not multiplied in here,
+because the moments need fewer products when it goes to the features. A chunk is padded with rows
+that do not exist up to whole vectors.
 """
 
 from typing import Any
@@ -31,75 +31,85 @@ SUMS_PER_LOG = 8
 
 @part
 def exponentiate(
-    joint: Any, begin: int, stride: int, n_components: int, n_vectors: int, highest: Any, sums: Any
+    joint: Any,
+    at: int,
+    stride: int,
+    n_components: int,
+    n_vectors: int,
+    highest: Any,
+    sums: Any,
+    first: int,
 ) -> None:
-    """Replace log densities by exp(log density - highest) in place; write ``highest`` and ``sums``.
+    """Replace a chunk's log densities by exp(log density - highest), in place.
 
-    log p(x_t) is ``highest[t] + log(sums[t])``. A row whose log densities are all -inf gives NaN,
-    which the caller finds in the log likelihood.
+    The highest and the sums of the rows are written from ``first`` on: log p(x_t) is ``highest[t] +
+    log(sums[t])``. A row whose log densities are all -inf gives NaN, which the caller finds in the
+    log likelihood.
     """
-    if n_components == 2:
-        _exponentiate_two(joint, begin, stride, n_vectors, highest, sums)
-        return
-    width = lanes_of(joint)
-    for v in range(n_vectors):
-        at = begin + v * width
-        best = load(joint, at)
-        for k in range(1, n_components):
-            best = maximum(load(joint, k * stride + at), best)
-        scale = broadcast(joint.dtype.type(0))
-        for k in range(n_components):
-            fraction = exp_nonpositive(load(joint, k * stride + at) - best)
-            store(joint, k * stride + at, fraction)
-            scale = scale + fraction
-        store(highest, at, best)
-        store(sums, at, scale)
-
-
-@part
-def _exponentiate_two(
-    joint: Any, begin: int, stride: int, n_vectors: int, highest: Any, sums: Any
-) -> None:
-    """Two components need one exponential: the larger one's is exp(0) = 1."""
     width = lanes_of(joint)
     one = broadcast(joint.dtype.type(1))
     for v in range(n_vectors):
-        at = begin + v * width
-        left, right = load(joint, at), load(joint, stride + at)
-        best = maximum(left, right)
-        smaller = exp_nonpositive(minimum(left, right) - best)
-        store(highest, at, best)
-        store(sums, at, one + smaller)
-        first = left > right
-        store(joint, at, select(first, one, smaller))
-        store(joint, stride + at, select(first, smaller, one))
+        here = at + v * width
+        best = load(joint, here)
+        if n_components == 2:
+            # one exponential: the larger component's is exp(0) = 1
+            other = load(joint, here + stride)
+            left = best > other
+            smaller = minimum(best, other)
+            best = maximum(best, other)
+            smaller = exp_nonpositive(smaller - best)
+            scale = one + smaller
+            store(joint, here, select(left, one, smaller))
+            store(joint, here + stride, select(left, smaller, one))
+        else:
+            for k in range(1, n_components):
+                best = maximum(load(joint, here + k * stride), best)
+            scale = broadcast(joint.dtype.type(0))
+            for k in range(n_components):
+                fraction = exp_nonpositive(load(joint, here + k * stride) - best)
+                store(joint, here + k * stride, fraction)
+                scale = scale + fraction
+        store(highest, first + v * width, best)
+        store(sums, first + v * width, scale)
 
 
 @part
 def blank(
-    joint: Any, stride: int, n_components: int, size: int, end: int, highest: Any, sums: Any
+    joint: Any,
+    at: int,
+    stride: int,
+    n_components: int,
+    size: int,
+    end: int,
+    highest: Any,
+    sums: Any,
+    first: int,
 ) -> None:
-    """Take the rows from ``size`` to ``end``, which pad the last vector, out of all sums."""
+    """Take the rows from ``size`` to ``end``, which pad a chunk, out of all sums."""
     for t in range(size, end):
-        highest[t] = 0
-        sums[t] = 1
+        highest[first + t] = 0
+        sums[first + t] = 1
         for k in range(n_components):
-            joint[k * stride + t] = 0
+            joint[at + k * stride + t] = 0
 
 
 @part
-def log_likelihood_of(n_vectors: int, highest: Any, sums: Any) -> float:
-    """Return the sum of log p(x_t) over the tile, and replace sums by shares, 1 / sum."""
+def log_likelihood_of(size: int, end: int, highest: Any, sums: Any) -> float:
+    """Return the sum of log p(x_t) over a tile, and replace sums by shares, 1 / sum.
+
+    The tile has ``size`` rows, and padding up to ``end``.
+    """
     width = lanes_of(sums)
     result = broadcast(sums.dtype.type(0))
-    for first in range(0, n_vectors, SUMS_PER_LOG):
+    for first in range(0, end, SUMS_PER_LOG * width):
         product = broadcast(sums.dtype.type(1))
-        for v in range(first, min(first + SUMS_PER_LOG, n_vectors)):
-            scale = load(sums, v * width)
-            store(sums, v * width, reciprocal(scale))
+        for t in range(first, min(first + SUMS_PER_LOG * width, end), width):
+            scale = load(sums, t)
+            store(sums, t, reciprocal(scale))
             product = product * scale
-            result = result + load(highest, v * width)
+            result = result + load(highest, t)
         result = result + log(product)
+    sums[size:end] = 0
     return total(result)
 
 
@@ -107,40 +117,49 @@ def log_likelihood_of(n_vectors: int, highest: Any, sums: Any) -> float:
 def weighted_log_likelihood_of(
     weights: Any,
     start: int,
+    first: int,
     size: int,
-    n_vectors: int,
+    end: int,
     joint: Any,
+    at: int,
     stride: int,
     n_components: int,
     highest: Any,
     sums: Any,
 ) -> float:
-    """Return the sum of w_t log p(x_t), and replace sums by shares, w_t / sum."""
+    """Return the sum of w_t log p(x_t) over a chunk, and replace sums by shares, w_t / sum.
+
+    The chunk's rows are ``size`` from ``first`` on, padded up to ``end``; ``weights`` are counted
+    from ``start``.
+    """
     width = lanes_of(sums)
-    for v in range(n_vectors):
-        scale = load(sums, v * width)
-        store(sums, v * width, reciprocal(scale))
-        store(highest, v * width, load(highest, v * width) + log(scale))
+    for t in range(first, end, width):
+        scale = load(sums, t)
+        store(highest, t, load(highest, t) + log(scale))
+        store(sums, t, reciprocal(scale))
     result = 0.0
     for t in range(size):
-        weight = weights[start + t]
+        weight = weights[start + first + t]
         if weight > 0:
-            result += weight * highest[t]
-            sums[t] *= weight
+            result += weight * highest[first + t]
+            sums[first + t] *= weight
         else:
             # a row of weight zero counts for nothing even where its density is not a number
-            sums[t] = 0
+            sums[first + t] = 0
             for k in range(n_components):
-                joint[k * stride + t] = 0
+                joint[at + k * stride + t] = 0
+    sums[first + size : end] = 0
     return result
 
 
 @part
-def share_out(joint: Any, stride: int, n_components: int, n_vectors: int, shares: Any) -> None:
-    """Turn fractions into responsibilities in place."""
+def share_out(
+    joint: Any, at: int, stride: int, n_components: int, n_vectors: int, shares: Any, first: int
+) -> None:
+    """Turn a chunk's fractions into responsibilities in place; its shares begin at ``first``."""
     width = lanes_of(joint)
     for v in range(n_vectors):
-        at = v * width
-        share = load(shares, at)
+        share = load(shares, first + v * width)
         for k in range(n_components):
-            store(joint, k * stride + at, load(joint, k * stride + at) * share)
+            here = at + k * stride + v * width
+            store(joint, here, load(joint, here) * share)

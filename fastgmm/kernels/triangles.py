@@ -18,7 +18,16 @@ from fastgmm.kernels.blocks import (
     add_whitened_squares,
 )
 from fastgmm.kernels.columns import chunk_rows, load_chunk, padded_row
-from fastgmm.kernels.expectation import accumulate, aligned, log_density, work
+from fastgmm.kernels.expectation import (
+    accumulate,
+    aligned,
+    finish,
+    log_density,
+    nothing_left,
+    rows_of_chunk,
+    whole_tile,
+    work,
+)
 from fastgmm.kernels.softmax import share_out
 from fastgmm.simd import (
     broadcast,
@@ -135,7 +144,7 @@ class TriangleDensity(NamedTuple):
     """(k, d) what the statistics are centred about: the means, as a rule."""
 
 
-@overload(work)
+@overload(work, makes_arrays=True)
 def _work(density: Any, tile_rows: Any) -> Any:
     if not is_record(density, TriangleDensity):
         return None
@@ -149,9 +158,14 @@ def _work(density: Any, tile_rows: Any) -> Any:
     return operands
 
 
+@overload(rows_of_chunk)
+def _rows_of_chunk(density: Any, tile_rows: Any) -> Any:
+    return whole_tile if is_record(density, TriangleDensity) else None
+
+
 @overload(log_density)
 def _log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, at: Any, stride: Any
+    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
 ) -> Any:
     return banded_log_density if is_record(density, TriangleDensity) else None
 
@@ -171,19 +185,17 @@ def _accumulate(
     return banded_accumulate if is_record(density, TriangleDensity) else None
 
 
+@overload(finish)
+def _finish(density: Any, scratch: Any, statistics: Any) -> Any:
+    return nothing_left if is_record(density, TriangleDensity) else None
+
+
 # The two functions below are the implementations themselves and hold their loops over register
 # blocks: every function between a block and its kernel is optimised once more.
 
 
 def banded_log_density(
-    rows: Any,
-    start: Any,
-    size: Any,
-    density: Any,
-    scratch: Any,
-    joint: Any,
-    at: Any,
-    stride: Any,
+    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
 ) -> None:
     """Write log_scale - |L^-1 (x - mean)|^2 for all components (see kernels/expectation.py).
 
@@ -199,7 +211,7 @@ def banded_log_density(
     for first in range(0, size, run):
         load_chunk(rows, d, start + first, min(run, size - first), run, scratch, 0, run)
         for k in range(n_components):
-            out = k * stride + at + first
+            out = k * stride + first
             subtract(scratch, d, run, means, k * d, z_at, joint, out)
             band = k * apart
             i = 0
@@ -243,7 +255,7 @@ def banded_accumulate(
     apart = second.size // n_components if statistics.second.shape[0] > 1 else 0
     width = lanes_of(rows)
     row = padded_row(d, rows)
-    share_out(joint, stride, n_components, (size + width - 1) // width, shares)
+    share_out(joint, 0, stride, n_components, (size + width - 1) // width, shares, 0)
     for k in range(n_components):
         statistics.counts[k] += roots_of(joint, k * stride, size)
         for t in range(0, size, SCATTER_ROWS):

@@ -14,25 +14,41 @@ moments lose eps s^2, so components far apart are centred one by one (``covarian
 
 from typing import Any, NamedTuple
 
-from fastgmm._jit import intrinsic, ir, is_record, overload, part, types
-from fastgmm._typing import FloatArray
+import numpy as np
+
+from fastgmm._jit import intrinsic, ir, is_record, overload, types
+from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.kernels.blocks import (
+    PRODUCT_HEIGHT,
+    PRODUCT_WIDTH,
+    WHITENING_WIDTH,
     Operand,
+    add_totals,
     data_of,
     dot_products,
+    height_of,
     index,
     literal,
     loop,
     number_at,
+    slot_of,
     vector_at,
 )
-from fastgmm.kernels.expectation import accumulate, aligned, log_density, stride_of, work
+from fastgmm.kernels.columns import chunk_rows, pitch_of
+from fastgmm.kernels.expectation import (
+    accumulate,
+    aligned,
+    finish,
+    log_density,
+    rows_of_chunk,
+    work,
+)
 from fastgmm.kernels.softmax import share_out
 from fastgmm.simd import broadcast, lanes_of, load, load_broadcast, store
 from fastgmm.simd.arithmetic import fused
 from fastgmm.simd.memory import store_at
-from fastgmm.simd.shuffles import folded, summed
-from fastgmm.simd.vectors import constant, llvm_vector, shuffle, splat, vector_of
+from fastgmm.simd.shuffles import folded, strided
+from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
 
 MOST_COLUMNS = 8
 
@@ -57,32 +73,10 @@ def load_columns(typingctx: Any, rows: Any, start: Any, dimension: Any) -> Any:
             vector_at(builder, pointer, builder.add(arguments[1], index(i * vector.count)), vector)
             for i in range(d)
         ]
-        columns = [_column(builder, loaded, c, d) for c in range(d)]
+        columns = [strided(builder, loaded, c, d) for c in range(d)]
         return context.make_tuple(builder, result, columns)
 
     return result(rows, types.intp, dimension), codegen
-
-
-def _column(builder: Any, loaded: list[Any], column: int, d: int) -> Any:
-    """Pick every d-th number out of d vectors that follow each other in memory."""
-    lanes = loaded[0].type.count
-    # lane t of the result is number t d + column: in which vector, at which lane
-    places = [divmod(t * d + column, lanes) for t in range(lanes)]
-    sources = sorted({source for source, _ in places})
-    if len(sources) == 1:
-        return shuffle(builder, loaded[sources[0]], loaded[sources[0]], [p for _, p in places])
-    result = loaded[sources[0]]
-    picked = False
-    for source in sources[1:]:
-        order = []
-        for t, (at, lane) in enumerate(places):
-            if at == source:
-                order.append(lanes + lane)
-            else:
-                order.append(t if picked else lane)
-        result = shuffle(builder, result, loaded[source], order)
-        picked = True
-    return result
 
 
 @intrinsic(prefer_literal=True)
@@ -217,84 +211,76 @@ def write_features(
 def add_features(
     typingctx: Any,
     joint: Any,
-    joint_at: Any,
-    features: Any,
-    feature_at: Any,
-    stride: Any,
-    n_vectors: Any,
     component: Any,
+    n_components: Any,
+    features: Any,
     feature: Any,
+    n_chunks: Any,
     height: Any,
-    width: Any,
     dimension: Any,
-    counts: Any,
-    first: Any,
-    second: Any,
+    sums: Any,
+    slot: Any,
 ) -> Any:
-    """Add the sums over a tile of ``height`` components times ``width`` features to the moments.
+    """Add the products of ``height`` components and some features, over a tile, to ``sums``.
 
-    The rows of both matrices are ``stride`` apart; the block's first ones begin at ``joint_at``
-    and at ``feature_at``. ``counts`` (k,), ``first`` (k d,) and ``second`` (k p,) are flat float64.
+    ``joint`` has the chunks' (k, rows) matrices one behind the other, ``features`` their
+    (features, rows) matrices. The sums are float64, the components of a feature side by side, the
+    first of the block's at ``slot`` in a row of as many slots as whole blocks of components need.
     """
     vector_type = vector_of(joint.dtype)
-    d, rows, columns = len(dimension), literal(height), literal(width)
+    rows, columns = literal(height), features_of_block(len(dimension))
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
-        joint_to, features_to, counts_at, first_at, second_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 2, 11, 12, 13)
+        chunk = index(WHITENING_WIDTH * vector.count)
+        joint_at, features_at, sums_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 8)
         )
-        r0, f0, step, n, k, f = (arguments[i] for i in (1, 3, 4, 5, 6, 7))
-        lanes = index(vector.count)
-        left = Operand(joint_to, r0, lanes, step)
-        right = Operand(features_to, f0, lanes, step)
-        sums = dot_products(builder, left, right, n, rows, columns, vector)
-        totals = _totals(builder, [sums[r][w] for w in range(columns) for r in range(rows)])
-        for w in range(columns):
-            which = builder.add(f, index(w))
-            # 1, then the columns, then their products
-            is_count = builder.icmp_signed("<", which, index(1))
-            is_first = builder.icmp_signed("<", which, index(1 + d))
-            pointer, apart = second_at, index(d * (d + 1) // 2)
-            at = builder.sub(which, index(1 + d))
-            for inside, its_pointer, its_apart, begin in (
-                (is_first, first_at, d, 1),
-                (is_count, counts_at, 1, 0),
-            ):
-                pointer = builder.select(inside, its_pointer, pointer)
-                apart = builder.select(inside, index(its_apart), apart)
-                at = builder.select(inside, builder.sub(which, index(begin)), at)
-            for r in range(rows):
-                component = builder.add(k, index(r))
-                place = builder.gep(pointer, [builder.add(builder.mul(component, apart), at)])
-                total = builder.fadd(builder.load(place), totals[w * rows + r])
-                builder.store(total, place)
+        k, n, f = (arguments[i] for i in (1, 2, 4))
+
+        def operand(pointer: Any, first: Any, count: Any) -> Operand:
+            pitch = builder.add(builder.mul(count, chunk), index(vector.count))
+            return Operand(pointer, builder.mul(first, chunk), pitch, chunk)
+
+        products = dot_products(
+            builder,
+            operand(joint_at, k, n),
+            operand(features_at, f, index(n_features(len(dimension)))),
+            arguments[5],
+            WHITENING_WIDTH,
+            rows,
+            columns,
+            vector,
+        )
+        slots = builder.mul(
+            builder.sdiv(builder.add(n, index(rows - 1)), index(rows)), index(rows)
+        )
+        at = arguments[9]
+        for column in range(columns):
+            add_totals(builder, sums_at, at, [row[column] for row in products])
+            at = builder.add(at, slots)
         return context.get_dummy_value()
 
     size = types.intp
     return (
-        types.void(
-            joint, size, features, size, size, size, size, size, height, width, dimension,
-            counts, first, second,
-        ),
+        types.void(joint, size, size, features, size, size, height, dimension, sums, size),
         codegen,
-    )  # fmt: skip
+    )
 
 
-def _totals(builder: Any, sums: list[Any]) -> list[Any]:
-    """Return the sums of some vectors' lanes as float64 numbers."""
-    vector = sums[0].type
-    numbers = []
-    for start in range(0, len(sums), vector.count):
-        some = sums[start : start + vector.count]
-        more = [constant(vector, 0.0)] * (vector.count - len(some))
-        together = summed(builder, [*some, *more])
-        for lane in range(len(some)):
-            number = builder.extract_element(together, ir.Constant(ir.IntType(32), lane))
-            if number.type != ir.DoubleType():
-                number = builder.fpext(number, ir.DoubleType())
-            numbers.append(number)
-    return numbers
+def n_features(d: int) -> int:
+    """Return how many features there are: 1, the columns and their products."""
+    return 1 + d + d * (d + 1) // 2
+
+
+def features_of_block(d: int) -> int:
+    """Return how many features a block has; it divides their number but for d = 6."""
+    return 5 if d == 3 and PRODUCT_WIDTH == 3 else PRODUCT_WIDTH
+
+
+def components_of_block(d: int) -> int:
+    """Return how many components a block has at most."""
+    return 4 if d == 3 else PRODUCT_HEIGHT
 
 
 def _groups(d: int) -> list[list[int]]:
@@ -313,11 +299,10 @@ def _groups(d: int) -> list[list[int]]:
 @intrinsic
 def add_moments(
     typingctx: Any,
-    tile: Any,
-    stride: Any,
+    columns: Any,
     joint: Any,
-    joint_start: Any,
-    n_vectors: Any,
+    n_components: Any,
+    n_chunks: Any,
     origins: Any,
     component: Any,
     dimension: Any,
@@ -327,19 +312,21 @@ def add_moments(
 ) -> Any:
     """Add one component's count and moments about its origin over a tile.
 
-    ``tile`` (d, stride) holds the columns, ``joint`` the weighted responsibilities from
-    ``joint_start`` on; ``counts`` (k,), ``first`` (k d,) and ``second`` (k p,) are flat float64.
+    ``columns`` has the chunks' (d, rows) matrices one behind the other, ``joint`` the weighted
+    responsibilities (k, rows); ``counts`` (k,), ``first`` (k d,) and ``second`` (k p,) are flat
+    float64.
     """
-    vector_type = vector_of(tile.dtype)
+    vector_type = vector_of(columns.dtype)
     d = len(dimension)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
         lanes = vector.count
-        tile_at, joint_at, origins_at, counts_at, first_at, second_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 2, 5, 8, 9, 10)
+        chunk = WHITENING_WIDTH * lanes
+        columns_at, joint_at, origins_at, counts_at, first_at, second_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 1, 4, 7, 8, 9)
         )
-        step, r0, n, k = (arguments[i] for i in (1, 3, 4, 6))
+        n, n_turns, k = (arguments[i] for i in (2, 3, 5))
         size = d * (d + 1) // 2
 
         def add_total(pointer: Any, per_component: int, which: int, value: Any) -> None:
@@ -368,12 +355,16 @@ def add_moments(
                 means: list[Any] = means,
                 counting: bool = number == 0,
             ) -> list[Any]:
-                at = builder.mul(turn, index(lanes))
-                r = vector_at(builder, joint_at, builder.add(r0, at), vector)
+                which = builder.sdiv(turn, index(WHITENING_WIDTH))
+                within = builder.mul(builder.srem(turn, index(WHITENING_WIDTH)), index(lanes))
+                pitch = builder.add(builder.mul(n, index(chunk)), index(lanes))
+                row = builder.add(builder.mul(which, pitch), builder.mul(k, index(chunk)))
+                r = vector_at(builder, joint_at, builder.add(row, within), vector)
+                at = builder.add(builder.mul(which, index(d * chunk + lanes)), within)
                 z = []
                 for j, mean in enumerate(means):
-                    place = builder.add(builder.mul(index(j), step), at)
-                    z.append(builder.fsub(vector_at(builder, tile_at, place, vector), mean))
+                    place = builder.add(at, index(j * chunk))
+                    z.append(builder.fsub(vector_at(builder, columns_at, place, vector), mean))
                 old = iter(sums)
                 new = [builder.fadd(next(old), r)] if counting else []
                 for i in group:
@@ -383,7 +374,8 @@ def add_moments(
                 return new
 
             n_sums = (number == 0) + sum(i + 2 for i in group)
-            sums = iter(loop(builder, n, [constant(vector, 0.0)] * n_sums, body))
+            turns = builder.mul(n_turns, index(WHITENING_WIDTH))
+            sums = iter(loop(builder, turns, [constant(vector, 0.0)] * n_sums, body))
             if number == 0:
                 add_total(counts_at, 1, 0, next(sums))
             for i in group:
@@ -392,11 +384,9 @@ def add_moments(
                     add_total(second_at, size, i * (i + 1) // 2 + j, next(sums))
         return context.get_dummy_value()
 
-    number = types.intp
+    size = types.intp
     return (
-        types.void(
-            tile, number, joint, number, number, origins, number, dimension, counts, first, second
-        ),
+        types.void(columns, joint, size, size, origins, size, dimension, counts, first, second),
         codegen,
     )
 
@@ -422,40 +412,73 @@ class UnrolledDensity(NamedTuple):
     """d integers: their number, a part of the type, is what counts."""
 
 
-@part
-def group_vectors(dimension: Any) -> int:
-    """Return how many vectors of rows the E-step takes at a time."""
-    return 4 if len(dimension) <= 3 else 2
+class UnrolledWork(NamedTuple):
+    """The memory of a pass over a block of rows; all flat, matrices chunk after chunk."""
+
+    columns: FloatArray
+    """(d, rows) of each chunk of a tile."""
+    features: FloatArray
+    """(features, rows) of each chunk of a tile."""
+    away: FloatArray
+    """(d, rows) of one chunk, less one component's mean; or a vector of rows, filled up."""
+    zeros: FloatArray
+    """(d,) the biases of rows that are about the mean."""
+    sums: Float64Array
+    """(features, slots) responsibilities times features: a slot for each component of a block."""
 
 
-@part
-def padded_rows(tile_rows: int, like: Any) -> int:
-    """Return the rows of a tile rounded up to four vectors."""
-    group = 4 * lanes_of(like)
-    return (tile_rows + group - 1) // group * group
+@intrinsic
+def shape_of(typingctx: Any, dimension: Any) -> Any:
+    """Return the features, those of a block and its most components: compile-time constants."""
+    d = len(dimension)
+    numbers = n_features(d), features_of_block(d), components_of_block(d)
+    constants = types.Tuple([types.literal(number) for number in numbers])
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.make_tuple(builder, constants, [index(number) for number in numbers])
+
+    return constants(dimension), codegen
 
 
-@overload(work)
+@overload(work, makes_arrays=True)
 def _work(density: Any, tile_rows: Any) -> Any:
     if not is_record(density, UnrolledDensity):
         return None
 
-    def columns(density: Any, tile_rows: Any) -> Any:
-        d = density.means.shape[1]
-        n_features = 1 + d + d * (d + 1) // 2
-        # a tile of columns and of features, zeros for biases, and a vector of rows behind them for
-        # the last rows of all
-        size = (d + n_features) * stride_of(tile_rows, density.means)
-        scratch = aligned(size + (1 + lanes_of(density.means)) * d, density.means)
-        scratch[size : size + d] = 0
-        return scratch
+    def tile_and_sums(density: Any, tile_rows: Any) -> Any:
+        n_components, d = density.means.shape
+        features, block, most = shape_of(density.dimension)
+        like = density.means
+        n_chunks = tile_rows // chunk_rows(like)
+        height = height_of(n_components, most)
+        slots = (n_components + height - 1) // height * height
+        sums = aligned((features + block - 1) // block * block * slots, np.empty(0))
+        sums[:] = 0
+        return UnrolledWork(
+            aligned(n_chunks * pitch_of(d, chunk_rows(like), like), like),
+            aligned(n_chunks * pitch_of(features, chunk_rows(like), like), like),
+            aligned(d * chunk_rows(like), like),
+            np.zeros(d, like.dtype),
+            sums,
+        )
 
-    return columns
+    return tile_and_sums
+
+
+@overload(rows_of_chunk)
+def _rows_of_chunk(density: Any, tile_rows: Any) -> Any:
+    if not is_record(density, UnrolledDensity):
+        return None
+
+    def some_vectors(density: Any, tile_rows: Any) -> Any:
+        return chunk_rows(density.means)
+
+    return some_vectors
 
 
 @overload(log_density)
 def _log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, at: Any, stride: Any
+    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
 ) -> Any:
     return unrolled_log_density if is_record(density, UnrolledDensity) else None
 
@@ -475,64 +498,72 @@ def _accumulate(
     return unrolled_accumulate if is_record(density, UnrolledDensity) else None
 
 
-# The two functions below are the implementations themselves and hold their loops over register
+@overload(finish)
+def _finish(density: Any, scratch: Any, statistics: Any) -> Any:
+    return unrolled_finish if is_record(density, UnrolledDensity) else None
+
+
+@intrinsic
+def group_of(typingctx: Any, dimension: Any) -> Any:
+    """Return how many vectors of rows the E-step takes at a time: a compile-time constant."""
+    vectors = min(4 if len(dimension) <= 3 else 2, WHITENING_WIDTH)
+    constant = types.literal(vectors)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return index(vectors)
+
+    return constant(dimension), codegen
+
+
+# The functions below are the implementations themselves and hold their loops over register
 # blocks: every function between a block and its kernel is optimised once more.
 
 
 def unrolled_log_density(
-    rows: Any,
-    start: Any,
-    size: Any,
-    density: Any,
-    scratch: Any,
-    joint: Any,
-    at: Any,
-    stride: Any,
+    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
 ) -> None:
     """Write log_scale - |L^-1 (x - mean)|^2 for all components (see kernels/expectation.py)."""
     n_components, d = density.means.shape
+    dimension = density.dimension
     width = lanes_of(rows)
-    whitening = density.whitening.reshape(density.whitening.size)
-    biases = density.biases.reshape(density.biases.size)
-    z_at = d * stride
-    zeros_at = z_at + (1 + d + d * (d + 1) // 2) * stride
-    # whole groups of four vectors are computed, the last of them from zeros
-    end = (size + 4 * width - 1) // (4 * width) * (4 * width)
-    for t in range(0, end, width):
-        if t + width <= size:
-            columns = load_columns(rows, (start + t) * d, density.dimension)
-        else:
-            # the last rows are completed with zeros: nothing lies behind them to read
-            spare = zeros_at + d
-            for i in range(width * d):
-                inside = t + i // d < size
-                scratch[spare + i] = rows[(start + t) * d + i] if inside else 0
-            columns = load_columns(scratch, spare, density.dimension)
-        for j in range(d):
-            store(scratch, j * stride + at + t, columns[j] - load_broadcast(density.centre, j))
-    group = group_vectors(density.dimension)
-    if density.near:
-        for t in range(0, end, group * width):
-            x = load_group(scratch, at + t, stride, group_vectors(density.dimension), density.dimension)
-            for k in range(n_components):
+    columns, away = scratch.columns, scratch.away
+    whitening, biases, log_scale = density.whitening, density.biases, density.log_scale
+    group = group_of(dimension) * width
+    for first in range(0, size, stride):
+        columns_at = first // stride * pitch_of(d, stride, rows)
+        out = first // stride * pitch_of(n_components, stride, rows)
+        # whole chunks, the last of them completed with zeros
+        for t in range(0, stride, width):
+            row = start + first + t
+            if first + t + width <= size:
+                loaded = load_columns(rows, row * d, dimension)
+            else:
+                for i in range(width * d):
+                    away[i] = rows[row * d + i] if first + t + i // d < size else 0
+                loaded = load_columns(away, 0, dimension)
+            for j in range(d):
+                place = columns_at + j * stride + t
+                store(columns, place, loaded[j] - load_broadcast(density.centre, j))
+        if density.near:
+            for t in range(0, stride, group):
+                x = load_group(columns, columns_at + t, stride, group_of(dimension), dimension)
+                for k in range(n_components):
+                    write_log_densities(
+                        x, whitening, k, biases, k * d, log_scale, joint, out + k * stride + t,
+                        dimension,
+                    )  # fmt: skip
+            continue
+        for k in range(n_components):
+            for j in range(d):
+                mean = broadcast(density.means[k, j])
+                for t in range(j * stride, (j + 1) * stride, width):
+                    store(away, t, load(columns, columns_at + t) - mean)
+            for t in range(0, stride, group):
+                z = load_group(away, t, stride, group_of(dimension), dimension)
                 write_log_densities(
-                    x, whitening, k, biases, k * d, density.log_scale, joint, k * stride + at + t,
-                    density.dimension,
+                    z, whitening, k, scratch.zeros, 0, log_scale, joint, out + k * stride + t,
+                    dimension,
                 )  # fmt: skip
-        return
-    for k in range(n_components):
-        for j in range(d):
-            mean = broadcast(density.means[k, j])
-            for t in range(0, end, width):
-                store(scratch, z_at + j * stride + t, load(scratch, j * stride + at + t) - mean)
-        for t in range(0, end, group * width):
-            z = load_group(
-                scratch, z_at + t, stride, group_vectors(density.dimension), density.dimension
-            )
-            write_log_densities(
-                z, whitening, k, scratch, zeros_at, density.log_scale, joint, k * stride + at + t,
-                density.dimension,
-            )  # fmt: skip
 
 
 def unrolled_accumulate(
@@ -548,77 +579,72 @@ def unrolled_accumulate(
 ) -> None:
     """Add counts and first and second moments about the origins over a tile."""
     n_components, d = density.means.shape
-    width = lanes_of(rows)
-    n_vectors = (size + width - 1) // width
-    counts = statistics.counts
-    first = statistics.first.reshape(statistics.first.size)
-    second = statistics.second.reshape(statistics.second.size)
     dimension = density.dimension
+    columns, features, sums = scratch.columns, scratch.features, scratch.sums
+    width = lanes_of(rows)
+    n_chunks = (size + stride - 1) // stride
     if not density.near:
-        share_out(joint, stride, n_components, n_vectors, shares)
-        origins = density.origins.reshape(density.origins.size)
+        for chunk in range(n_chunks):
+            share_out(
+                joint, chunk * pitch_of(n_components, stride, rows), stride, n_components, stride // width,
+                shares, chunk * stride,
+            )  # fmt: skip
         for k in range(n_components):
             add_moments(
-                scratch, stride, joint, k * stride, n_vectors, origins, k, dimension,
-                counts, first, second,
+                columns, joint, n_components, n_chunks, density.origins, k, dimension,
+                statistics.counts, statistics.first, statistics.second,
             )  # fmt: skip
         return
-    features_at = d * stride
-    for t in range(0, size, width):
-        write_features(
-            scratch, t, scratch, features_at + t, stride, shares, t, dimension
-        )
-    n_features = 1 + d + d * (d + 1) // 2
-    k = 0
-    while k < n_components:
-        left = n_components - k
-        height = 8 if left >= 8 else 4 if left >= 4 else 2 if left >= 2 else 1
-        f = 0
-        while f < n_features:
-            j_at, f_at = k * stride, features_at + f * stride
-            wide = f + 3 <= n_features
+    n_features, block, most = shape_of(dimension)
+    for chunk in range(n_chunks):
+        columns_at = chunk * pitch_of(d, stride, rows)
+        features_at = chunk * pitch_of(n_features, stride, rows)
+        for t in range(0, stride, width):
+            write_features(
+                columns, columns_at + t, features, features_at + t, stride,
+                shares, chunk * stride + t, dimension,
+            )  # fmt: skip
+    height = height_of(n_components, most)
+    slots = (n_components + height - 1) // height * height
+    # the last blocks begin so early that they are full, too
+    for k_slot in range(0, n_components, height):
+        k = min(k_slot, n_components - height)
+        for f_slot in range(0, n_features, block):
+            f = min(f_slot, n_features - block)
+            slot = f_slot * slots + k_slot
             if height == 8:
-                if wide:
-                    add_features(
-                        joint, j_at, scratch, f_at, stride, n_vectors, k, f, 8, 3, dimension,
-                        counts, first, second,
-                    )  # fmt: skip
-                else:
-                    add_features(
-                        joint, j_at, scratch, f_at, stride, n_vectors, k, f, 8, 1, dimension,
-                        counts, first, second,
-                    )  # fmt: skip
-            elif height == 4:
-                if wide:
-                    add_features(
-                        joint, j_at, scratch, f_at, stride, n_vectors, k, f, 4, 3, dimension,
-                        counts, first, second,
-                    )  # fmt: skip
-                else:
-                    add_features(
-                        joint, j_at, scratch, f_at, stride, n_vectors, k, f, 4, 1, dimension,
-                        counts, first, second,
-                    )  # fmt: skip
-            elif height == 2:
-                if wide:
-                    add_features(
-                        joint, j_at, scratch, f_at, stride, n_vectors, k, f, 2, 3, dimension,
-                        counts, first, second,
-                    )  # fmt: skip
-                else:
-                    add_features(
-                        joint, j_at, scratch, f_at, stride, n_vectors, k, f, 2, 1, dimension,
-                        counts, first, second,
-                    )  # fmt: skip
-            elif wide:
                 add_features(
-                    joint, j_at, scratch, f_at, stride, n_vectors, k, f, 1, 3, dimension,
-                    counts, first, second,
-                )  # fmt: skip
+                    joint, k, n_components, features, f, n_chunks, 8, dimension, sums, slot
+                )
+            elif height == 4:
+                add_features(
+                    joint, k, n_components, features, f, n_chunks, 4, dimension, sums, slot
+                )
+            elif height == 2:
+                add_features(
+                    joint, k, n_components, features, f, n_chunks, 2, dimension, sums, slot
+                )
             else:
                 add_features(
-                    joint, j_at, scratch, f_at, stride, n_vectors, k, f, 1, 1, dimension,
-                    counts, first, second,
-                )  # fmt: skip
-            f += 3 if wide else 1
-        k += height
+                    joint, k, n_components, features, f, n_chunks, 1, dimension, sums, slot
+                )
+
+
+def unrolled_finish(density: Any, scratch: Any, statistics: Any) -> None:
+    """Add the sums of responsibilities times features to the statistics."""
+    n_components, d = density.means.shape
+    if not density.near:
+        return
+    n_features, block, most = shape_of(density.dimension)
+    height = height_of(n_components, most)
+    slots = (n_components + height - 1) // height * height
+    for k in range(n_components):
+        k_slot = slot_of(k, n_components, height)
+        for f in range(n_features):
+            value = scratch.sums[slot_of(f, n_features, block) * slots + k_slot]
+            if f == 0:
+                statistics.counts[k] += value
+            elif f <= d:
+                statistics.first[k, f - 1] += value
+            else:
+                statistics.second[k, f - 1 - d] += value

@@ -54,7 +54,7 @@ register across two cache lines counts twice (transposes took 1.6 times as long)
 ``widen_low``, ``widen_high``  half of a float32 vector as a float64 vector
 ``narrow(low, high)``          two float64 vectors as one float32 vector
 ``exp(v)``, ``log(v)``         see there for accuracy and limits
-``exp_nonpositive(v)``         exp where no lane is positive, an instruction shorter
+``exp_nonpositive(v)``         shares of a sum: v <= 0, 0 long before subnormal results
 =============================  =====================================================
 """
 

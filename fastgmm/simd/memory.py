@@ -101,6 +101,15 @@ def _masked(vector: Any) -> str:
     return f"v{vector.count}f{bits_of(vector)}.p0"
 
 
+def load_part_at(builder: Any, pointer: Any, vector: Any, count: Any) -> Any:
+    """Load a vector's first ``count`` lanes; the others are zero."""
+    pointer = builder.bitcast(pointer, vector.as_pointer())
+    align = ir.Constant(ir.IntType(32), bits_of(vector) // 8)
+    mask = _first(builder, vector, count)
+    name = f"llvm.masked.load.{_masked(vector)}"
+    return call(builder, name, vector, pointer, align, mask, constant(vector, 0.0))
+
+
 @intrinsic
 def load_part(typingctx: Any, array: Any, index: Any, count: Any) -> Any:
     """Return a vector whose first ``count`` lanes are loaded and whose others are zero."""
@@ -110,12 +119,7 @@ def load_part(typingctx: Any, array: Any, index: Any, count: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(result)
         pointer = address(context, builder, array, *arguments[:2])
-        pointer = builder.bitcast(pointer, vector.as_pointer())
-        align = ir.Constant(ir.IntType(32), bits_of(vector) // 8)
-        mask = _first(builder, vector, arguments[2])
-        zeros = constant(vector, 0.0)
-        name = f"llvm.masked.load.{_masked(vector)}"
-        return call(builder, name, vector, pointer, align, mask, zeros)
+        return load_part_at(builder, pointer, vector, arguments[2])
 
     return result(array, types.intp, types.intp), codegen
 

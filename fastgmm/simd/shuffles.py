@@ -77,14 +77,26 @@ def transposed(builder: Any, rows: list[Any]) -> list[Any]:
     return rows
 
 
-def summed(builder: Any, rows: list[Any]) -> Any:
-    """Return the vector of the sums of as many vectors as each has lanes."""
-    block = 1
-    while len(rows) > 1:
-        pairs = zip(rows[::2], rows[1::2], strict=True)
-        rows = [added(builder, *_exchanged(builder, a, b, block)) for a, b in pairs]
-        block *= 2
-    return rows[0]
+def strided(builder: Any, loaded: list[Any], first: int, step: int) -> Any:
+    """Pick every step-th number from ``first`` on out of vectors that follow each other."""
+    lanes = loaded[0].type.count
+    # lane t of the result is number t step + first: in which vector, at which lane
+    places = [divmod(t * step + first, lanes) for t in range(lanes)]
+    sources = sorted({source for source, _ in places})
+    if len(sources) == 1:
+        return shuffle(builder, loaded[sources[0]], loaded[sources[0]], [p for _, p in places])
+    result = loaded[sources[0]]
+    picked = False
+    for source in sources[1:]:
+        order = []
+        for t, (at, lane) in enumerate(places):
+            if at == source:
+                order.append(lanes + lane)
+            else:
+                order.append(t if picked else lane)
+        result = shuffle(builder, result, loaded[source], order)
+        picked = True
+    return result
 
 
 def _require_square(operation: str, vectors: Any) -> None:
@@ -99,6 +111,23 @@ def _unpacked(builder: Any, vectors: Any, count: int) -> list[Any]:
     return [builder.extract_value(vectors, index) for index in range(count)]
 
 
+def joined_totals(builder: Any, rows: list[Any]) -> Any:
+    """Return the vector of the sums of some vectors: a power of two, up to as many as lanes."""
+    n_sums = len(rows)
+    block = 1
+    while len(rows) > 1:
+        pairs = zip(rows[::2], rows[1::2], strict=True)
+        rows = [added(builder, *_exchanged(builder, a, b, block)) for a, b in pairs]
+        block *= 2
+    result = rows[0]
+    while result.type.count > n_sums:
+        half = result.type.count // 2
+        low = shuffle(builder, result, result, list(range(half)))
+        high = shuffle(builder, result, result, list(range(half, 2 * half)))
+        result = added(builder, low, high)
+    return result
+
+
 @intrinsic
 def totals(typingctx: Any, vectors: Any) -> Any:
     """Return the vector of the sums of a tuple's vectors, which are as many as each has lanes.
@@ -108,7 +137,7 @@ def totals(typingctx: Any, vectors: Any) -> Any:
     _require_square("totals", vectors)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return summed(builder, _unpacked(builder, arguments[0], vectors.count))
+        return joined_totals(builder, _unpacked(builder, arguments[0], vectors.count))
 
     return vectors.dtype(vectors), codegen
 

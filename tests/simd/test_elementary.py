@@ -53,7 +53,9 @@ def test_exp_is_good_to_an_ulp_and_a_quarter(dtype):
     result, nonpositive = computed(x)[:2]
     assert error(result, exact) < EXP_ERROR
     below = x <= 0
-    np.testing.assert_array_equal(nonpositive[below], result[below])
+    lowest = -640 if dtype == np.float64 else -64
+    expected = np.where(x >= lowest, result, 0)
+    np.testing.assert_array_equal(nonpositive[below], expected[below])
 
 
 @BOTH
