@@ -151,6 +151,23 @@ def inverse_at(work: Any, i: int, j: int) -> float:
     return work.numbers[block * work.size + i * work.across + j % work.across]
 
 
+@part
+def copy_row(
+    work: Any, i: int, count: int, scale: float, out: Any, out_at: int, out_step: int
+) -> None:
+    """Write the first ``count`` numbers of row i of scale L^-1, ``out_step`` apart."""
+    # unsigned: of every signed index Numba asks whether it counts from the end, which took longer
+    # than all of the elimination
+    at, step, one = np.uintp(out_at), np.uintp(out_step), np.uintp(1)
+    for c in range(0, count, work.across):
+        block = work.half + c // work.across
+        source = np.uintp(block * work.size + i * work.across)
+        for _ in range(min(work.across, count - c)):
+            out[at] = scale * work.numbers[source]
+            at += step
+            source += one
+
+
 @kernel
 def whiten(covariances: Any, scale: float, height: int, factors: Any, log_determinants: Any) -> int:
     """Factorise covariances (k, d, d) into scale L^-1 and its log determinant log |L^-1| (k,).
@@ -162,23 +179,21 @@ def whiten(covariances: Any, scale: float, height: int, factors: Any, log_determ
     """
     n_components, d, _ = covariances.shape
     work = work_of(d, covariances)
+    flat = factors.reshape(factors.size)
     for k in range(n_components):
         if not factorise(covariances[k], work):
             return k
         log_determinants[k] = 0.0
-        at = 0
+        for i in range(d):
+            log_determinants[k] += math.log(inverse_at(work, i, i))
+        at = k * factors.shape[1]
         i = 0
         while i < d:
-            inside = height if i + height <= d else 1
-            for j in range(i + inside):
-                block = work.half + j // work.across
-                column = block * work.size + i * work.across + j % work.across
-                for r in range(inside):
-                    factors[k, at] = scale * work.numbers[column + r * work.across]
-                    at += 1
-            for r in range(i, i + inside):
-                log_determinants[k] += math.log(inverse_at(work, r, r))
-            i += inside
+            rows = height if i + height <= d else 1
+            for r in range(rows):
+                copy_row(work, i + r, i + rows, scale, flat, at + r, rows)
+            at += rows * (i + rows)
+            i += rows
     return -1
 
 
