@@ -36,6 +36,9 @@ class Case(NamedTuple):
     """Of the components' means from each other."""
     smallest: bool = False
     """Whether they are apart in units of the smallest standard deviation, in all directions."""
+    pairs: bool = False
+    """Whether the components are apart by twos, the two of a pair as near as a standard deviation:
+    then the digits that distances lose show in responsibilities and means."""
 
 
 CASES = {
@@ -47,6 +50,8 @@ CASES = {
     "cloud 1e6 sigma away": Case(away=1e6),
     "components 1e3 sigma apart": Case(apart=1e3),
     "components 1e6 sigma apart": Case(apart=1e6),
+    "pairs 1e3 sigma apart": Case(apart=1e3, pairs=True),
+    "pairs 1e6 sigma apart": Case(apart=1e6, pairs=True),
     "condition 1e6, components 1e3": Case(condition=1e6, apart=1e3, smallest=True),
 }
 
@@ -96,6 +101,8 @@ def problem_of(case, covariance_type, dtype, d, seed=0):
         shapes[:] = shapes[0, 0] if covariance_type == "spherical" else shapes[0]
     directions = rng.normal(size=(K, d))
     directions *= case.apart / np.sqrt(2.0) / np.linalg.norm(directions, axis=1)[:, np.newaxis]
+    if case.pairs:
+        directions[1::2] = directions[::2] + rng.normal(size=(K // 2, d)) / np.sqrt(d)
     means = directions * scales[-1] if case.smallest else directions @ root.T
     means = (means + case.away).astype(dtype).astype(float)
     roots = root * np.sqrt(shapes)[:, np.newaxis]
