@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from fastgmm.covariance import FAMILIES, Density
+from fastgmm.covariance import FAMILIES, Density, Share
 from fastgmm.exceptions import DataError
 from fastgmm.executors import Placement
 from fastgmm.expectation import ExpectationStep, expectation_step
@@ -115,7 +115,7 @@ def run(
         _Run(
             start,
             i,
-            FAMILIES[start.covariance_type].prepare(start.parameters, dtype),
+            FAMILIES[start.covariance_type].prepare(start.parameters, dtype, placement.share),
             start.parameters,
         )
         for i, start in enumerate(starts)
@@ -129,7 +129,7 @@ def run(
         )
         seconds = time.perf_counter() - began
         for model, statistics in zip(active, results, strict=True):
-            if _advance(model, statistics, settings, floor, total_weight, dtype):
+            if _advance(model, statistics, settings, floor, total_weight, dtype, placement.share):
                 gain = _gain(model)
                 observe(
                     IterationDone(
@@ -157,6 +157,7 @@ def _advance(
     floor: float,
     total_weight: float,
     dtype: np.dtype[np.floating],
+    share: Share,
 ) -> bool:
     """Make the M-step; False if the pass has to be repeated about the new means instead."""
     family = FAMILIES[model.start.covariance_type]
@@ -168,13 +169,13 @@ def _advance(
             "rows are too far from every component for their density to be told from zero. Start "
             "nearer to the data, or scale the columns."
         )
-    parameters = maximum_likelihood(family, statistics, origins, settings.reg_covar, floor)
+    parameters = maximum_likelihood(family, statistics, origins, settings.reg_covar, floor, share)
     if not model.recentred and cancels(family, parameters, origins):
         model.density = family.about(model.density, parameters.means.astype(dtype))
         model.recentred = True
         return False
     model.recentred = False
-    model.density = family.prepare(parameters, dtype)
+    model.density = family.prepare(parameters, dtype, share)
     model.parameters = parameters
     model.lower_bounds.append(lower_bound)
     model.converged = _converged(model, settings.tol, total_weight, dtype)

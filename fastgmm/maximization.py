@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastgmm._typing import Float64Array
-from fastgmm.covariance import CovarianceFamily
+from fastgmm.covariance import CovarianceFamily, Share, alone
 from fastgmm.parameters import Parameters
 from fastgmm.statistics import Statistics
 
@@ -26,6 +26,7 @@ def maximum_likelihood(
     origins: Float64Array,
     reg_covar: float,
     floor: float,
+    share: Share = alone,
 ) -> Parameters:
     """Return the parameters that maximise the expected log likelihood (Bishop 2006, 9.24 to 9.26).
 
@@ -39,13 +40,15 @@ def maximum_likelihood(
         Added to the covariances' diagonals.
     floor : float
         Added to every count, see :func:`count_floor`.
+    share : callable
+        How the components are shared out over threads; the bits do not depend on it.
     """
     counts = statistics.counts + floor
     delta = statistics.first / counts[:, np.newaxis]
     return Parameters(
         weights=counts / counts.sum(),
         means=origins + delta,
-        covariances=family.estimate(statistics.second, counts, delta, reg_covar),
+        covariances=family.estimate(statistics.second, counts, delta, reg_covar, share),
     )
 
 

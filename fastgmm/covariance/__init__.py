@@ -5,9 +5,9 @@ and, where the arithmetic is new, a module of kernels.
 """
 
 from fastgmm.covariance import diag, full, spherical, tied
-from fastgmm.covariance.protocol import CovarianceFamily, Density
+from fastgmm.covariance.protocol import CovarianceFamily, Density, Share, alone
 
-__all__ = ["FAMILIES", "CovarianceFamily", "Density"]
+__all__ = ["FAMILIES", "CovarianceFamily", "Density", "Share", "alone"]
 
 FAMILIES: dict[str, CovarianceFamily] = {
     "full": full,

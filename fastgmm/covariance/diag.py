@@ -4,7 +4,7 @@ import numpy as np
 
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.covariance.axes import axes_about, axes_density
-from fastgmm.covariance.protocol import Density
+from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.parameters import Parameters
 
@@ -24,7 +24,7 @@ def n_parameters(n_components: int, n_features: int) -> int:
     return n_components * n_features
 
 
-def prepare(parameters: Parameters, dtype: np.dtype[np.floating]) -> Density:
+def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share = alone) -> Density:
     """Take reciprocal standard deviations."""
     return axes_density(parameters, precisions_cholesky(parameters), dtype)
 
@@ -35,7 +35,11 @@ def about(density: Density, origins: FloatArray) -> Density:
 
 
 def estimate(
-    second: Float64Array, counts: Float64Array, delta: Float64Array, reg_covar: float
+    second: Float64Array,
+    counts: Float64Array,
+    delta: Float64Array,
+    reg_covar: float,
+    share: Share = alone,
 ) -> Float64Array:
     """Return second / counts - delta^2 + reg_covar."""
     return second / counts[:, np.newaxis] - delta**2 + reg_covar

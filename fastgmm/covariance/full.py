@@ -7,10 +7,9 @@ import numpy as np
 from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.covariance import triangles
-from fastgmm.covariance.nearness import common_centre, far, sharpness
-from fastgmm.covariance.protocol import Density
+from fastgmm.covariance.nearness import common_centre, far, middle
+from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.covariance.scale import log_scale
-from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.parameters import Parameters
 
 
@@ -35,32 +34,20 @@ def n_parameters(n_components: int, n_features: int) -> int:
     return n_components * triangles.packed_size(n_features)
 
 
-def _whiten(covariances: Float64Array) -> tuple[Float64Array, Float64Array]:
-    k, d, _ = covariances.shape
-    whitening = np.empty((k, triangles.packed_size(d)))
-    log_determinants = np.empty(k)
-    failed = kernels.factorisation.whiten(
-        np.ascontiguousarray(covariances), whitening, log_determinants
-    )
-    if failed >= 0:
-        raise IllDefinedCovarianceError(failed)
-    return whitening, log_determinants
-
-
-def prepare(parameters: Parameters, dtype: np.dtype[np.floating]) -> Density:
+def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share = alone) -> Density:
     """Factorise each covariance."""
-    whitening, log_determinants = _whiten(parameters.covariances)
+    d = parameters.means.shape[1]
+    half = math.sqrt(0.5)
+    height = 1 if _unrolled(d) else kernels.blocks.WHITENING_HEIGHT
+    away = middle(parameters, dtype).astype(np.float64) - parameters.means
+    whitening = triangles.whiten(parameters.covariances, half, height, dtype, share, away)
     means = parameters.means.astype(dtype)
-    d = means.shape[1]
-    scale = log_scale(parameters.weights, log_determinants, d).astype(dtype)
+    scale = log_scale(parameters.weights, whitening.log_determinants, d).astype(dtype)
+    factors = whitening.factors
     if _unrolled(d):
-        lower = triangles.unpack_lower(whitening * math.sqrt(0.5), d)
-        near = common_centre(parameters, sharpness(lower), dtype)
-        away = near.centre.astype(np.float64) - parameters.means
-        biases = np.einsum("kij,kj->ki", lower, away).astype(dtype)
-        factors = (whitening * math.sqrt(0.5)).astype(dtype)
+        near = common_centre(parameters, whitening.sharpness / half, dtype)
+        biases = whitening.biases.astype(dtype)
         return kernels.unrolled.UnrolledDensity(scale, means, factors, biases, *near, (0,) * d)
-    factors = triangles.bands(whitening, d).astype(dtype)
     return kernels.triangles.TriangleDensity(scale, means, factors, means)
 
 
@@ -72,14 +59,16 @@ def about(density: Density, origins: FloatArray) -> Density:
 
 
 def estimate(
-    second: Float64Array, counts: Float64Array, delta: Float64Array, reg_covar: float
+    second: Float64Array,
+    counts: Float64Array,
+    delta: Float64Array,
+    reg_covar: float,
+    share: Share = alone,
 ) -> Float64Array:
     """Return second / counts - delta delta^T + reg_covar I, for each component."""
     d = delta.shape[1]
-    unpack = triangles.unpack if _unrolled(d) else triangles.unpack_scatter
-    covariances = unpack(second / counts[:, np.newaxis], d) - triangles.outer(delta)
-    covariances[:, range(d), range(d)] += reg_covar
-    return covariances
+    starts = triangles.packed_starts(d) if _unrolled(d) else triangles.scatter_starts(d)
+    return triangles.estimate(second, starts, counts, delta, reg_covar, share)
 
 
 def join(seconds: list[Float64Array]) -> Float64Array:
@@ -99,20 +88,15 @@ def dense(covariances: Float64Array, n_components: int, n_features: int) -> Floa
 
 def from_precisions(precisions: Float64Array) -> Float64Array:
     """Invert each matrix."""
-    covariances = np.empty_like(precisions)
-    failed = kernels.factorisation.invert_positive_definite(
-        np.ascontiguousarray(precisions), covariances
-    )
-    if failed >= 0 or not np.allclose(precisions, precisions.transpose(0, 2, 1)):
+    covariances = triangles.inverses(precisions)
+    if covariances is None:
         raise ValueError("'full precision' should be symmetric, positive-definite")
     return covariances
 
 
 def precisions_cholesky(parameters: Parameters) -> Float64Array:
     """Return U = L^-T (k, d, d)."""
-    whitening, _ = _whiten(parameters.covariances)
-    lower = triangles.unpack_lower(whitening, parameters.means.shape[1])
-    return np.ascontiguousarray(lower.transpose(0, 2, 1))
+    return triangles.upper_factors(parameters.covariances)
 
 
 def precisions(precisions_cholesky: Float64Array) -> Float64Array:

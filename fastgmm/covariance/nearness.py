@@ -22,33 +22,30 @@ class Centre(NamedTuple):
     """(k, d) what statistics are centred about: the centre if ``near``, else the means."""
 
 
+def middle(parameters: Parameters, dtype: np.dtype[np.floating]) -> FloatArray:
+    """Return (d,) the mean of the mixture, as the compute dtype holds it."""
+    total = max(float(parameters.weights.sum()), np.finfo(np.float64).tiny)
+    # not a matrix product: BLAS rounds differently with other numbers of threads
+    mean: FloatArray = (parameters.weights[:, np.newaxis] * parameters.means).sum(axis=0) / total
+    return mean.astype(dtype)
+
+
 def common_centre(
     parameters: Parameters, sharpness: Float64Array, dtype: np.dtype[np.floating]
 ) -> Centre:
-    """Return the centre of a mixture, if all components are near it.
+    """Return the mean of the mixture, if all components are near it.
 
-    ``sharpness`` (k,): one over the smallest standard deviation of each component, or more.
+    ``sharpness`` (k,): one over the least standard deviation of each component, or more.
     """
     means = parameters.means
-    total = max(float(parameters.weights.sum()), np.finfo(np.float64).tiny)
-    # not a matrix product: BLAS rounds differently with other numbers of threads
-    centre = (parameters.weights[:, np.newaxis] * means).sum(axis=0) / total
-    centre = centre.astype(dtype)
+    centre = middle(parameters, dtype)
     away = np.abs(means - centre).max(axis=1) * sharpness
     # not a number is not near
     if bool(np.all(away <= FARTHEST[dtype.itemsize])):
-        origins = np.repeat(centre[np.newaxis], len(means), axis=0)
-        return Centre(True, centre, origins)
+        return Centre(True, centre, np.repeat(centre[np.newaxis], len(means), axis=0))
     return far(means.astype(dtype))
 
 
 def far(origins: FloatArray) -> Centre:
     """Return what centres each component on its own."""
     return Centre(False, np.zeros_like(origins[0]), origins)
-
-
-def sharpness(lower: Float64Array) -> Float64Array:
-    """Return (k,) bounds of the spectral norms of matrices (k, d, d): sqrt(|.|_1 |.|_inf)."""
-    sizes = np.abs(lower)
-    bounds: Float64Array = np.sqrt(sizes.sum(axis=1).max(axis=1) * sizes.sum(axis=2).max(axis=1))
-    return bounds

@@ -1,6 +1,7 @@
 """What a covariance family is: a module with these functions; nothing else knows its shape."""
 
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -10,6 +11,21 @@ from fastgmm.parameters import Parameters
 Density: TypeAlias = Any
 """A family's own NamedTuple (see kernels/), in the compute dtype: log_scale (k,), means (k, d),
 whitening, origins (k, d). Immutable; sent to wherever chunks are."""
+
+
+R = TypeVar("R")
+
+
+class Share(Protocol):
+    """How work on n things of their own is shared out: over an executor's threads, or not."""
+
+    def __call__(self, function: Callable[[int, int], R], n: int) -> list[R]:
+        """Return ``function(first, last)`` of ranges that make up ``range(n)``, in order."""
+
+
+def alone(function: Callable[[int, int], R], n: int) -> list[R]:
+    """Share with nobody: one range, on the caller's thread."""
+    return [function(0, n)]
 
 
 class CovarianceFamily(Protocol):
@@ -24,8 +40,12 @@ class CovarianceFamily(Protocol):
     def n_parameters(self, n_components: int, n_features: int) -> int:
         """Free parameters of the covariances."""
 
-    def prepare(self, parameters: Parameters, dtype: np.dtype[np.floating]) -> Density:
+    def prepare(
+        self, parameters: Parameters, dtype: np.dtype[np.floating], share: Share = alone
+    ) -> Density:
         """Factorise the covariances into what a pass needs; origins are the means.
+
+        Matrices are worth sharing out over threads, axes are not; the bits are the same.
 
         Raises IllDefinedCovarianceError, naming the component, where a covariance is not
         positive definite.
@@ -40,6 +60,7 @@ class CovarianceFamily(Protocol):
         counts: Float64Array,
         delta: Float64Array,
         reg_covar: float,
+        share: Share = alone,
     ) -> Float64Array:
         """Return the covariances that maximise the likelihood, plus ``reg_covar`` on the diagonal.
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.covariance.axes import axes_about, axes_density
-from fastgmm.covariance.protocol import Density
+from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.parameters import Parameters
 
@@ -24,7 +24,7 @@ def n_parameters(n_components: int, n_features: int) -> int:
     return n_components
 
 
-def prepare(parameters: Parameters, dtype: np.dtype[np.floating]) -> Density:
+def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share = alone) -> Density:
     """Take reciprocal standard deviations."""
     each = np.broadcast_to(precisions_cholesky(parameters)[:, np.newaxis], parameters.means.shape)
     return axes_density(parameters, each, dtype)
@@ -36,7 +36,11 @@ def about(density: Density, origins: FloatArray) -> Density:
 
 
 def estimate(
-    second: Float64Array, counts: Float64Array, delta: Float64Array, reg_covar: float
+    second: Float64Array,
+    counts: Float64Array,
+    delta: Float64Array,
+    reg_covar: float,
+    share: Share = alone,
 ) -> Float64Array:
     """Return the mean over the features of the diagonal family's variances."""
     spread: Float64Array = second[:, 0] / counts - (delta**2).sum(axis=1)

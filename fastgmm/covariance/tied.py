@@ -1,11 +1,15 @@
 """Tied: all components share one matrix, covariances (d, d)."""
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.covariance import triangles
-from fastgmm.covariance.protocol import Density
+from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.covariance.scale import log_scale
 from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.parameters import Parameters
@@ -26,21 +30,25 @@ def n_parameters(n_components: int, n_features: int) -> int:
     return triangles.packed_size(n_features)
 
 
-def _whiten(covariance: Float64Array) -> tuple[Float64Array, Float64Array]:
-    whitening = np.empty((1, triangles.packed_size(len(covariance))))
-    log_determinants = np.empty(1)
-    if kernels.factorisation.whiten(covariance[np.newaxis], whitening, log_determinants) >= 0:
-        raise IllDefinedCovarianceError
-    return whitening[0], log_determinants
+@contextmanager
+def _no_component() -> Iterator[None]:
+    """Have an ill-defined matrix blamed on no component: it belongs to all."""
+    try:
+        yield
+    except IllDefinedCovarianceError:
+        raise IllDefinedCovarianceError from None
 
 
-def prepare(parameters: Parameters, dtype: np.dtype[np.floating]) -> Density:
+def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share = alone) -> Density:
     """Factorise the one covariance."""
-    whitening, log_determinants = _whiten(parameters.covariances)
+    height = kernels.blocks.WHITENING_HEIGHT
+    with _no_component():
+        whitening = triangles.whiten(
+            parameters.covariances[np.newaxis], math.sqrt(0.5), height, dtype, share
+        )
     means = parameters.means.astype(dtype)
-    scale = log_scale(parameters.weights, log_determinants, means.shape[1])
-    factors = triangles.bands(whitening[np.newaxis], means.shape[1]).astype(dtype)
-    return kernels.triangles.TriangleDensity(scale.astype(dtype), means, factors, means)
+    scale = log_scale(parameters.weights, whitening.log_determinants, means.shape[1])
+    return kernels.triangles.TriangleDensity(scale.astype(dtype), means, whitening.factors, means)
 
 
 def about(density: Density, origins: FloatArray) -> Density:
@@ -49,14 +57,15 @@ def about(density: Density, origins: FloatArray) -> Density:
 
 
 def estimate(
-    second: Float64Array, counts: Float64Array, delta: Float64Array, reg_covar: float
+    second: Float64Array,
+    counts: Float64Array,
+    delta: Float64Array,
+    reg_covar: float,
+    share: Share = alone,
 ) -> Float64Array:
     """Return the mean over all rows of the scatter about each row's component."""
-    d = delta.shape[1]
-    between = (counts[:, np.newaxis, np.newaxis] * triangles.outer(delta)).sum(axis=0)
-    covariance = (triangles.unpack_scatter(second[0], d) - between) / counts.sum()
-    covariance[range(d), range(d)] += reg_covar
-    return covariance
+    starts = triangles.scatter_starts(delta.shape[1])
+    return triangles.estimate(second, starts, counts, delta, reg_covar, share)[0]
 
 
 def join(seconds: list[Float64Array]) -> Float64Array:
@@ -77,21 +86,16 @@ def dense(covariances: Float64Array, n_components: int, n_features: int) -> Floa
 
 def from_precisions(precisions: Float64Array) -> Float64Array:
     """Invert the matrix."""
-    covariance = np.empty((1, *precisions.shape))
-    failed = kernels.factorisation.invert_positive_definite(
-        np.ascontiguousarray(precisions)[np.newaxis], covariance
-    )
-    if failed >= 0 or not np.allclose(precisions, precisions.T):
+    covariances = triangles.inverses(precisions[np.newaxis])
+    if covariances is None:
         raise ValueError("'tied precision' should be symmetric, positive-definite")
-    inverse: Float64Array = covariance[0]
-    return inverse
+    return covariances[0]
 
 
 def precisions_cholesky(parameters: Parameters) -> Float64Array:
     """Return U = L^-T (d, d)."""
-    whitening, _ = _whiten(parameters.covariances)
-    lower = triangles.unpack_lower(whitening, parameters.means.shape[1])
-    return np.ascontiguousarray(lower.T)
+    with _no_component():
+        return triangles.upper_factors(parameters.covariances[np.newaxis])[0]
 
 
 def precisions(precisions_cholesky: Float64Array) -> Float64Array:

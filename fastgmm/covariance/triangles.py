@@ -1,11 +1,21 @@
-"""Packed lower triangles and square matrices, one into the other."""
+"""Whole matrices and the triangles that kernels read and write: one into the other."""
 
+from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from fastgmm import kernels
-from fastgmm._typing import Float64Array, IntArray
+from fastgmm._typing import Float64Array, FloatArray, IntArray
+from fastgmm.covariance.protocol import Share, alone
+from fastgmm.exceptions import IllDefinedCovarianceError
+
+R = TypeVar("R")
+
+WORTH_SHARING = 2_000_000
+"""k d^3 from which the parameter update is shared among threads: about 0.1 ms on one, a few times
+what handing a part to another thread takes."""
 
 
 def packed_size(n_features: int) -> int:
@@ -14,57 +24,122 @@ def packed_size(n_features: int) -> int:
 
 
 @lru_cache(maxsize=16)
-def indices(n_features: int) -> tuple[IntArray, IntArray]:
-    """Row and column of each number of a packed lower triangle."""
-    return np.tril_indices(n_features)
-
-
-def unpack(triangles: Float64Array, n_features: int) -> Float64Array:
-    """Return symmetric matrices (..., d, d) from packed triangles (..., p)."""
-    i, j = indices(n_features)
-    matrices = np.empty((*triangles.shape[:-1], n_features, n_features))
-    matrices[..., i, j] = triangles
-    matrices[..., j, i] = triangles
-    return matrices
-
-
-def unpack_lower(triangles: Float64Array, n_features: int) -> Float64Array:
-    """Return lower triangular matrices (..., d, d) from packed triangles (..., p)."""
-    i, j = indices(n_features)
-    matrices = np.zeros((*triangles.shape[:-1], n_features, n_features))
-    matrices[..., i, j] = triangles
-    return matrices
-
-
-def outer(vectors: Float64Array) -> Float64Array:
-    """Return v v^T (..., d, d) for vectors (..., d)."""
-    return vectors[..., :, np.newaxis] * vectors[..., np.newaxis, :]
+def packed_starts(n_features: int) -> IntArray:
+    """Where each row of a packed lower triangle begins."""
+    rows = np.arange(n_features)
+    return rows * (rows + 1) // 2
 
 
 @lru_cache(maxsize=16)
-def _scatter_places(n_features: int) -> IntArray:
-    """Where each number of a lower triangle lies in bands of scatter (kernels/triangles.py)."""
-    i, j = indices(n_features)
+def scatter_starts(n_features: int) -> IntArray:
+    """Where each row of a triangle begins in bands of scatter (kernels/triangles.py)."""
+    rows = np.arange(n_features)
     band = kernels.triangles.BAND
-    across = i // band * band + band
-    return across // 2 * (across - band) + i % band * across + j
+    across = rows // band * band + band
+    return across // 2 * (across - band) + rows % band * across
 
 
 def scatter_size(n_features: int) -> int:
     """Return how many numbers the bands of scatter hold."""
-    return (int(_scatter_places(n_features)[-1]) // 8 + 1) * 8
+    last = int(scatter_starts(n_features)[-1]) + n_features
+    return (last + 7) // 8 * 8
 
 
-def unpack_scatter(scatter: Float64Array, n_features: int) -> Float64Array:
-    """Return symmetric matrices (..., d, d) from bands of scatter (..., scatter_size)."""
-    return unpack(scatter[..., _scatter_places(n_features)], n_features)
+def estimate(
+    second: Float64Array,
+    starts: IntArray,
+    counts: Float64Array,
+    delta: Float64Array,
+    reg_covar: float,
+    share: Share,
+) -> Float64Array:
+    """Return covariances (g, d, d) from g triangles whose rows begin at ``starts``."""
+    d = delta.shape[1]
+    covariances = np.empty((len(second), d, d))
+    members = len(counts) // len(second)
+
+    def part(first: int, last: int) -> None:
+        mine, components = slice(first, last), slice(first * members, last * members)
+        kernels.factorisation.estimate(
+            second[mine], starts, counts[components], delta[components], reg_covar,
+            covariances[mine],
+        )  # fmt: skip
+
+    _shared(share, part, covariances)
+    return covariances
 
 
-def bands(whitening: Float64Array, d: int) -> Float64Array:
-    """Return packed L^-1 (k, p) as the E-step reads it: sqrt(1/2) L^-1 in bands of a few rows."""
-    height = kernels.blocks.WHITENING_HEIGHT
+class Whitening(NamedTuple):
+    """What is made of covariances L L^T, scaled."""
+
+    factors: FloatArray
+    """(g, ...) W = scale L^-1 in bands of rows; of height 1 these are packed rows."""
+    biases: Float64Array
+    """(g, d) W away."""
+    sharpness: Float64Array
+    """(g,) bounds of W's spectral norm: scale over the least standard deviation, or more."""
+    log_determinants: Float64Array
+    """(g,) log |L^-1|."""
+
+
+def whiten(
+    covariances: Float64Array,
+    scale: float,
+    height: int,
+    dtype: np.dtype[np.floating],
+    share: Share = alone,
+    away: Float64Array | None = None,
+) -> Whitening:
+    """Factorise covariances (g, d, d); the factors come in the dtype.
+
+    Raises IllDefinedCovarianceError, with the first index that is to blame.
+    """
+    g, d, _ = covariances.shape
     whole = d // height
     size = height**2 * whole * (whole + 1) // 2 + sum(range(whole * height + 1, d + 1))
-    arranged = np.empty((len(whitening), size))
-    kernels.factorisation.in_bands(whitening, d, height, arranged)
-    return arranged
+    matrices = np.ascontiguousarray(covariances)
+    result = Whitening(np.empty((g, size), dtype), np.empty((g, d)), np.empty(g), np.empty(g))
+    away = np.zeros((g, d)) if away is None else away
+
+    def part(first: int, last: int) -> int:
+        range_ = slice(first, last)
+        mine = Whitening(*(array[range_] for array in result))
+        # one signature for all dtypes: a fit in float32 needs float64 factors as well, and the
+        # kernel takes 3 s to compile; rounding 64 triangles of d = 64 takes 0.1 ms
+        exact = mine.factors if dtype == np.float64 else np.empty((last - first, size))
+        failed: int = kernels.factorisation.whiten(
+            matrices[range_], scale, height, away[range_], exact, *mine[1:]
+        )
+        if dtype != np.float64:
+            mine.factors[:] = exact
+        return failed if failed < 0 else first + failed
+
+    failed = [index for index in _shared(share, part, matrices) if index >= 0]
+    if failed:
+        raise IllDefinedCovarianceError(min(failed))
+    return result
+
+
+def _shared(share: Share, part: Callable[[int, int], R], matrices: Float64Array) -> list[R]:
+    g, d, _ = matrices.shape
+    return (share if g * d**3 >= WORTH_SHARING else alone)(part, g)
+
+
+def upper_factors(covariances: Float64Array) -> Float64Array:
+    """Return U = L^-T (g, d, d) of L L^T = covariances (g, d, d)."""
+    g, d, _ = covariances.shape
+    factors = whiten(covariances, 1.0, 1, np.dtype(np.float64)).factors
+    upper = np.zeros((g, d, d))
+    i, j = np.tril_indices(d)
+    upper[:, j, i] = factors
+    return upper
+
+
+def inverses(matrices: Float64Array) -> Float64Array | None:
+    """Return the inverses of matrices (g, d, d), or None if one is not positive definite."""
+    inverted = np.empty(matrices.shape)
+    failed = kernels.factorisation.invert_positive_definite(
+        np.ascontiguousarray(matrices), inverted
+    )
+    symmetric = np.allclose(matrices, matrices.transpose(0, 2, 1))
+    return inverted if failed < 0 and symmetric else None

@@ -51,6 +51,12 @@ class Placement(Protocol):
     def map(self, function: Callable[[Chunk], R]) -> Iterator[R]:
         """Return ``function(chunk)`` for every block, in the order of the rows."""
 
+    def share(self, function: Callable[[int, int], R], n: int) -> list[R]:
+        """Return ``function(first, last)`` of ranges that make up ``range(n)``, in order.
+
+        They run on threads of this process: for what is too small to be sent away.
+        """
+
     def close(self) -> None:
         """Let go of threads and memory; the placement is not used afterwards."""
 

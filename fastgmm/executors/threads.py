@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -134,10 +135,28 @@ class ThreadPlacement:
         while under_way:
             yield under_way.popleft().result()
 
+    def share(self, function: Callable[[int, int], R], n: int) -> list[R]:
+        """Return ``function(first, last)`` of as many ranges as threads."""
+        return share(self._pool, self._n_threads, function, n)
+
     def close(self) -> None:
         """End the threads."""
         self._stop.set()
         self._pool.shutdown(cancel_futures=True)
+
+
+def share(
+    pool: ThreadPoolExecutor, n_threads: int, function: Callable[[int, int], R], n: int
+) -> list[R]:
+    """Return ``function(first, last)`` of neighbouring ranges, the last one on this thread."""
+    wanted = max(min(n_threads, n), 1)
+    cuts = [n * i // wanted for i in range(wanted + 1)]
+    away = [pool.submit(function, *range_) for range_ in pairwise(cuts[:-1])]
+    try:
+        here = function(cuts[-2], n)
+    finally:
+        wait(away)
+    return [*(future.result() for future in away), here]
 
 
 def read_ahead(chunks: Iterator[Chunk], depth: int = READ_AHEAD) -> Generator[Chunk, None, None]:

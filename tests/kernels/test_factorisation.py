@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from fastgmm import kernels
-from fastgmm.covariance.triangles import packed_size, unpack_lower
+from fastgmm.covariance import triangles
+from fastgmm.exceptions import IllDefinedCovarianceError
+from fastgmm.executors.threads import ThreadExecutor
+from fastgmm.sources import ArraySource
 
 
 def matrices(k, d, seed=0):
@@ -12,25 +14,84 @@ def matrices(k, d, seed=0):
     return A @ A.transpose(0, 2, 1)
 
 
-@pytest.mark.parametrize("d", [1, 2, 7, 40])
+# within one panel of rows, one block of columns, at their edges and behind them
+@pytest.mark.parametrize("d", [1, 2, 7, 8, 9, 16, 17, 40, 67])
 def test_whitening_inverts_the_cholesky_factor(d):
     S = matrices(3, d)
-    whitening, log_determinants = np.empty((3, packed_size(d))), np.empty(3)
-    assert kernels.factorisation.whiten(S, whitening, log_determinants) == -1
-    W = unpack_lower(whitening, d)
-    np.testing.assert_allclose(W @ np.linalg.cholesky(S), [np.eye(d)] * 3, atol=1e-10)
+    packed, log_determinants = triangles.whiten(S, 1.0, 1, np.dtype(float))
+    W = np.zeros((3, d, d))
+    W[:, *np.tril_indices(d)] = packed
+    np.testing.assert_allclose(W @ np.linalg.cholesky(S), [np.eye(d)] * 3, atol=1e-9)
     np.testing.assert_allclose(log_determinants, -0.5 * np.linalg.slogdet(S)[1], rtol=1e-12)
+    np.testing.assert_array_equal(triangles.upper_factors(S), W.transpose(0, 2, 1))
 
 
-def test_inverse():
-    S = matrices(2, 9)
-    inverse = np.empty_like(S)
-    assert kernels.factorisation.invert_positive_definite(S, inverse) == -1
-    np.testing.assert_allclose(inverse, np.linalg.inv(S), rtol=1e-8, atol=1e-10)
+@pytest.mark.parametrize("d", [3, 4, 11, 40])
+def test_bands_hold_the_columns_of_a_few_rows(d):
+    S = matrices(2, d)
+    W = triangles.upper_factors(S).transpose(0, 2, 1)
+    bands, _ = triangles.whiten(S, 2.0, 4, np.dtype(float))
+    whole = d // 4 * 4
+    expected = [W[:, i : i + 4, : i + 4].transpose(0, 2, 1) for i in range(0, whole, 4)]
+    expected += [W[:, i, : i + 1] for i in range(whole, d)]
+    expected = np.concatenate([2.0 * band.reshape(2, -1) for band in expected], axis=1)
+    np.testing.assert_array_equal(bands, expected)
+
+
+@pytest.mark.parametrize("d", [1, 8, 9, 37])
+def test_inverse(d):
+    S = matrices(2, d)
+    np.testing.assert_allclose(triangles.inverses(S), np.linalg.inv(S), rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("bad", [np.zeros((2, 2)), -np.eye(2), np.full((2, 2), np.nan),
-                                 np.array([[1.0, 2.0], [2.0, 1.0]])])  # fmt: skip
+                                 np.array([[1.0, 2.0], [2.0, 1.0]]),
+                                 np.array([[1.0, np.inf], [np.inf, 1.0]])])  # fmt: skip
 def test_the_first_bad_matrix_is_named(bad):
     S = np.stack([np.eye(2), bad, bad])
-    assert kernels.factorisation.whiten(S, np.empty((3, 3)), np.empty(3)) == 1
+    with pytest.raises(IllDefinedCovarianceError) as raised:
+        triangles.whiten(S, 1.0, 1, np.dtype(float))
+    assert raised.value.component == 1
+
+
+@pytest.mark.parametrize("d", [1, 7, 8, 9, 40])
+@pytest.mark.parametrize("groups", [1, 3])
+def test_covariances_from_scatter(d, groups):
+    rng = np.random.default_rng(0)
+    S, counts, delta = matrices(groups, d), 1.0 + rng.random(3), rng.normal(size=(3, d))
+    second = np.full((groups, triangles.scatter_size(d)), np.nan)
+    i, j = np.tril_indices(d)
+    second[:, triangles.scatter_starts(d)[i] + j] = S[:, i, j]
+    found = triangles.estimate(
+        second, triangles.scatter_starts(d), counts, delta, 0.5, lambda part, n: [part(0, n)]
+    )
+    between = counts[:, None, None] * delta[:, :, None] * delta[:, None]
+    n = counts.reshape(groups, -1).sum(axis=1)[:, None, None]
+    expected = (S - between.reshape(groups, -1, d, d).sum(axis=1)) / n + 0.5 * np.eye(d)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(found, found.transpose(0, 2, 1))
+
+
+def test_any_number_of_threads_makes_the_same_bits():
+    S = matrices(11, 67)  # enough for triangles.WORTH_SHARING
+    assert S.shape[0] * 67**3 > triangles.WORTH_SHARING
+    second, counts = S.reshape(11, -1), np.full(11, 2.0)
+    starts, delta = 67 * np.arange(67), np.random.default_rng(0).normal(scale=0.1, size=(11, 67))
+    found = []
+    for n_threads in (1, 2, 5, 16):
+        placement = ThreadExecutor(n_threads).place(ArraySource(np.zeros((2, 2))))
+        covariances = triangles.estimate(second, starts, counts, delta, 9.0, placement.share)
+        factors, _ = triangles.whiten(covariances, 1.0, 4, np.dtype(float), placement.share)
+        placement.close()
+        found.append((covariances.tobytes(), factors.tobytes()))
+    assert len(set(found)) == 1
+
+
+def test_the_first_bad_matrix_is_named_whoever_finds_it():
+    S = matrices(11, 67)
+    S[[4, 9]] *= -1
+    placement = ThreadExecutor(3).place(ArraySource(np.zeros((2, 2))))
+    with pytest.raises(IllDefinedCovarianceError) as raised:
+        triangles.whiten(S, 1.0, 4, np.dtype(float), placement.share)
+    placement.close()
+    assert raised.value.component == 4

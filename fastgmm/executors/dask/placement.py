@@ -1,6 +1,7 @@
 """A source on a cluster: passes over it, one task a shard."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from fastgmm.executors.dask.holding import Cluster
 from fastgmm.executors.dask.passes import Pass
 from fastgmm.executors.dask.shards import Shards, cut, n_bytes_of
 from fastgmm.executors.dask.tasks import map_shard, reduce_shard
+from fastgmm.executors.threads import available_threads, share
 from fastgmm.executors.tree import Tree
 from fastgmm.sources import Chunk, Source
 
@@ -28,6 +30,8 @@ class DaskPlacement:
         self._cluster = cluster
         self._shards = shards
         self._level = level
+        self._n_threads = available_threads()
+        self._pool = ThreadPoolExecutor(self._n_threads, thread_name_prefix="fastgmm")
         shards.submit()
 
     def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
@@ -67,6 +71,11 @@ class DaskPlacement:
     def _tasks(self, what: str, function: Callable[..., Any], load: Any, leaf: int) -> Pass:
         return Pass(self._cluster, self._shards, what, function, load, leaf)
 
+    def share(self, function: Callable[[int, int], R], n: int) -> list[R]:
+        """Return ``function(first, last)`` of ranges, computed by threads of the driver."""
+        return share(self._pool, self._n_threads, function, n)
+
     def close(self) -> None:
         """Let go of everything on the cluster."""
+        self._pool.shutdown()
         self._cluster.close()
