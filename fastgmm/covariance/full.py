@@ -12,6 +12,9 @@ from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.covariance.scale import log_scale
 from fastgmm.parameters import Parameters
 
+FEWEST_COMPONENTS = 5
+"""From here on the product form fills its vectors of components well enough to be the faster."""
+
 
 def shape(n_components: int, n_features: int) -> tuple[int, ...]:
     """Return (k, d, d)."""
@@ -19,10 +22,8 @@ def shape(n_components: int, n_features: int) -> tuple[int, ...]:
 
 
 def second_shape(n_components: int, n_features: int) -> tuple[int, ...]:
-    """Return (k, p): a triangle a component, packed where the columns are unrolled."""
-    if _unrolled(n_features):
-        return n_components, triangles.packed_size(n_features)
-    return n_components, triangles.scatter_size(n_features)
+    """Return (k, p): a packed triangle a component."""
+    return n_components, triangles.packed_size(n_features)
 
 
 def _unrolled(n_features: int) -> bool:
@@ -44,18 +45,22 @@ def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share =
     means = parameters.means.astype(dtype)
     scale = log_scale(parameters.weights, whitening.log_determinants, d).astype(dtype)
     factors = whitening.factors
+    near = common_centre(parameters, whitening.sharpness / half, dtype)
     if _unrolled(d):
-        near = common_centre(parameters, whitening.sharpness / half, dtype)
         biases = whitening.biases.astype(dtype)
         return kernels.unrolled.UnrolledDensity(scale, means, factors, biases, *near, (0,) * d)
-    return kernels.triangles.TriangleDensity(scale, means, factors, means)
+    if len(means) < FEWEST_COMPONENTS:
+        near = far(means)
+    biases = whitening.biases.astype(dtype) if near.near else np.zeros_like(means)
+    return kernels.triangles.TriangleDensity(scale, means, factors, biases, *near)
 
 
 def about(density: Density, origins: FloatArray) -> Density:
     """Move the origins."""
-    if hasattr(density, "near"):
-        return density._replace(**far(origins)._asdict())
-    return density._replace(origins=origins)
+    elsewhere: Density = density._replace(
+        biases=np.zeros_like(density.biases), **far(origins)._asdict()
+    )
+    return elsewhere
 
 
 def estimate(
@@ -67,7 +72,7 @@ def estimate(
 ) -> Float64Array:
     """Return second / counts - delta delta^T + reg_covar I, for each component."""
     d = delta.shape[1]
-    starts = triangles.packed_starts(d) if _unrolled(d) else triangles.scatter_starts(d)
+    starts = triangles.packed_starts(d)
     return triangles.estimate(second, starts, counts, delta, reg_covar, share)
 
 

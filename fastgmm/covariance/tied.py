@@ -9,6 +9,7 @@ import numpy as np
 from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.covariance import triangles
+from fastgmm.covariance.nearness import far
 from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.covariance.scale import log_scale
 from fastgmm.exceptions import IllDefinedCovarianceError
@@ -21,8 +22,8 @@ def shape(n_components: int, n_features: int) -> tuple[int, ...]:
 
 
 def second_shape(n_components: int, n_features: int) -> tuple[int, ...]:
-    """Return (1, p): one triangle, in bands, of the scatter pooled over the components."""
-    return 1, triangles.scatter_size(n_features)
+    """Return (1, p): one packed triangle of the scatter pooled over the components."""
+    return 1, triangles.packed_size(n_features)
 
 
 def n_parameters(n_components: int, n_features: int) -> int:
@@ -48,7 +49,9 @@ def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share =
         )
     means = parameters.means.astype(dtype)
     scale = log_scale(parameters.weights, whitening.log_determinants, means.shape[1])
-    return kernels.triangles.TriangleDensity(scale.astype(dtype), means, whitening.factors, means)
+    return kernels.triangles.TriangleDensity(
+        scale.astype(dtype), means, whitening.factors, np.zeros_like(means), *far(means)
+    )
 
 
 def about(density: Density, origins: FloatArray) -> Density:
@@ -64,7 +67,7 @@ def estimate(
     share: Share = alone,
 ) -> Float64Array:
     """Return the mean over all rows of the scatter about each row's component."""
-    starts = triangles.scatter_starts(delta.shape[1])
+    starts = triangles.packed_starts(delta.shape[1])
     return triangles.estimate(second, starts, counts, delta, reg_covar, share)[0]
 
 

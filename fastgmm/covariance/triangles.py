@@ -30,21 +30,6 @@ def packed_starts(n_features: int) -> IntArray:
     return rows * (rows + 1) // 2
 
 
-@lru_cache(maxsize=16)
-def scatter_starts(n_features: int) -> IntArray:
-    """Where each row of a triangle begins in bands of scatter (kernels/triangles.py)."""
-    rows = np.arange(n_features)
-    band = kernels.triangles.BAND
-    across = rows // band * band + band
-    return across // 2 * (across - band) + rows % band * across
-
-
-def scatter_size(n_features: int) -> int:
-    """Return how many numbers the bands of scatter hold."""
-    last = int(scatter_starts(n_features)[-1]) + n_features
-    return (last + 7) // 8 * 8
-
-
 def estimate(
     second: Float64Array,
     starts: IntArray,

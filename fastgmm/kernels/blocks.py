@@ -91,9 +91,19 @@ def loop(
 
 
 def outer_products(
-    builder: Any, left: Operand, right: Operand, count: Any, height: int, width: int, vector: Any
+    builder: Any,
+    left: Operand,
+    right: Operand,
+    count: Any,
+    height: int,
+    width: int,
+    vector: Any,
+    initial: list[Any] | None = None,
 ) -> list[list[Any]]:
-    """Return height rows of width vectors: sum over t of left[t, row] * right[t, columns]."""
+    """Return height rows of width vectors: sum over t of left[t, row] * right[t, columns].
+
+    The sums begin with an ``initial`` vector a row, or with zero.
+    """
     lanes = vector.count
 
     def body(turn: Any, sums: list[Any]) -> list[Any]:
@@ -123,8 +133,10 @@ def outer_products(
             new += body(builder.add(first, index(way)), own)
         return new
 
-    zeros = [constant(vector, 0.0)] * (n_sums * ways)
-    sums = loop(builder, builder.sdiv(count, index(ways)), zeros, turns)
+    starts = [constant(vector, 0.0)] * (n_sums * ways)
+    for r, start in enumerate(initial or []):
+        starts[r * width : (r + 1) * width] = [start] * width
+    sums = loop(builder, builder.sdiv(count, index(ways)), starts, turns)
     total = sums[:n_sums]
     for way in range(1, ways):
         more = sums[way * n_sums : (way + 1) * n_sums]
@@ -228,10 +240,12 @@ def add_whitened_squares(
     first_row: Any,
     height: Any,
     width: Any,
+    biases: Any,
+    bias_start: Any,
     out: Any,
     out_start: Any,
 ) -> Any:
-    """Add |rows of L^-1 z|^2 of ``height`` rows of a triangle to ``width`` vectors of ``out``.
+    """Add |W z + bias|^2 of ``height`` rows of a triangle W to ``width`` vectors of ``out``.
 
     ``factors`` holds, for these rows, the columns 0 ... first_row + height - 1 one after the other,
     ``height`` numbers each, zeros above the diagonal (they are not read as operands).
@@ -242,11 +256,17 @@ def add_whitened_squares(
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
         lanes = vector.count
-        pointers = [data_of(context, signature.args[i], arguments[i], builder) for i in (0, 2, 8)]
-        factor_at, z_at, step, begin, out_at = (arguments[i] for i in (1, 3, 4, 5, 9))
+        pointers = [
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 2, 10, 8)
+        ]
+        factor_at, z_at, step, begin, bias_at, out_at = (arguments[i] for i in (1, 3, 4, 5, 9, 11))
+        initial = []
+        for r in range(rows):
+            number = number_at(builder, pointers[3], builder.add(bias_at, index(r)))
+            initial.append(splat(builder, number, lanes))
         left = Operand(pointers[0], factor_at, index(rows), index(1))
         right = Operand(pointers[1], z_at, step, None)
-        y = outer_products(builder, left, right, begin, rows, vectors, vector)
+        y = outer_products(builder, left, right, begin, rows, vectors, vector, initial)
         for j in range(rows):
             turn = builder.add(begin, index(j))
             at = builder.add(z_at, builder.mul(turn, step))
@@ -269,7 +289,7 @@ def add_whitened_squares(
 
     size = types.intp
     return (
-        types.void(factors, size, z, size, size, size, height, width, out, size),
+        types.void(factors, size, z, size, size, size, height, width, biases, size, out, size),
         codegen,
     )
 
@@ -355,3 +375,73 @@ def add_square_products(
         types.void(x, size, size, size, size, size, height, width, out, size, size),
         codegen,
     )
+
+
+@intrinsic(prefer_literal=True)
+def add_products(
+    typingctx: Any,
+    left: Any,
+    left_row: Any,
+    right: Any,
+    right_start: Any,
+    right_step: Any,
+    count: Any,
+    height: Any,
+    width: Any,
+    out: Any,
+    out_start: Any,
+    out_row: Any,
+) -> Any:
+    """Add sum over t of left[row, t] right[t, column] to a block of a matrix of float64.
+
+    ``left`` has its t side by side and its rows ``left_row`` apart, ``right`` its columns side by
+    side. The block has ``height`` rows and ``width`` whole vectors of columns.
+    """
+    vector_type = vector_of(right.dtype)
+    rows, vectors = literal(height), literal(width)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        left_at, right_at, out_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 2, 8)
+        )
+        left_row, start, step, n, first, apart = (arguments[i] for i in (1, 3, 4, 5, 9, 10))
+        places = [
+            [
+                builder.add(
+                    builder.add(first, builder.mul(index(r), apart)), index(v * vector.count)
+                )
+                for v in range(vectors)
+            ]
+            for r in range(rows)
+        ]
+        # the sums of large models come from far away: they are on their way while products are made
+        for row in places:
+            for place in row:
+                prefetch_at(builder, builder.gep(out_at, [place]))
+        sums = outer_products(
+            builder,
+            Operand(left_at, index(0), index(1), left_row),
+            Operand(right_at, start, step, None),
+            n,
+            rows,
+            vectors,
+            vector,
+        )
+        for r in range(rows):
+            for v in range(vectors):
+                _add_to_memory(builder, out_at, places[r][v], sums[r][v], None)
+        return context.get_dummy_value()
+
+    size = types.intp
+    return (
+        types.void(left, size, right, size, size, size, height, width, out, size, size),
+        codegen,
+    )
+
+
+def prefetch_at(builder: Any, pointer: Any) -> None:
+    """Fetch a line of memory into the caches, to be written."""
+    word = ir.IntType(32)
+    hints = [ir.Constant(word, hint) for hint in (1, 3, 1)]  # to write, to keep, data
+    call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, *hints)

@@ -120,8 +120,16 @@ def stride_of_chunk(chunk_rows: int, tile_rows: int, like: Any) -> int:
 
 @maker
 def joint_of(n_components: int, tile_rows: int, like: Any) -> Any:
-    """Return memory for the joint densities of a tile, whatever its chunks."""
-    return aligned(n_components * stride_of(tile_rows, like) + tile_rows, like)
+    """Return memory for the joint densities of a tile, whatever its chunks.
+
+    Zeros follow up to a whole vector of components.
+    """
+    stride = stride_of(tile_rows, like)
+    width = lanes_of(like)
+    whole = (n_components + width - 1) // width * width
+    joint = aligned(whole * stride + tile_rows, like)
+    joint[n_components * stride :] = 0
+    return joint
 
 
 @part

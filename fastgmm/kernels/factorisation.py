@@ -193,7 +193,10 @@ def describe(factors: Any, at: int, d: int, height: int, away: Any, biases: Any,
             widest = max(widest, size)
         at += rows * (i + rows)
         i += rows
-    return math.sqrt(widest * sums.max())
+    highest = 0.0
+    for c in range(d):
+        highest = max(highest, sums[c])
+    return math.sqrt(widest * highest)
 
 
 @kernel

@@ -1,29 +1,37 @@
 """Triangular arithmetic in register blocks, shared by the shapes that have whole matrices.
 
 A triangle of factors lies in *bands* of ``WHITENING_HEIGHT`` rows: in a band the columns follow
-each other, a number for each of its rows. A triangle of scatter lies in bands of ``BAND`` rows, row
+each other, a number for each of its rows.
+
+The moments have two forms (see kernels/unrolled.py for when rows may be taken about one centre).
+Near it they are one matrix product, *panels* of eight features - 1, x, and the products x_i x_j -
+times the responsibilities turned to (t, k): a panel is made of a tile's columns, a vector of rows an
+instruction, and serves all components; no number of a triangle is computed twice. Far from it
+every component's own scatter is summed from sqrt(r) (x - origin), in bands of ``BAND`` rows, row
 by row, all rows of a band equally long.
 """
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from fastgmm._jit import is_record, overload, part
-from fastgmm._typing import FloatArray
+from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.kernels.blocks import (
     PRODUCT_HEIGHT,
     PRODUCT_WIDTH,
     WHITENING_HEIGHT,
     WHITENING_WIDTH,
+    add_products,
     add_square_products,
     add_whitened_squares,
 )
-from fastgmm.kernels.columns import chunk_rows, load_chunk, padded_row
+from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of
 from fastgmm.kernels.expectation import (
     accumulate,
     aligned,
     finish,
     log_density,
-    nothing_left,
     rows_of_chunk,
     whole_tile,
     work,
@@ -39,13 +47,14 @@ from fastgmm.simd import (
     square_root,
     store,
     total,
+    transpose_block,
 )
 
 SCATTER_ROWS = 64
 """Rows whose products are summed in registers at a time: 64 x 56 doubles (d = 41) stay in L1."""
 
 BAND = 8
-"""Rows of a band of scatter, whatever the processor: statistics travel between machines."""
+"""Rows of a band of scatter."""
 
 
 @part
@@ -95,21 +104,6 @@ def scaled_away(
 
 
 @part
-def subtract(
-    scratch: Any, d: int, run: int, means: Any, mean_at: int, z_at: int, out: Any, out_at: int
-) -> None:
-    """Write a run's columns less a mean behind them, and zeros to the run of ``out``."""
-    width = lanes_of(scratch)
-    for v in range(WHITENING_WIDTH):
-        store(out, out_at + v * width, broadcast(scratch.dtype.type(0)))
-    for j in range(d):
-        mean = load_broadcast(means, mean_at + j)
-        for v in range(WHITENING_WIDTH):
-            at = j * run + v * width
-            store(scratch, z_at + at, load(scratch, at) - mean)
-
-
-@part
 def roots_of(joint: Any, at: int, size: int) -> float:
     """Replace ``size`` responsibilities by their square roots; return their sum."""
     width = lanes_of(joint)
@@ -139,9 +133,50 @@ class TriangleDensity(NamedTuple):
     means: FloatArray
     """(k, d)."""
     whitening: FloatArray
-    """(k, ...) or (1, ...) sqrt(1/2) L^-1 in bands, where L L^T is the covariance."""
+    """(k, ...) or (1, ...) W = sqrt(1/2) L^-1 in bands, where L L^T is the covariance."""
+    biases: FloatArray
+    """(k, d) W (centre - mean); zeros unless ``near``."""
+    near: bool
+    """Whether all means are so near the centre that both steps may take the rows about it."""
+    centre: FloatArray
+    """(d,) what rows are taken about; zeros unless ``near``."""
     origins: FloatArray
-    """(k, d) what the statistics are centred about: the means, as a rule."""
+    """(k, d) what the statistics are centred about: the centre if ``near``, else the means."""
+
+
+class TriangleWork(NamedTuple):
+    """The memory of a pass over a block of rows; all flat."""
+
+    columns: FloatArray
+    """(d, rows) of each chunk of a tile, chunk after chunk."""
+    away: FloatArray
+    """Far: (d, rows) of one chunk less a mean; or (rows, d) of scaled rows."""
+    panel: FloatArray
+    """Near: (features of a panel, rows)."""
+    turned: FloatArray
+    """Near: (rows, k) responsibilities."""
+    sums: Float64Array
+    """Near: (features, k), whole panels by whole vectors. Far: bands of scatter."""
+
+
+@part
+def round_up(n: int, step: int) -> int:
+    """Return the next multiple of ``step``."""
+    return (n + step - 1) // step * step
+
+
+@part
+def turned_row(n_components: int, like: Any) -> int:
+    """Return the numbers from one row of turned responsibilities to the next: odd many lines."""
+    width = lanes_of(like)
+    return ((n_components + width - 1) // width | 1) * width
+
+
+@part
+def band_size(d: int) -> int:
+    """Return how many numbers a triangle of scatter has in bands."""
+    bands = (d + BAND - 1) // BAND
+    return BAND * BAND * bands * (bands + 1) // 2
 
 
 @overload(work, makes_arrays=True)
@@ -150,10 +185,24 @@ def _work(density: Any, tile_rows: Any) -> Any:
         return None
 
     def operands(density: Any, tile_rows: Any) -> Any:
-        d = density.means.shape[1]
-        run = 2 * d * chunk_rows(density.means)
-        scatter = (SCATTER_ROWS + 1) * padded_row(d, density.means)
-        return aligned(max(run, scatter), density.means)
+        n_components, d = density.means.shape
+        like = density.means
+        width = lanes_of(like)
+        run = chunk_rows(like)
+        columns = aligned(round_up(tile_rows, run) // run * pitch_of(round_up(d, width), run, like), like)
+        if density.near:
+            panel = aligned(PRODUCT_HEIGHT * (tile_rows + width), like)
+            turned = aligned(tile_rows * turned_row(n_components, like), like)
+            n_features = round_up(1 + d + d * (d + 1) // 2, PRODUCT_HEIGHT)
+            sums = aligned(n_features * round_up(n_components, width), np.empty(0))
+            away = aligned(0, like)
+        else:
+            panel = aligned(0, like)
+            turned = aligned(0, like)
+            sums = aligned(density.whitening.shape[0] * band_size(d), np.empty(0))
+            away = aligned(max(d * run, (SCATTER_ROWS + 1) * padded_row(d, like)), like)
+        sums[:] = 0
+        return TriangleWork(columns, away, panel, turned, sums)
 
     return operands
 
@@ -182,15 +231,15 @@ def _accumulate(
     shares: Any,
     statistics: Any,
 ) -> Any:
-    return banded_accumulate if is_record(density, TriangleDensity) else None
+    return triangle_accumulate if is_record(density, TriangleDensity) else None
 
 
 @overload(finish)
 def _finish(density: Any, scratch: Any, statistics: Any) -> Any:
-    return nothing_left if is_record(density, TriangleDensity) else None
+    return triangle_finish if is_record(density, TriangleDensity) else None
 
 
-# The two functions below are the implementations themselves and hold their loops over register
+# The functions below are the implementations themselves and hold their loops over register
 # blocks: every function between a block and its kernel is optimised once more.
 
 
@@ -202,30 +251,44 @@ def banded_log_density(
     ``density.whitening`` has one row for all components, or one a component.
     """
     n_components, d = density.means.shape
-    means = density.means.reshape(density.means.size)
     factors = density.whitening.reshape(density.whitening.size)
-    apart = factors.size // n_components if density.whitening.shape[0] > 1 else 0
+    means, biases = density.means.reshape(density.means.size), density.biases
+    biases = biases.reshape(biases.size)
+    apart = density.whitening.shape[1] if density.whitening.shape[0] > 1 else 0
     width = lanes_of(rows)
     run = chunk_rows(rows)
-    z_at = d * run
+    pitch = pitch_of(round_up(d, width), run, rows)
     for first in range(0, size, run):
-        load_chunk(rows, d, start + first, min(run, size - first), run, scratch, 0, run)
+        columns_at = first // run * pitch
+        load_about(
+            rows, d, start + first, min(run, size - first), run, density.centre, scratch.columns,
+            columns_at, run,
+        )  # fmt: skip
         for k in range(n_components):
             out = k * stride + first
-            subtract(scratch, d, run, means, k * d, z_at, joint, out)
+            for v in range(WHITENING_WIDTH):
+                store(joint, out + v * width, broadcast(joint.dtype.type(0)))
+            z, z_at = scratch.columns, columns_at
+            if not density.near:
+                for j in range(d):
+                    mean = load_broadcast(means, k * d + j)
+                    for t in range(j * run, (j + 1) * run, width):
+                        store(scratch.away, t, load(scratch.columns, columns_at + t) - mean)
+                z, z_at = scratch.away, 0
             band = k * apart
             i = 0
             while i + WHITENING_HEIGHT <= d:
                 add_whitened_squares(
-                    factors, band, scratch, z_at, run, i, WHITENING_HEIGHT, WHITENING_WIDTH,
-                    joint, out,
+                    factors, band, z, z_at, run, i, WHITENING_HEIGHT, WHITENING_WIDTH,
+                    biases, k * d + i, joint, out,
                 )  # fmt: skip
                 i += WHITENING_HEIGHT
                 band += i * WHITENING_HEIGHT
             while i < d:
                 add_whitened_squares(
-                    factors, band, scratch, z_at, run, i, 1, WHITENING_WIDTH, joint, out
-                )
+                    factors, band, z, z_at, run, i, 1, WHITENING_WIDTH, biases, k * d + i,
+                    joint, out,
+                )  # fmt: skip
                 i += 1
                 band += i
             scale = load_broadcast(density.log_scale, k)
@@ -233,7 +296,7 @@ def banded_log_density(
                 store(joint, out + v * width, scale - load(joint, out + v * width))
 
 
-def banded_accumulate(
+def triangle_accumulate(
     rows: Any,
     start: Any,
     size: Any,
@@ -244,25 +307,113 @@ def banded_accumulate(
     shares: Any,
     statistics: Any,
 ) -> None:
-    """Add counts, first moments and scatter of all components over a tile.
+    """Add counts, first moments and scatter of all components over a tile."""
+    n_components, d = density.origins.shape
+    width = lanes_of(rows)
+    share_out(joint, 0, stride, n_components, (size + width - 1) // width, shares, 0)
+    if density.near:
+        add_panels(size, n_components, d, scratch, joint, stride)
+    else:
+        add_bands(rows, start, size, density, scratch, joint, stride, statistics)
 
-    ``statistics.second`` has the triangle of scatter of all components, or one a component, in
-    bands of eight rows, each as wide as its last row rounded up to eight (``BAND``).
+
+@part
+def add_panels(
+    size: int, n_components: int, d: int, scratch: Any, joint: Any, stride: int
+) -> None:
+    """Add all features times the responsibilities, over a tile, to the sums."""
+    panel, turned = scratch.panel, scratch.turned
+    width = lanes_of(joint)
+    end = round_up(size, width)
+    whole = round_up(n_components, width)
+    row = turned_row(n_components, joint)
+    for t in range(0, end, width):
+        for k in range(0, n_components, width):
+            transpose_block(joint, k * stride + t, stride, turned, t * row + k, row)
+    n_features = 1 + d + d * (d + 1) // 2
+    across = end + width
+    # the pair of columns whose product comes next
+    i, j = 0, 0
+    for feature in range(0, n_features, PRODUCT_HEIGHT):
+        for f in range(PRODUCT_HEIGHT):
+            write_feature(scratch.columns, feature + f, i, j, d, end, panel, f * across)
+            if feature + f > d:
+                j += 1
+                if j > i:
+                    i, j = i + 1, 0
+        k = 0
+        while k < whole:
+            left = (whole - k) // width
+            at = feature * whole + k
+            # 4 = 2 + 2, not 3 + 1: a block of one vector waits for its loads
+            if PRODUCT_WIDTH == 3 and (left == 3 or left > 4):
+                add_products(
+                    panel, across, turned, k, row, end, PRODUCT_HEIGHT, 3, scratch.sums, at, whole
+                )
+                k += 3 * width
+            elif left >= 2:
+                add_products(
+                    panel, across, turned, k, row, end, PRODUCT_HEIGHT, 2, scratch.sums, at, whole
+                )
+                k += 2 * width
+            else:
+                add_products(
+                    panel, across, turned, k, row, end, PRODUCT_HEIGHT, 1, scratch.sums, at, whole
+                )
+                k += width
+
+
+@part
+def write_feature(
+    columns: Any, feature: int, i: int, j: int, d: int, end: int, out: Any, out_at: int
+) -> None:
+    """Write a feature of a tile's rows: 1, a column, the product of columns i and j, or zeros."""
+    width = lanes_of(columns)
+    run = chunk_rows(columns)
+    pitch = pitch_of(round_up(d, width), run, columns)
+    if feature == 0 or i >= d:
+        number = broadcast(columns.dtype.type(1 if feature == 0 else 0))
+        for t in range(0, end, width):
+            store(out, out_at + t, number)
+        return
+    for first in range(0, end, run):
+        at = first // run * pitch
+        for t in range(0, min(run, end - first), width):
+            if feature <= d:
+                value = load(columns, at + (feature - 1) * run + t)
+            else:
+                value = load(columns, at + i * run + t) * load(columns, at + j * run + t)
+            store(out, out_at + first + t, value)
+
+
+@part
+def add_bands(
+    rows: Any,
+    start: int,
+    size: int,
+    density: Any,
+    scratch: Any,
+    joint: Any,
+    stride: int,
+    statistics: Any,
+) -> None:
+    """Add a tile's counts and first moments to the statistics, its scatter to the bands.
+
+    The bands have the triangle of scatter of all components, or one a component.
     """
     n_components, d = density.origins.shape
     origins = density.origins.reshape(density.origins.size)
-    second = statistics.second.reshape(statistics.second.size)
-    apart = second.size // n_components if statistics.second.shape[0] > 1 else 0
+    away, sums = scratch.away, scratch.sums
+    apart = band_size(d) if density.whitening.shape[0] > 1 else 0
     width = lanes_of(rows)
     row = padded_row(d, rows)
-    share_out(joint, 0, stride, n_components, (size + width - 1) // width, shares, 0)
     for k in range(n_components):
         statistics.counts[k] += roots_of(joint, k * stride, size)
         for t in range(0, size, SCATTER_ROWS):
             n = min(SCATTER_ROWS, size - t)
             scaled_away(
                 rows, d, start + t, n, origins, k * d, joint, k * stride + t,
-                scratch, row, statistics.first[k],
+                away, row, statistics.first[k],
             )  # fmt: skip
             i = 0
             while i < d:
@@ -276,26 +427,49 @@ def banded_accumulate(
                     left = (end - j) // width
                     if not high:
                         add_square_products(
-                            scratch, row, n, i, j, across - j, 1, 1, second, out + j, across
+                            away, row, n, i, j, across - j, 1, 1, sums, out + j, across
                         )
                         j += width
                     # 4 = 2 + 2, not 3 + 1: a block of one vector waits for its loads
                     elif left == 3 or left > 4:
                         add_square_products(
-                            scratch, row, n, i, j, across - j, PRODUCT_HEIGHT, PRODUCT_WIDTH,
-                            second, out + j, across,
+                            away, row, n, i, j, across - j, PRODUCT_HEIGHT, PRODUCT_WIDTH,
+                            sums, out + j, across,
                         )  # fmt: skip
                         j += PRODUCT_WIDTH * width
                     elif left >= 2:
                         add_square_products(
-                            scratch, row, n, i, j, across - j, PRODUCT_HEIGHT, 2,
-                            second, out + j, across,
+                            away, row, n, i, j, across - j, PRODUCT_HEIGHT, 2,
+                            sums, out + j, across,
                         )  # fmt: skip
                         j += 2 * width
                     else:
                         add_square_products(
-                            scratch, row, n, i, j, across - j, PRODUCT_HEIGHT, 1,
-                            second, out + j, across,
+                            away, row, n, i, j, across - j, PRODUCT_HEIGHT, 1,
+                            sums, out + j, across,
                         )  # fmt: skip
                         j += width
                 i += PRODUCT_HEIGHT if high else 1
+
+
+def triangle_finish(density: Any, scratch: Any, statistics: Any) -> None:
+    """Add the sums of a block of rows to the statistics."""
+    n_components, d = density.origins.shape
+    second, sums = statistics.second, scratch.sums
+    size = d * (d + 1) // 2
+    if density.near:
+        whole = round_up(n_components, lanes_of(density.means))
+        for k in range(n_components):
+            statistics.counts[k] += sums[k]
+            for j in range(d):
+                statistics.first[k, j] += sums[(1 + j) * whole + k]
+        for p in range(size):
+            for k in range(n_components):
+                second[k, p] += sums[(1 + d + p) * whole + k]
+        return
+    for g in range(second.shape[0]):
+        for i in range(d):
+            across = i // BAND * BAND + BAND
+            at = g * band_size(d) + (across - BAND) * across // 2 + i % BAND * across
+            for j in range(i + 1):
+                second[g, i * (i + 1) // 2 + j] += sums[at + j]
