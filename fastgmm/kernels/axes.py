@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm._jit import intrinsic, ir, is_record, overload, part, types
+from fastgmm._jit import cgutils, intrinsic, ir, is_record, overload, part, types
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.kernels.blocks import (
     WHITENING_HEIGHT,
@@ -159,29 +159,31 @@ def axes_log_density(
     run = chunk_rows(rows)
     height = height_of(n_components, WHITENING_HEIGHT)
     for t in range(0, size, run):
+        ahead = (start + t + run) * d
         load_about(rows, d, start + t, min(run, size - t), run, scratch.shift, columns, t, stride)
         for block in range(0, n_components, height):
             k = min(block, n_components - height)
+            ahead_now = ahead + min(block // height, WHITENING_WIDTH - 1) * d * lanes_of(rows)
             if scratch.centred:
                 for c in range(k, k + height):
                     scaled_distances(
                         columns, t, stride, d, scales, shifts, 1, WHITENING_WIDTH, True,
-                        log_scale, c, joint, stride,
+                        log_scale, c, joint, stride, rows, ahead,
                     )  # fmt: skip
             elif height == 4:
                 scaled_distances(
                     columns, t, stride, d, scales, shifts, 4, WHITENING_WIDTH, False,
-                    log_scale, k, joint, stride,
+                    log_scale, k, joint, stride, rows, ahead_now,
                 )  # fmt: skip
             elif height == 2:
                 scaled_distances(
                     columns, t, stride, d, scales, shifts, 2, WHITENING_WIDTH, False,
-                    log_scale, k, joint, stride,
+                    log_scale, k, joint, stride, rows, ahead_now,
                 )  # fmt: skip
             else:
                 scaled_distances(
                     columns, t, stride, d, scales, shifts, 1, WHITENING_WIDTH, False,
-                    log_scale, k, joint, stride,
+                    log_scale, k, joint, stride, rows, ahead_now,
                 )  # fmt: skip
 
 
@@ -266,6 +268,8 @@ def scaled_distances(
     component: Any,
     joint: Any,
     joint_row: Any,
+    rows_: Any,
+    ahead: Any,
 ) -> Any:
     """Write log_scale - sum over j of (scale x_j + offset)^2 for ``height`` components.
 
@@ -279,8 +283,8 @@ def scaled_distances(
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
         lanes = vector.count
-        x_at, scales_at, shifts_at, log_scale_at, joint_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 4, 5, 9, 11)
+        x_at, scales_at, shifts_at, log_scale_at, joint_at, rows_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 4, 5, 9, 11, 13)
         )
         t, step, n, k, joint_step = (arguments[i] for i in (1, 2, 3, 10, 12))
         first = builder.mul(k, n)
@@ -291,6 +295,11 @@ def scaled_distances(
                 vector_at(builder, x_at, builder.add(at, index(v * lanes)), vector)
                 for v in range(vectors)
             ]
+            import os
+            place = builder.gep(rows_at, [builder.add(arguments[14], builder.mul(turn, index(lanes)))])
+            i32 = ir.IntType(32)
+            fn = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), [place.type, i32, i32, i32]), "llvm.prefetch.p0")
+            builder.call(fn, [place, i32(0), i32(int(os.environ.get("LOC", "3"))), i32(1)])
             new = []
             for r in range(rows):
                 place = builder.add(builder.add(first, turn), builder.mul(index(r), n))
@@ -319,7 +328,7 @@ def scaled_distances(
     size = types.intp
     shape = (height, width, centred)
     return (
-        types.void(x, size, size, size, scales, shifts, *shape, log_scale, size, joint, size),
+        types.void(x, size, size, size, scales, shifts, *shape, log_scale, size, joint, size, rows_, size),
         codegen,
     )
 
