@@ -59,6 +59,15 @@ def vector_at(builder: Any, pointer: Any, at: Any, vector: Any) -> Any:
     return load_at(builder, builder.gep(pointer, [at], inbounds=True), vector)
 
 
+def fetch_ahead(builder: Any, pointer: Any, at: Any) -> None:
+    """Ask for the cache line of a number that will be read soon; any address is good."""
+    place = builder.gep(pointer, [at])
+    hint = ir.IntType(32)
+    for_reading, keep_near, data = hint(0), hint(3), hint(1)
+    name = "llvm.prefetch.p0"
+    call(builder, name, ir.VoidType(), place, for_reading, keep_near, data)
+
+
 def loop(
     builder: Any, count: Any, initial: list[Any], body: Callable[[Any, list[Any]], list[Any]]
 ) -> list[Any]:
