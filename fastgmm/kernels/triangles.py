@@ -118,16 +118,6 @@ def roots_of(joint: Any, at: int, size: int) -> float:
     return total(result)
 
 
-@part
-def sum_of(joint: Any, at: int, size: int) -> float:
-    """Return the sum of ``size`` numbers from ``at`` on; zeros follow up to a whole vector."""
-    width = lanes_of(joint)
-    result = load(joint, at)
-    for t in range(width, size, width):
-        result = result + load(joint, at + t)
-    return total(result)
-
-
 class TriangleDensity(NamedTuple):
     """What a pass needs of a mixture with whole covariance matrices, in the compute dtype."""
 
