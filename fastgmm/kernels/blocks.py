@@ -60,6 +60,15 @@ def vector_at(builder: Any, pointer: Any, at: Any, vector: Any) -> Any:
     return load_at(builder, builder.gep(pointer, [at], inbounds=True), vector)
 
 
+def fetch_ahead(builder: Any, pointer: Any, at: Any) -> None:
+    """Ask for the cache line of a number that will be read soon; any address is good."""
+    place = builder.gep(pointer, [at])
+    hint = ir.IntType(32)
+    for_reading, keep_near, data = hint(0), hint(3), hint(1)
+    name = "llvm.prefetch.p0"
+    call(builder, name, ir.VoidType(), place, for_reading, keep_near, data)
+
+
 def loop(
     builder: Any, count: Any, initial: list[Any], body: Callable[[Any, list[Any]], list[Any]]
 ) -> list[Any]:
@@ -418,7 +427,7 @@ def add_products(
         # the sums of large models come from far away: they are on their way while products are made
         for row in places:
             for place in row:
-                prefetch_at(builder, builder.gep(out_at, [place]))
+                fetch_ahead(builder, out_at, place)
         sums = outer_products(
             builder,
             Operand(left_at, index(0), index(1), left_row),
@@ -438,10 +447,3 @@ def add_products(
         types.void(left, size, right, size, size, size, height, width, out, size, size),
         codegen,
     )
-
-
-def prefetch_at(builder: Any, pointer: Any) -> None:
-    """Fetch a line of memory into the caches, to be written."""
-    word = ir.IntType(32)
-    hints = [ir.Constant(word, hint) for hint in (1, 3, 1)]  # to write, to keep, data
-    call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, *hints)

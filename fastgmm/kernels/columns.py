@@ -99,6 +99,8 @@ def load_about(
                 store_narrow(rows, at, 3, shift, columns, to + t, stride)
             else:
                 store_narrow(rows, at, 4, shift, columns, to + t, stride)
+    if whole == end:
+        return
     for j in range(d):
         for t in range(whole, size):
             columns[to + j * stride + t] = rows[(first + t) * d + j] - shift[j]

@@ -169,10 +169,13 @@ def copy_row(
 
 
 @part
-def describe(factors: Any, at: int, d: int, height: int, away: Any, biases: Any, sums: Any) -> float:
+def describe(
+    factors: Any, at: int, d: int, height: int, away: Any, biases: Any, sums: Any
+) -> float:
     """Set the biases W away of one triangle W in bands; return sqrt(|W|_1 |W|_inf).
 
     That is a bound of W's spectral norm: one over the least standard deviation, times the scale.
+    ``sums`` (d,) is for the columns' sums.
     """
     sums[:] = 0
     widest = 0.0

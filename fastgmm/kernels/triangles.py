@@ -4,11 +4,11 @@ A triangle of factors lies in *bands* of ``WHITENING_HEIGHT`` rows: in a band th
 each other, a number for each of its rows.
 
 The moments have two forms (see kernels/unrolled.py for when rows may be taken about one centre).
-Near it they are one matrix product, *panels* of eight features - 1, x, and the products x_i x_j -
-times the responsibilities turned to (t, k): a panel is made of a tile's columns, a vector of rows an
-instruction, and serves all components; no number of a triangle is computed twice. Far from it
-every component's own scatter is summed from sqrt(r) (x - origin), in bands of ``BAND`` rows, row
-by row, all rows of a band equally long.
+Near it they are one matrix product, *panels* of eight features (1, x and the products x_i x_j) times
+the responsibilities turned to (t, k). A panel is made of a tile's columns, a vector of rows an
+instruction, and serves all components; no number of a triangle is computed twice. Far from it every
+component's own scatter is summed from sqrt(r) (x - origin), in bands of ``BAND`` rows, row by row,
+all rows of a band equally long.
 """
 
 from typing import Any, NamedTuple
@@ -115,16 +115,6 @@ def roots_of(joint: Any, at: int, size: int) -> float:
     return total(result)
 
 
-@part
-def sum_of(joint: Any, at: int, size: int) -> float:
-    """Return the sum of ``size`` numbers from ``at`` on; zeros follow up to a whole vector."""
-    width = lanes_of(joint)
-    result = load(joint, at)
-    for t in range(width, size, width):
-        result = result + load(joint, at + t)
-    return total(result)
-
-
 class TriangleDensity(NamedTuple):
     """What a pass needs of a mixture with whole covariance matrices, in the compute dtype."""
 
@@ -189,7 +179,8 @@ def _work(density: Any, tile_rows: Any) -> Any:
         like = density.means
         width = lanes_of(like)
         run = chunk_rows(like)
-        columns = aligned(round_up(tile_rows, run) // run * pitch_of(round_up(d, width), run, like), like)
+        n_chunks = round_up(tile_rows, run) // run
+        columns = aligned(n_chunks * pitch_of(round_up(d, width), run, like), like)
         if density.near:
             panel = aligned(PRODUCT_HEIGHT * (tile_rows + width), like)
             turned = aligned(tile_rows * turned_row(n_components, like), like)

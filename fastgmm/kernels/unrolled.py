@@ -7,8 +7,8 @@ many integers (``dimension``), because only types are known at compile time.
 Where all components lie near a common ``centre``, both steps take the rows about it. The whitening
 needs no subtraction a component then, y = W (x - centre) + W (centre - mean); and the moments of
 all components about the centre are one matrix product, the responsibilities (k, t) times the
-*features* (t, 1 + d + p) of a row: 1, x and the products x_i x_j. That is a third fewer instructions
-than about each component's own mean at d = 3. With means s standard deviations from the centre the
+*features* (t, 1 + d + p) of a row, 1, x and the products x_i x_j: a third fewer instructions than
+about each component's own mean at d = 3. With means s standard deviations from the centre the
 moments lose eps s^2, so components far apart are centred one by one (``covariance/nearness.py``).
 """
 
@@ -584,11 +584,10 @@ def unrolled_accumulate(
     width = lanes_of(rows)
     n_chunks = (size + stride - 1) // stride
     if not density.near:
+        pitch, vectors = pitch_of(n_components, stride, rows), stride // width
         for chunk in range(n_chunks):
-            share_out(
-                joint, chunk * pitch_of(n_components, stride, rows), stride, n_components, stride // width,
-                shares, chunk * stride,
-            )  # fmt: skip
+            first = chunk * stride
+            share_out(joint, chunk * pitch, stride, n_components, vectors, shares, first)
         for k in range(n_components):
             add_moments(
                 columns, joint, n_components, n_chunks, density.origins, k, dimension,
