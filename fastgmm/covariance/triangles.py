@@ -88,15 +88,17 @@ def whiten(
 
     def part(first: int, last: int) -> int:
         range_ = slice(first, last)
-        mine = Whitening(*(array[range_] for array in result))
+        factors, biases = result.factors[range_], result.biases[range_]
+        sharpness, log_determinants = result.sharpness[range_], result.log_determinants[range_]
         # one signature for all dtypes: a fit in float32 needs float64 factors as well, and the
         # kernel takes 3 s to compile; rounding 64 triangles of d = 64 takes 0.1 ms
-        exact = mine.factors if dtype == np.float64 else np.empty((last - first, size))
+        exact = factors if dtype == np.float64 else np.empty((last - first, size))
         failed: int = kernels.factorisation.whiten(
-            matrices[range_], scale, height, away[range_], exact, *mine[1:]
-        )
+            matrices[range_], scale, height, away[range_],
+            exact, biases, sharpness, log_determinants,
+        )  # fmt: skip
         if dtype != np.float64:
-            mine.factors[:] = exact
+            factors[:] = exact
         return failed if failed < 0 else first + failed
 
     failed = [index for index in _shared(share, part, matrices) if index >= 0]

@@ -39,9 +39,9 @@ from fastgmm.kernels.expectation import (
     aligned,
     finish,
     log_density,
-    rows_of_chunk,
+    shape_of_tile,
     stride_of,
-    whole_tile,
+    whole_tiles,
     work,
 )
 from fastgmm.kernels.softmax import share_out
@@ -132,9 +132,9 @@ def _work(density: Any, tile_rows: Any) -> Any:
 # between a block and its kernel is optimised once more.
 
 
-@overload(rows_of_chunk)
-def _rows_of_chunk(density: Any, tile_rows: Any) -> Any:
-    return whole_tile if is_record(density, AxesDensity) else None
+@overload(shape_of_tile)
+def _shape_of_tile(density: Any, n_rows: Any) -> Any:
+    return whole_tiles if is_record(density, AxesDensity) else None
 
 
 @overload(log_density)

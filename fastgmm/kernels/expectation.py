@@ -2,7 +2,7 @@
 
 A tile is a few hundred rows whose every number stays in cache; the only n-sized arrays are those
 that a caller asks for. The arithmetic of a covariance family enters by five functions, ``work``,
-``rows_of_chunk``, ``log_density``, ``accumulate`` and ``finish``, which each family's module
+``shape_of_tile``, ``log_density``, ``accumulate`` and ``finish``, which each family's module
 implements for its own ``Density`` record; the compiler picks them by the record's type.
 
 The joint densities of a tile lie in *chunks* of rows, a flat (k, stride) matrix each, one behind
@@ -34,8 +34,11 @@ def work(density: Any, tile_rows: int) -> Any:
     raise NotImplementedError("implemented by the families' modules, for kernels only")
 
 
-def rows_of_chunk(density: Any, tile_rows: int) -> int:
-    """Return how many rows a chunk has: all of a tile, or some vectors that divide it."""
+def shape_of_tile(density: Any, n_rows: int) -> tuple[int, int]:
+    """Return how many rows a tile of a block of rows has, and how many a chunk.
+
+    A chunk is a whole tile, or some vectors that divide it.
+    """
     raise NotImplementedError("implemented by the families' modules, for kernels only")
 
 
@@ -81,9 +84,17 @@ def nothing_left(density: Any, scratch: Any, statistics: Any) -> None:
     """Do nothing: the ``finish`` of families whose ``accumulate`` leaves no sums."""
 
 
-def whole_tile(density: Any, tile_rows: Any) -> Any:
-    """Return the ``rows_of_chunk`` of families that take a tile at once."""
-    return tile_rows
+def whole_tiles(density: Any, n_rows: Any) -> Any:
+    """Return the ``shape_of_tile`` of families that take a tile at once, as large as L2 allows."""
+    n_components, n_features = density.means.shape
+    rows = tile_of(512 if n_components + n_features <= 256 else 256, n_rows)
+    return rows, rows
+
+
+@part
+def tile_of(most: int, n_rows: int) -> int:
+    """Return how many rows a tile has: no more than there are, in steps of 64."""
+    return min(most, max(n_rows + 63, 64) // 64 * 64)
 
 
 @maker
@@ -93,14 +104,6 @@ def aligned(size: int, like: Any) -> Any:
     memory = np.empty(size + spare, like.dtype)
     first = (-(memory.ctypes.data // like.itemsize)) % spare
     return memory[first : first + size]
-
-
-@part
-def rows_of_tile(n_components: int, n_features: int, size: int) -> int:
-    """Return how many rows a tile has: all of it in L1 for small models, in L2 for large ones."""
-    numbers = n_components + n_features
-    rows = 512 if numbers <= 256 else 256
-    return min(rows, (size + 63) // 64 * 64)
 
 
 @part
@@ -148,16 +151,17 @@ def expectation(rows: Any, weights: Any, density: Any, statistics: Any) -> None:
 
     ``weights`` is (n,), or empty for unit weights.
     """
-    n_components, n_features = density.means.shape
+    n_components = density.means.shape[0]
     flat = rows.reshape(rows.size)
-    tile_rows = rows_of_tile(n_components, n_features, rows.shape[0])
+    tile_rows, chunk_rows = shape_of_tile(density, rows.shape[0])
     scratch = work(density, tile_rows)
     joint = joint_of(n_components, tile_rows, flat)
     highest = aligned(tile_rows, flat)
     sums = aligned(tile_rows, flat)
     add_tiles(
-        flat, rows.shape[0], weights, density, tile_rows, scratch, joint, highest, sums, statistics
-    )
+        flat, rows.shape[0], weights, density, tile_rows, chunk_rows, scratch, joint,
+        highest, sums, statistics,
+    )  # fmt: skip
 
 
 @part
@@ -167,6 +171,7 @@ def add_tiles(
     weights: Any,
     density: Any,
     tile_rows: int,
+    chunk_rows: int,
     scratch: Any,
     joint: Any,
     highest: Any,
@@ -176,7 +181,6 @@ def add_tiles(
     """Make the pass of ``expectation``, tile by tile."""
     n_components = density.means.shape[0]
     width = lanes_of(rows)
-    chunk_rows = rows_of_chunk(density, tile_rows)
     stride = stride_of_chunk(chunk_rows, tile_rows, rows)
     log_likelihood = 0.0
     for start in range(0, n_rows, tile_rows):
@@ -210,15 +214,16 @@ def accumulate_given(
 
     The density says about which origins; the log likelihood is left alone.
     """
-    n_components, n_features = density.origins.shape
+    n_components = density.origins.shape[0]
     flat = rows.reshape(rows.size)
-    tile_rows = rows_of_tile(n_components, n_features, rows.shape[0])
+    tile_rows, chunk_rows = shape_of_tile(density, rows.shape[0])
     scratch = work(density, tile_rows)
     joint = joint_of(n_components, tile_rows, flat)
     shares = aligned(tile_rows, flat)
     add_given_tiles(
-        flat, weights, responsibilities, density, tile_rows, scratch, joint, shares, statistics
-    )
+        flat, weights, responsibilities, density, tile_rows, chunk_rows, scratch, joint, shares,
+        statistics,
+    )  # fmt: skip
 
 
 @part
@@ -228,6 +233,7 @@ def add_given_tiles(
     responsibilities: Any,
     density: Any,
     tile_rows: int,
+    chunk_rows: int,
     scratch: Any,
     joint: Any,
     shares: Any,
@@ -235,7 +241,6 @@ def add_given_tiles(
 ) -> None:
     """Make the pass of ``accumulate_given``, tile by tile."""
     n_rows, n_components = responsibilities.shape
-    chunk_rows = rows_of_chunk(density, tile_rows)
     stride = stride_of_chunk(chunk_rows, tile_rows, rows)
     for start in range(0, n_rows, tile_rows):
         size = min(tile_rows, n_rows - start)
@@ -259,15 +264,15 @@ def score(rows: Any, density: Any, log_probability: Any, labels: Any, posterior:
     ``log_probability`` (n,): natural log density. ``labels`` (n,): component of the highest
     responsibility. ``posterior`` (n, k): responsibilities.
     """
-    n_components, n_features = density.means.shape
+    n_components = density.means.shape[0]
     flat = rows.reshape(rows.size)
-    tile_rows = rows_of_tile(n_components, n_features, rows.shape[0])
+    tile_rows, chunk_rows = shape_of_tile(density, rows.shape[0])
     scratch = work(density, tile_rows)
     joint = joint_of(n_components, tile_rows, flat)
     highest = aligned(tile_rows, flat)
     sums = aligned(tile_rows, flat)
     score_tiles(
-        flat, rows.shape[0], density, tile_rows, scratch, joint, highest, sums,
+        flat, rows.shape[0], density, tile_rows, chunk_rows, scratch, joint, highest, sums,
         log_probability, labels, posterior,
     )  # fmt: skip
 
@@ -278,6 +283,7 @@ def score_tiles(
     n_rows: int,
     density: Any,
     tile_rows: int,
+    chunk_rows: int,
     scratch: Any,
     joint: Any,
     highest: Any,
@@ -288,7 +294,6 @@ def score_tiles(
 ) -> None:
     """Make the pass of ``score``, tile by tile."""
     n_components = density.means.shape[0]
-    chunk_rows = rows_of_chunk(density, tile_rows)
     stride = stride_of_chunk(chunk_rows, tile_rows, rows)
     for tile in range(0, n_rows, tile_rows):
         size = min(tile_rows, n_rows - tile)

@@ -4,7 +4,7 @@ A triangle of factors lies in *bands* of ``WHITENING_HEIGHT`` rows: in a band th
 each other, a number for each of its rows.
 
 The moments have two forms (see kernels/unrolled.py for when rows may be taken about one centre).
-Near it they are one matrix product, *panels* of eight features (1, x and the products x_i x_j) times
+Near it they are one matrix product: *panels* of eight features (1, x and the products x_i x_j) by
 the responsibilities turned to (t, k). A panel is made of a tile's columns, a vector of rows an
 instruction, and serves all components; no number of a triangle is computed twice. Far from it every
 component's own scatter is summed from sqrt(r) (x - origin), in bands of ``BAND`` rows, row by row,
@@ -32,8 +32,8 @@ from fastgmm.kernels.expectation import (
     aligned,
     finish,
     log_density,
-    rows_of_chunk,
-    whole_tile,
+    shape_of_tile,
+    whole_tiles,
     work,
 )
 from fastgmm.kernels.softmax import share_out
@@ -198,9 +198,9 @@ def _work(density: Any, tile_rows: Any) -> Any:
     return operands
 
 
-@overload(rows_of_chunk)
-def _rows_of_chunk(density: Any, tile_rows: Any) -> Any:
-    return whole_tile if is_record(density, TriangleDensity) else None
+@overload(shape_of_tile)
+def _shape_of_tile(density: Any, n_rows: Any) -> Any:
+    return whole_tiles if is_record(density, TriangleDensity) else None
 
 
 @overload(log_density)
@@ -309,9 +309,7 @@ def triangle_accumulate(
 
 
 @part
-def add_panels(
-    size: int, n_components: int, d: int, scratch: Any, joint: Any, stride: int
-) -> None:
+def add_panels(size: int, n_components: int, d: int, scratch: Any, joint: Any, stride: int) -> None:
     """Add all features times the responsibilities, over a tile, to the sums."""
     panel, turned = scratch.panel, scratch.turned
     width = lanes_of(joint)

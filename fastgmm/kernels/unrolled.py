@@ -40,7 +40,8 @@ from fastgmm.kernels.expectation import (
     aligned,
     finish,
     log_density,
-    rows_of_chunk,
+    shape_of_tile,
+    tile_of,
     work,
 )
 from fastgmm.kernels.softmax import share_out
@@ -252,9 +253,7 @@ def add_features(
             columns,
             vector,
         )
-        slots = builder.mul(
-            builder.sdiv(builder.add(n, index(rows - 1)), index(rows)), index(rows)
-        )
+        slots = builder.mul(builder.sdiv(builder.add(n, index(rows - 1)), index(rows)), index(rows))
         at = arguments[9]
         for column in range(columns):
             add_totals(builder, sums_at, at, [row[column] for row in products])
@@ -465,15 +464,18 @@ def _work(density: Any, tile_rows: Any) -> Any:
     return tile_and_sums
 
 
-@overload(rows_of_chunk)
-def _rows_of_chunk(density: Any, tile_rows: Any) -> Any:
+@overload(shape_of_tile)
+def _shape_of_tile(density: Any, n_rows: Any) -> Any:
     if not is_record(density, UnrolledDensity):
         return None
 
-    def some_vectors(density: Any, tile_rows: Any) -> Any:
-        return chunk_rows(density.means)
+    def small_chunks(density: Any, n_rows: Any) -> Any:
+        n_components, d = density.means.shape
+        # 256 rows of features and densities fit in L1; with very few, longer sums are worth more
+        most = 512 if n_components * (1 + d) <= 12 else 256
+        return tile_of(most, n_rows), chunk_rows(density.means)
 
-    return some_vectors
+    return small_chunks
 
 
 @overload(log_density)
