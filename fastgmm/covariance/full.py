@@ -71,9 +71,7 @@ def estimate(
     share: Share = alone,
 ) -> Float64Array:
     """Return second / counts - delta delta^T + reg_covar I, for each component."""
-    d = delta.shape[1]
-    starts = triangles.packed_starts(d)
-    return triangles.estimate(second, starts, counts, delta, reg_covar, share)
+    return triangles.estimate(second, counts, delta, reg_covar, share)
 
 
 def join(seconds: list[Float64Array]) -> Float64Array:

@@ -67,8 +67,7 @@ def estimate(
     share: Share = alone,
 ) -> Float64Array:
     """Return the mean over all rows of the scatter about each row's component."""
-    starts = triangles.packed_starts(delta.shape[1])
-    return triangles.estimate(second, starts, counts, delta, reg_covar, share)[0]
+    return triangles.estimate(second, counts, delta, reg_covar, share)[0]
 
 
 def join(seconds: list[Float64Array]) -> Float64Array:

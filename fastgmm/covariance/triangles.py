@@ -1,13 +1,12 @@
 """Whole matrices and the triangles that kernels read and write: one into the other."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from fastgmm import kernels
-from fastgmm._typing import Float64Array, FloatArray, IntArray
+from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.covariance.protocol import Share, alone
 from fastgmm.exceptions import IllDefinedCovarianceError
 
@@ -23,22 +22,14 @@ def packed_size(n_features: int) -> int:
     return n_features * (n_features + 1) // 2
 
 
-@lru_cache(maxsize=16)
-def packed_starts(n_features: int) -> IntArray:
-    """Where each row of a packed lower triangle begins."""
-    rows = np.arange(n_features)
-    return rows * (rows + 1) // 2
-
-
 def estimate(
     second: Float64Array,
-    starts: IntArray,
     counts: Float64Array,
     delta: Float64Array,
     reg_covar: float,
-    share: Share,
+    share: Share = alone,
 ) -> Float64Array:
-    """Return covariances (g, d, d) from g triangles whose rows begin at ``starts``."""
+    """Return covariances (g, d, d) from packed triangles of scatter (g, p)."""
     d = delta.shape[1]
     covariances = np.empty((len(second), d, d))
     members = len(counts) // len(second)
@@ -46,7 +37,7 @@ def estimate(
     def part(first: int, last: int) -> None:
         mine, components = slice(first, last), slice(first * members, last * members)
         kernels.factorisation.estimate(
-            second[mine], starts, counts[components], delta[components], reg_covar,
+            second[mine], counts[components], delta[components], reg_covar,
             covariances[mine],
         )  # fmt: skip
 

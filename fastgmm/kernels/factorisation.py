@@ -280,12 +280,10 @@ def mirror(matrix: Any, at: int, d: int) -> None:
 
 
 @kernel
-def estimate(
-    second: Any, starts: Any, counts: Any, delta: Any, reg_covar: float, covariances: Any
-) -> None:
+def estimate(second: Any, counts: Any, delta: Any, reg_covar: float, covariances: Any) -> None:
     """Write covariances (g, d, d): (second - n delta delta^T) / n.
 
-    ``second`` (g, ...) holds triangles of scatter whose row i begins at ``starts[i]``. A matrix
+    ``second`` (g, p) holds packed triangles of scatter. A matrix
     belongs to k / g neighbouring components of ``counts`` (k,) and ``delta`` (k, d): one each,
     or one for all. ``reg_covar`` is added to the diagonal.
     """
@@ -301,7 +299,7 @@ def estimate(
             total += counts[k]
         share = broadcast(1.0 / total)
         for i in range(d):
-            row = g * second.shape[1] + starts[i]
+            row = g * second.shape[1] + i * (i + 1) // 2
             to = (g * d + i) * d
             for j in range(0, i + 1, width):
                 inside = min(width, i + 1 - j)

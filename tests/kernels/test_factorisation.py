@@ -18,7 +18,9 @@ def matrices(k, d, seed=0):
 @pytest.mark.parametrize("d", [1, 2, 7, 8, 9, 16, 17, 40, 67])
 def test_whitening_inverts_the_cholesky_factor(d):
     S = matrices(3, d)
-    packed, log_determinants = triangles.whiten(S, 1.0, 1, np.dtype(float))
+    away = np.random.default_rng(0).normal(size=(3, d))
+    whitening = triangles.whiten(S, 1.0, 1, np.dtype(float), away=away)
+    packed, log_determinants = whitening.factors, whitening.log_determinants
     W = np.zeros((3, d, d))
     W[:, *np.tril_indices(d)] = packed
     np.testing.assert_allclose(W @ np.linalg.cholesky(S), [np.eye(d)] * 3, atol=1e-9)
@@ -26,11 +28,24 @@ def test_whitening_inverts_the_cholesky_factor(d):
     np.testing.assert_array_equal(triangles.upper_factors(S), W.transpose(0, 2, 1))
 
 
+@pytest.mark.parametrize("d", [1, 3, 8, 41])
+@pytest.mark.parametrize("height", [1, 4])
+def test_biases_and_sharpness_are_of_the_factors(d, height):
+    S = matrices(3, d)
+    W = 0.5 * triangles.upper_factors(S).transpose(0, 2, 1)
+    away = np.random.default_rng(0).normal(size=(3, d))
+    whitening = triangles.whiten(S, 0.5, height, np.dtype(float), away=away)
+    np.testing.assert_allclose(whitening.biases, np.einsum("kij,kj->ki", W, away), rtol=1e-9)
+    norms = np.linalg.norm(W, 2, axis=(1, 2))
+    assert np.all(whitening.sharpness >= norms * (1 - 1e-12))
+    assert np.all(whitening.sharpness <= np.sqrt(d) * norms * (1 + 1e-12))
+
+
 @pytest.mark.parametrize("d", [3, 4, 11, 40])
 def test_bands_hold_the_columns_of_a_few_rows(d):
     S = matrices(2, d)
     W = triangles.upper_factors(S).transpose(0, 2, 1)
-    bands, _ = triangles.whiten(S, 2.0, 4, np.dtype(float))
+    bands = triangles.whiten(S, 2.0, 4, np.dtype(float)).factors
     whole = d // 4 * 4
     expected = [W[:, i : i + 4, : i + 4].transpose(0, 2, 1) for i in range(0, whole, 4)]
     expected += [W[:, i, : i + 1] for i in range(whole, d)]
@@ -59,12 +74,8 @@ def test_the_first_bad_matrix_is_named(bad):
 def test_covariances_from_scatter(d, groups):
     rng = np.random.default_rng(0)
     S, counts, delta = matrices(groups, d), 1.0 + rng.random(3), rng.normal(size=(3, d))
-    second = np.full((groups, triangles.scatter_size(d)), np.nan)
-    i, j = np.tril_indices(d)
-    second[:, triangles.scatter_starts(d)[i] + j] = S[:, i, j]
-    found = triangles.estimate(
-        second, triangles.scatter_starts(d), counts, delta, 0.5, lambda part, n: [part(0, n)]
-    )
+    second = np.ascontiguousarray(S[:, *np.tril_indices(d)])
+    found = triangles.estimate(second, counts, delta, 0.5)
     between = counts[:, None, None] * delta[:, :, None] * delta[:, None]
     n = counts.reshape(groups, -1).sum(axis=1)[:, None, None]
     expected = (S - between.reshape(groups, -1, d, d).sum(axis=1)) / n + 0.5 * np.eye(d)
@@ -75,13 +86,13 @@ def test_covariances_from_scatter(d, groups):
 def test_any_number_of_threads_makes_the_same_bits():
     S = matrices(11, 67)  # enough for triangles.WORTH_SHARING
     assert S.shape[0] * 67**3 > triangles.WORTH_SHARING
-    second, counts = S.reshape(11, -1), np.full(11, 2.0)
-    starts, delta = 67 * np.arange(67), np.random.default_rng(0).normal(scale=0.1, size=(11, 67))
+    second, counts = np.ascontiguousarray(S[:, *np.tril_indices(67)]), np.full(11, 2.0)
+    delta = np.random.default_rng(0).normal(scale=0.1, size=(11, 67))
     found = []
     for n_threads in (1, 2, 5, 16):
         placement = ThreadExecutor(n_threads).place(ArraySource(np.zeros((2, 2))))
-        covariances = triangles.estimate(second, starts, counts, delta, 9.0, placement.share)
-        factors, _ = triangles.whiten(covariances, 1.0, 4, np.dtype(float), placement.share)
+        covariances = triangles.estimate(second, counts, delta, 9.0, placement.share)
+        factors = triangles.whiten(covariances, 1.0, 4, np.dtype(float), placement.share).factors
         placement.close()
         found.append((covariances.tobytes(), factors.tobytes()))
     assert len(set(found)) == 1
