@@ -68,6 +68,8 @@ class _Run:
     recentred: bool = False
     lower_bounds: list[float] = field(default_factory=list)
     converged: bool = False
+    stopped: bool = False
+    """Whether an observer asked for no further iteration."""
 
     def step(self, placement: Placement) -> ExpectationStep:
         return expectation_step(self.start.covariance_type, self.density, placement.grid)
@@ -99,7 +101,7 @@ def run(
     total_weight : float
         Sum of the rows' weights (their number without weights).
     observe : callable
-        Is told of passes, rows and iterations.
+        Is told of passes, rows and iterations; a true answer to an iteration stops its model.
 
     Raises
     ------
@@ -130,21 +132,21 @@ def run(
         seconds = time.perf_counter() - began
         for model, statistics in zip(active, results, strict=True):
             if _advance(model, statistics, settings, floor, total_weight, dtype):
-                gain = _gain(model)
-                observe(
-                    IterationDone(
-                        model.index,
-                        len(model.lower_bounds),
-                        model.lower_bounds[-1],
-                        gain,
-                        seconds,
-                        n_samples,
-                    )
+                iteration = IterationDone(
+                    model.index,
+                    len(model.lower_bounds),
+                    model.lower_bounds[-1],
+                    _gain(model),
+                    seconds,
+                    n_samples,
+                    model.converged,
+                    model.parameters,
                 )
+                model.stopped = bool(observe(iteration))
         active = [
             model
             for model in active
-            if not model.converged
+            if not (model.converged or model.stopped)
             and (model.recentred or len(model.lower_bounds) < settings.max_iter)
         ]
     return [model.fit() for model in runs]

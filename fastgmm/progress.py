@@ -2,6 +2,7 @@
 
 A fit tells its observers small immutable events; an observer is any callable that takes one. They
 are called on the thread that called ``fit``, so they may print, log or raise (which ends the fit).
+One that returns True to ``IterationDone`` stops that model: early stopping.
 """
 
 import sys
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeAlias
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+    from fastgmm.parameters import Parameters
 
 
 class FitBegan(NamedTuple):
@@ -53,6 +56,10 @@ class IterationDone(NamedTuple):
     """Duration of the pass; models that share it all report the same."""
     rows: int
     """Rows of the pass."""
+    converged: bool
+    """Whether the model makes no further iteration because the tolerance is met."""
+    parameters: "Parameters"
+    """After this iteration's update, in float64."""
 
 
 class FitEnded(NamedTuple):
@@ -69,7 +76,7 @@ class FitEnded(NamedTuple):
 
 
 Event: TypeAlias = FitBegan | PassBegan | RowsDone | IterationDone | FitEnded
-Observer: TypeAlias = Callable[[Event], None]
+Observer: TypeAlias = Callable[[Event], object]
 
 
 class TqdmProgress:
