@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from fastgmm._typing import Float64Array, FloatArray
+from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance.axes import axes_about, axes_density
+from fastgmm.covariance.drawing import draw_axes
 from fastgmm.covariance.protocol import Density
 from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.parameters import Parameters
@@ -74,3 +75,10 @@ def precisions_cholesky(parameters: Parameters) -> Float64Array:
 def precisions(precisions_cholesky: Float64Array) -> Float64Array:
     """Return squares."""
     return precisions_cholesky**2
+
+
+def draw(
+    parameters: Parameters, counts: IntArray, random_state: np.random.RandomState
+) -> Float64Array:
+    """Draw each column on its own."""
+    return draw_axes(parameters.means, parameters.covariances, counts, random_state)

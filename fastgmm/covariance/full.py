@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 from fastgmm import kernels
-from fastgmm._typing import Float64Array, FloatArray
+from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import triangles
+from fastgmm.covariance.drawing import draw_matrices
 from fastgmm.covariance.protocol import Density
 from fastgmm.covariance.scale import log_scale
 from fastgmm.exceptions import IllDefinedCovarianceError
@@ -114,3 +115,10 @@ def precisions_cholesky(parameters: Parameters) -> Float64Array:
 def precisions(precisions_cholesky: Float64Array) -> Float64Array:
     """Return U U^T."""
     return precisions_cholesky @ precisions_cholesky.transpose(0, 2, 1)
+
+
+def draw(
+    parameters: Parameters, counts: IntArray, random_state: np.random.RandomState
+) -> Float64Array:
+    """Draw from each matrix."""
+    return draw_matrices(parameters.means, parameters.covariances, counts, random_state)

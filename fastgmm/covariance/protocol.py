@@ -4,7 +4,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from fastgmm._typing import Float64Array, FloatArray
+from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.parameters import Parameters
 
 Density: TypeAlias = Any
@@ -67,3 +67,8 @@ class CovarianceFamily(Protocol):
 
     def precisions(self, precisions_cholesky: Float64Array) -> Float64Array:
         """Precisions from their Cholesky factors."""
+
+    def draw(
+        self, parameters: Parameters, counts: IntArray, random_state: np.random.RandomState
+    ) -> Float64Array:
+        """Draw ``counts`` (k,) rows of each component, grouped by component: (sum, d)."""

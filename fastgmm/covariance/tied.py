@@ -3,8 +3,9 @@
 import numpy as np
 
 from fastgmm import kernels
-from fastgmm._typing import Float64Array, FloatArray
+from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import triangles
+from fastgmm.covariance.drawing import draw_matrices
 from fastgmm.covariance.protocol import Density
 from fastgmm.covariance.scale import log_scale
 from fastgmm.exceptions import IllDefinedCovarianceError
@@ -97,3 +98,11 @@ def precisions_cholesky(parameters: Parameters) -> Float64Array:
 def precisions(precisions_cholesky: Float64Array) -> Float64Array:
     """Return U U^T."""
     return precisions_cholesky @ precisions_cholesky.T
+
+
+def draw(
+    parameters: Parameters, counts: IntArray, random_state: np.random.RandomState
+) -> Float64Array:
+    """Draw from the one matrix about each mean."""
+    matrices = dense(parameters.covariances, *parameters.means.shape)
+    return draw_matrices(parameters.means, matrices, counts, random_state)
