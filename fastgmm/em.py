@@ -15,7 +15,7 @@ from fastgmm.executors import Placement
 from fastgmm.expectation import ExpectationStep, expectation_step
 from fastgmm.maximization import cancels, count_floor, maximum_likelihood
 from fastgmm.parameters import Parameters
-from fastgmm.progress import IterationDone, Observer, PassBegan, RowsDone
+from fastgmm.progress import IterationDone, ModelEnded, Observer, PassBegan, RowsDone
 from fastgmm.statistics import Statistics
 
 Tolerance: TypeAlias = float | Literal["statistical"]
@@ -73,6 +73,11 @@ class _Run:
 
     def step(self, placement: Placement) -> ExpectationStep:
         return expectation_step(self.start.covariance_type, self.density, placement.grid)
+
+    def is_over(self, max_iter: int) -> bool:
+        if self.recentred:  # in the middle of an iteration
+            return False
+        return self.converged or self.stopped or len(self.lower_bounds) >= max_iter
 
     def fit(self) -> Fit:
         last = self.lower_bounds[-1] if self.lower_bounds else self.start.lower_bound
@@ -139,16 +144,12 @@ def run(
                     _gain(model),
                     seconds,
                     n_samples,
-                    model.converged,
                     model.parameters,
                 )
                 model.stopped = bool(observe(iteration))
-        active = [
-            model
-            for model in active
-            if not (model.converged or model.stopped)
-            and (model.recentred or len(model.lower_bounds) < settings.max_iter)
-        ]
+            if model.is_over(settings.max_iter):
+                observe(ModelEnded(model.index, len(model.lower_bounds), model.converged))
+        active = [model for model in active if not model.is_over(settings.max_iter)]
     return [model.fit() for model in runs]
 
 

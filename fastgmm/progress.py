@@ -1,4 +1,4 @@
-"""Progress: what is told while a fit runs, and a display that listens.
+"""Progress: what is told while a fit runs, and two who listen: a display and a trace.
 
 A fit tells its observers small immutable events; an observer is any callable that takes one. They
 are called on the thread that called ``fit``, so they may print, log or raise (which ends the fit).
@@ -56,10 +56,17 @@ class IterationDone(NamedTuple):
     """Duration of the pass; models that share it all report the same."""
     rows: int
     """Rows of the pass."""
-    converged: bool
-    """Whether the model makes no further iteration because the tolerance is met."""
     parameters: "Parameters"
     """After this iteration's update, in float64."""
+
+
+class ModelEnded(NamedTuple):
+    """One model has made its last iteration; the others go on."""
+
+    model: int
+    n_iter: int
+    converged: bool
+    """False: it stopped at ``max_iter`` or because an observer said so."""
 
 
 class FitEnded(NamedTuple):
@@ -75,8 +82,39 @@ class FitEnded(NamedTuple):
     """Duration of the whole fit, its start included."""
 
 
-Event: TypeAlias = FitBegan | PassBegan | RowsDone | IterationDone | FitEnded
+Event: TypeAlias = FitBegan | PassBegan | RowsDone | IterationDone | ModelEnded | FitEnded
 Observer: TypeAlias = Callable[[Event], object]
+
+
+class ParameterTrace:
+    """Keep every model's parameters after every iteration of the last fit it listened to.
+
+    Attributes
+    ----------
+    models : list of list of Parameters
+        ``models[i][t]`` has ``weights`` (k,), ``means`` (k, d) and ``covariances`` of start i after
+        iteration t + 1, in float64. That is k d^2 numbers an iteration: for small models.
+
+    Examples
+    --------
+    >>> from fastgmm import GaussianMixture
+    >>> from fastgmm.progress import ParameterTrace
+    >>> trace = ParameterTrace()
+    >>> gm = GaussianMixture(1).set_callbacks(trace).fit([[0.0], [1.0], [5.0]])
+    >>> [step.means.tolist() for step in trace.models[0]]
+    [[[2.0]], [[2.0]]]
+    """
+
+    def __init__(self) -> None:
+        self.models: list[list[Parameters]] = []
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        match event:
+            case FitBegan():
+                self.models = [[] for _ in range(event.n_models)]
+            case IterationDone():
+                self.models[event.model].append(event.parameters)
 
 
 class TqdmProgress:
