@@ -27,6 +27,25 @@ class IllDefinedCovarianceError(FastGMMError, ValueError):
         return type(self), (self.component,)
 
 
+class CollapseError(FastGMMError, ValueError):
+    """A component has collapsed and ``on_collapse="raise"``."""
+
+    def __init__(self, component: int, iteration: int, n_rows: float, deviation: float) -> None:
+        super().__init__(
+            f"Component {component} collapsed in iteration {iteration}: it holds {n_rows:.3g} "
+            f"rows with a standard deviation of at most {deviation:.3g}; ask for fewer "
+            "components, start elsewhere (init_params, random_state), or set "
+            "on_collapse='reseed' or 'keep'"
+        )
+        self.component = component
+        self.iteration = iteration
+        self.n_rows = n_rows
+        self.deviation = deviation
+
+    def __reduce__(self) -> tuple[type, tuple[int, int, float, float]]:
+        return type(self), (self.component, self.iteration, self.n_rows, self.deviation)
+
+
 class ModelFileError(FastGMMError, ValueError):
     """A model file is damaged, foreign or of a newer format."""
 

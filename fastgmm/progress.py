@@ -60,6 +60,15 @@ class IterationDone(NamedTuple):
     """After this iteration's update, in float64."""
 
 
+class ComponentsReseeded(NamedTuple):
+    """Components of a model had collapsed and were started anew (``on_collapse="reseed"``)."""
+
+    model: int
+    iteration: int
+    """The iteration they collapsed in, which is told of next."""
+    components: list[int]
+
+
 class ModelEnded(NamedTuple):
     """One model has made its last iteration; the others go on."""
 
@@ -82,7 +91,9 @@ class FitEnded(NamedTuple):
     """Duration of the whole fit, its start included."""
 
 
-Event: TypeAlias = FitBegan | PassBegan | RowsDone | IterationDone | ModelEnded | FitEnded
+Event: TypeAlias = (
+    FitBegan | PassBegan | RowsDone | ComponentsReseeded | IterationDone | ModelEnded | FitEnded
+)
 Observer: TypeAlias = Callable[[Event], object]
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastgmm._typing import Float64Array, FloatArray, IntArray
+from fastgmm.covariance import replacing
 from fastgmm.covariance.axes import axes_about, axes_density
 from fastgmm.covariance.drawing import draw_axes
 from fastgmm.covariance.protocol import Density
@@ -35,11 +36,22 @@ def about(density: Density, origins: FloatArray) -> Density:
     return axes_about(density, origins)
 
 
-def estimate(
-    second: Float64Array, counts: Float64Array, delta: Float64Array, reg_covar: float
-) -> Float64Array:
-    """Return second / counts - delta^2 + reg_covar."""
-    return second / counts[:, np.newaxis] - delta**2 + reg_covar
+def estimate(second: Float64Array, counts: Float64Array, delta: Float64Array) -> Float64Array:
+    """Return second / counts - delta^2."""
+    return second / counts[:, np.newaxis] - delta**2
+
+
+def regularise(covariances: Float64Array, ridge: Float64Array) -> None:
+    """Add to each variance."""
+    covariances += ridge
+
+
+replace = replacing.replace
+
+
+def rows_without_spread(n_features: int) -> int:
+    """Return 1."""
+    return 1
 
 
 def join(seconds: list[Float64Array]) -> Float64Array:

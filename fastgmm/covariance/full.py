@@ -6,7 +6,7 @@ import numpy as np
 
 from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray, IntArray
-from fastgmm.covariance import triangles
+from fastgmm.covariance import replacing, triangles
 from fastgmm.covariance.drawing import draw_matrices
 from fastgmm.covariance.protocol import Density
 from fastgmm.covariance.scale import log_scale
@@ -68,15 +68,26 @@ def about(density: Density, origins: FloatArray) -> Density:
     return density._replace(origins=origins)
 
 
-def estimate(
-    second: Float64Array, counts: Float64Array, delta: Float64Array, reg_covar: float
-) -> Float64Array:
-    """Return second / counts - delta delta^T + reg_covar I, for each component."""
+def estimate(second: Float64Array, counts: Float64Array, delta: Float64Array) -> Float64Array:
+    """Return second / counts - delta delta^T, for each component."""
     d = delta.shape[1]
     unpack = triangles.unpack if _unrolled(d) else triangles.unpack_scatter
-    covariances = unpack(second / counts[:, np.newaxis], d) - triangles.outer(delta)
-    covariances[:, range(d), range(d)] += reg_covar
+    covariances: Float64Array = unpack(second / counts[:, np.newaxis], d) - triangles.outer(delta)
     return covariances
+
+
+def regularise(covariances: Float64Array, ridge: Float64Array) -> None:
+    """Add to each diagonal."""
+    d = covariances.shape[1]
+    covariances[:, range(d), range(d)] += ridge
+
+
+replace = replacing.replace
+
+
+def rows_without_spread(n_features: int) -> int:
+    """Return d: so many rows lie in a hyperplane."""
+    return n_features
 
 
 def join(seconds: list[Float64Array]) -> Float64Array:

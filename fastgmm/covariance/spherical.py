@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastgmm._typing import Float64Array, FloatArray, IntArray
+from fastgmm.covariance import replacing
 from fastgmm.covariance.axes import axes_about, axes_density
 from fastgmm.covariance.drawing import draw_axes
 from fastgmm.covariance.protocol import Density
@@ -36,12 +37,23 @@ def about(density: Density, origins: FloatArray) -> Density:
     return axes_about(density, origins)
 
 
-def estimate(
-    second: Float64Array, counts: Float64Array, delta: Float64Array, reg_covar: float
-) -> Float64Array:
+def estimate(second: Float64Array, counts: Float64Array, delta: Float64Array) -> Float64Array:
     """Return the mean over the features of the diagonal family's variances."""
     spread: Float64Array = second[:, 0] / counts - (delta**2).sum(axis=1)
-    return spread / delta.shape[1] + reg_covar
+    return spread / delta.shape[1]
+
+
+def regularise(covariances: Float64Array, ridge: Float64Array) -> None:
+    """Add the mean of the columns' ridges to each variance."""
+    covariances += ridge.mean(axis=1)
+
+
+replace = replacing.replace
+
+
+def rows_without_spread(n_features: int) -> int:
+    """Return 1."""
+    return 1
 
 
 def join(seconds: list[Float64Array]) -> Float64Array:

@@ -49,15 +49,28 @@ def about(density: Density, origins: FloatArray) -> Density:
     return density._replace(origins=origins)
 
 
-def estimate(
-    second: Float64Array, counts: Float64Array, delta: Float64Array, reg_covar: float
-) -> Float64Array:
+def estimate(second: Float64Array, counts: Float64Array, delta: Float64Array) -> Float64Array:
     """Return the mean over all rows of the scatter about each row's component."""
     d = delta.shape[1]
     between = (counts[:, np.newaxis, np.newaxis] * triangles.outer(delta)).sum(axis=0)
-    covariance = (triangles.unpack_scatter(second[0], d) - between) / counts.sum()
-    covariance[range(d), range(d)] += reg_covar
+    covariance: Float64Array = (triangles.unpack_scatter(second[0], d) - between) / counts.sum()
     return covariance
+
+
+def regularise(covariances: Float64Array, ridge: Float64Array) -> None:
+    """Add the largest ridge of any component to the one diagonal."""
+    d = len(covariances)
+    covariances[range(d), range(d)] += ridge.max(axis=0)
+
+
+def replace(covariances: Float64Array, components: IntArray, others: Float64Array) -> Float64Array:
+    """Return the one matrix, which belongs to the other components as well."""
+    return covariances
+
+
+def rows_without_spread(n_features: int) -> int:
+    """Return 0: a component has no covariance of its own."""
+    return 0
 
 
 def join(seconds: list[Float64Array]) -> Float64Array:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgmm import em, model_file, sinks
-from fastgmm._typing import Float64Array, LabelArray
+from fastgmm._typing import Float64Array, IntArray, LabelArray
+from fastgmm.collapse import ON_COLLAPSE
 from fastgmm.covariance import FAMILIES, CovarianceFamily, Density
 from fastgmm.estimators.base import Estimator
 from fastgmm.estimators.verbose import Verbose
@@ -22,7 +23,7 @@ from fastgmm.executors import Placement, executor_for
 from fastgmm.executors.threads import available_threads
 from fastgmm.expectation import PREDICTIONS, Scoring, column_names
 from fastgmm.initialization import STARTS, StartRows, first_parameters, survey
-from fastgmm.maximization import count_floor
+from fastgmm.maximization import REGULARIZATIONS, count_floor
 from fastgmm.parameters import Parameters
 from fastgmm.progress import Event, FitBegan, FitEnded, Observer, PassBegan, RowsDone
 from fastgmm.sources import Source, as_source, check_columns
@@ -82,6 +83,17 @@ class GaussianMixture(Estimator):
         "auto" keeps what fits in half of it.
     missing : {"raise", "drop"}
         Whether rows with NaN are an error or left out of ``fit``.
+    regularization : {"absolute", "relative"}
+        "absolute": ``reg_covar`` is a variance, the same in every column. "relative": it is a share
+        of each column's variance, so that a fit does not depend on the columns' units (1e-6 then
+        bounds standard deviations at a thousandth of the column's); a constant column counts as of
+        variance 1.
+    on_collapse : {"keep", "raise", "reseed"}
+        What is done about a component that has collapsed: one that holds at most m + 1/2 rows (m is
+        n_features for "full", 1 for "diag" and "spherical", 0 for "tied"; a row counts by the mean
+        weight), or whose variance in every column is at most twice what ``reg_covar`` adds. "keep"
+        goes on, "raise" raises CollapseError, "reseed" starts the component anew on the rows of the
+        lowest log density, at most 5 times; the lower bound may fall at such an iteration.
 
     Attributes
     ----------
@@ -98,6 +110,8 @@ class GaussianMixture(Estimator):
         Mean log likelihood per row (nats) in the last E-step, before the last M-step.
     lower_bounds_ : list of float
         The same after each iteration of the best start.
+    collapsed_ : (m,) array of int
+        Components that had collapsed (see ``on_collapse``) in the last iteration and were kept.
     n_features_in_ : int
     feature_names_in_ : (d,) array of str
         Only where the data have column names.
@@ -107,7 +121,9 @@ class GaussianMixture(Estimator):
     fastgmm.exceptions.DataError
         (a ValueError) The rows cannot be used; the message names row and column.
     fastgmm.exceptions.IllDefinedCovarianceError
-        (a ValueError) A covariance is not positive definite.
+        (a ValueError) A covariance is not positive definite and ``reg_covar`` is 0.
+    fastgmm.exceptions.CollapseError
+        (a ValueError) A component has collapsed and ``on_collapse`` is "raise".
 
     Notes
     -----
@@ -135,6 +151,7 @@ class GaussianMixture(Estimator):
     n_iter_: int
     lower_bound_: float
     lower_bounds_: list[float]
+    collapsed_: IntArray
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
 
@@ -159,6 +176,8 @@ class GaussianMixture(Estimator):
         chunk_size: int | None = None,
         persist: bool | str = "auto",
         missing: str = "raise",
+        regularization: str = "absolute",
+        on_collapse: str = "keep",
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -178,6 +197,8 @@ class GaussianMixture(Estimator):
         self.chunk_size = chunk_size
         self.persist = persist
         self.missing = missing
+        self.regularization = regularization
+        self.on_collapse = on_collapse
 
     # ------------------------------------------------------------------ fitting
 
@@ -247,13 +268,19 @@ class GaussianMixture(Estimator):
         observe(FitBegan(n_samples, source.n_features, n_init))
         observe(PassBegan("checking", n_samples))
         random_state = check_random_state(self.random_state) if draws else None
-        total_weight, start_rows = survey(
-            placement, self.n_components, random_state, lambda rows: observe(RowsDone(rows))
+        regularization = REGULARIZATIONS[self.regularization]
+        constants, start_rows = survey(
+            placement,
+            self.n_components,
+            random_state,
+            lambda rows: observe(RowsDone(rows)),
+            variances=regularization.needs_variances,
         )
+        ridge = regularization.ridge(self.reg_covar, constants.variances)
         if start_rows is not None and random_state is not None:
             observe(PassBegan("start", n_samples))
             starts = [
-                em.Start(self.covariance_type, self._start(start_rows, random_state, given))
+                em.Start(self.covariance_type, self._start(start_rows, random_state, given, ridge))
                 for _ in range(n_init)
             ]
         elif cold:
@@ -261,12 +288,20 @@ class GaussianMixture(Estimator):
         else:
             starts = [em.Start(self.covariance_type, self._current(), self.lower_bound_)]
         del start_rows
-        settings = em.Settings(self.tol, self.max_iter, self.reg_covar)  # type: ignore[arg-type]
-        fits = em.run(placement, starts, settings, total_weight, observe)
+        settings = em.Settings(self.tol, self.max_iter, ridge, self.on_collapse)  # type: ignore[arg-type]
+        fits = em.run(placement, starts, settings, constants, observe)
         best = max(range(len(fits)), key=lambda i: fits[i].lower_bound)
         self._publish(fits[best], source)
         seconds = time.perf_counter() - began
         observe(FitEnded(best, self.n_iter_, self.converged_, self.lower_bound_, seconds))
+        if fits[best].lift > 0.0:
+            warnings.warn(
+                f"reg_covar={self.reg_covar:g} is lost in the rounding of some covariances: up to "
+                f"{fits[best].lift:.1e} of their variances was added instead, so that they can be "
+                "inverted. Leave out columns that follow from others, scale the columns, or set "
+                "regularization='relative'.",
+                stacklevel=3,
+            )
         if not self.converged_ and self.max_iter > 0:
             warnings.warn(
                 "Best performing initialization did not converge. Try different init parameters, "
@@ -280,6 +315,7 @@ class GaussianMixture(Estimator):
         start_rows: StartRows,
         random_state: np.random.RandomState,
         given: tuple[Float64Array | None, Float64Array | None, Float64Array | None],
+        ridge: Float64Array,
     ) -> Parameters:
         """Make one start, and put given parameters in the place of its own."""
         n_threads = available_threads() if self.n_threads is None else self.n_threads
@@ -287,7 +323,7 @@ class GaussianMixture(Estimator):
         mean_weight = 1.0 if start_rows.weights is None else float(start_rows.weights.mean())
         floor = count_floor(start_rows.rows.dtype, mean_weight)
         own = first_parameters(
-            partition, start_rows, self.n_components, self.covariance_type, self.reg_covar, floor
+            partition, start_rows, self.n_components, self.covariance_type, ridge, floor
         )
         return Parameters(
             *(mine if wish is None else wish for mine, wish in zip(own, given, strict=True))
@@ -328,6 +364,8 @@ class GaussianMixture(Estimator):
             check_integer("chunk_size", self.chunk_size, 1)
         check_choice("persist", self.persist, ("auto", True, False))
         check_choice("missing", self.missing, ("raise", "drop"))
+        check_choice("regularization", self.regularization, REGULARIZATIONS)
+        check_choice("on_collapse", self.on_collapse, ON_COLLAPSE)
 
     # ------------------------------------------------------------------ parameters
 
@@ -341,6 +379,7 @@ class GaussianMixture(Estimator):
         self.n_iter_ = fit.n_iter
         self.lower_bound_ = fit.lower_bound
         self.lower_bounds_ = fit.lower_bounds
+        self.collapsed_ = fit.collapsed
         columns = column_names(source)
         if columns is not None:
             self.feature_names_in_ = np.array(columns, dtype=object)

@@ -7,13 +7,16 @@ from typing import Protocol
 
 import numpy as np
 
+from fastgmm.initialization.constants import DataConstants
 from fastgmm.initialization.first_pass import StartRows, Survey, survey
 from fastgmm.initialization.kmeans import kmeans, kmeans_plus_plus
 from fastgmm.initialization.partition import Hard, Partition, Soft, first_parameters
 from fastgmm.initialization.random import random_responsibilities, random_rows
+from fastgmm.initialization.reseeding import reseeded
 
 __all__ = [
     "STARTS",
+    "DataConstants",
     "Hard",
     "Partition",
     "Soft",
@@ -21,6 +24,7 @@ __all__ = [
     "StartRows",
     "Survey",
     "first_parameters",
+    "reseeded",
     "survey",
 ]
 
