@@ -7,7 +7,7 @@ import numpy as np
 
 from fastgmm._typing import Float64Array
 from fastgmm.covariance import CovarianceFamily, Density
-from fastgmm.exceptions import IllDefinedCovarianceError
+from fastgmm.exceptions import DataError, IllDefinedCovarianceError
 from fastgmm.parameters import Parameters
 from fastgmm.statistics import Statistics
 
@@ -119,13 +119,17 @@ def prepared(
     ------
     IllDefinedCovarianceError
         A covariance is not positive definite and the ridge is zero, or nothing helps.
+    DataError
+        Variances or precisions are numbers that the data's dtype does not have.
     """
     k, d = parameters.means.shape
     least = LEAST_LIFT * d * float(np.finfo(dtype).eps)
     lifts = np.zeros((k, 1))
     while True:
         try:
-            return parameters, family.prepare(parameters, dtype), float(lifts.max())
+            density = family.prepare(parameters, dtype)
+            _check_range(family.variances(parameters.covariances, d), dtype)
+            return parameters, density, float(lifts.max())
         except IllDefinedCovarianceError as error:
             # a matrix that all components share has no number
             which = np.arange(k) if error.component is None else np.array([error.component])
@@ -137,3 +141,14 @@ def prepared(
             covariances = parameters.covariances.copy()
             family.regularise(covariances, share * family.variances(covariances, d))
             parameters = parameters._replace(covariances=covariances)
+
+
+def _check_range(variances: Float64Array, dtype: np.dtype[np.floating]) -> None:
+    largest = float(np.finfo(dtype).max)
+    for variance in (float(variances.max()), float(variances.min())):
+        if not 1.0 / largest <= variance <= largest:
+            advice = "scale the columns" + (", or pass float64" if dtype == np.float32 else "")
+            raise DataError(
+                f"A component's variance is {variance:.1e}: {dtype.name} has no such number or not "
+                f"its reciprocal; {advice}"
+            )

@@ -5,7 +5,7 @@ its own. Shared by ``tests/test_hard_data.py`` and ``scripts/hard-data``.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -93,3 +93,13 @@ HARD_DATA: dict[str, Hard] = {
     "more columns than rows, units of 1e9": Hard(lambda rng: 1e9 * rng.normal(size=(20, 41)), 2),
 }
 """Name -> data set."""
+
+
+def finite_numbers(model: Any, rows: NDArray[np.floating]) -> bool:
+    """Whether a fitted model's parameters, and what it says about rows, are all finite."""
+    numbers = (
+        model.weights_, model.means_, model.covariances_, model.precisions_,
+        model.precisions_cholesky_, model.lower_bound_, model.score_samples(rows),
+        model.predict_proba(rows),
+    )  # fmt: skip
+    return all(bool(np.isfinite(part).all()) for part in numbers)

@@ -21,11 +21,19 @@ class DataConstants(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Weight, means (d,) and scatter (d,) about these means of some rows; a monoid."""
+    """Weight, means and scatter (d,) of some rows; a monoid.
+
+    Means are kept as one of the rows and what is beyond it: far from the origin their sum would
+    lose the digits that matter.
+    """
 
     weight: float
+    origin: Float64Array
+    """(d,) one of the rows."""
     means: Float64Array
+    """(d,) less the origin."""
     scatter: Float64Array
+    """(d,) about the means."""
 
     @property
     def variances(self) -> Float64Array:
@@ -38,10 +46,10 @@ def merge_moments(left: Moments, right: Moments) -> Moments:
     if left.weight == 0.0 or right.weight == 0.0:
         return right if left.weight == 0.0 else left
     weight = left.weight + right.weight
-    apart = right.means - left.means
+    apart = (right.origin - left.origin) + (right.means - left.means)
     share = right.weight / weight
     scatter = left.scatter + right.scatter + left.weight * share * apart**2
-    return Moments(weight, left.means + share * apart, scatter)
+    return Moments(weight, left.origin, left.means + share * apart, scatter)
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ class ColumnMoments:
 
     def start(self) -> Moments:
         """Return the moments of no rows."""
-        return Moments(0.0, np.zeros(self.n_features), np.zeros(self.n_features))
+        return Moments(0.0, *np.zeros((3, self.n_features)))
 
     def accumulate(self, state: Moments, chunk: Chunk) -> Moments:
         """Add a chunk."""
@@ -73,10 +81,10 @@ class ColumnMoments:
             origin = away[0].copy()
             away -= origin
             weight = float(weights.sum())
-            shift = (weights[:, np.newaxis] * away).sum(axis=0) / weight
-            away -= shift
+            means = (weights[:, np.newaxis] * away).sum(axis=0) / weight
+            away -= means
             scatter = (weights[:, np.newaxis] * away**2).sum(axis=0)
-            return merge_moments(state, Moments(weight, origin + shift, scatter))
+            return merge_moments(state, Moments(weight, origin, means, scatter))
 
     def merge(self, left: Moments, right: Moments) -> Moments:
         """Pool two neighbouring runs."""

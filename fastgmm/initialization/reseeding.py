@@ -78,15 +78,18 @@ def reseeded(
     """
     family = FAMILIES[covariance_type]
     k, d = parameters.means.shape
-    n_samples = placement.grid.n_samples
+    n_rows = round(constants.total_weight / constants.row_weight)
     fewest = 2 * (family.rows_without_spread(d) + 1)
-    each = max(min(ROWS_PER_SEED, n_samples // (2 * k)), fewest)
-    work = WorstRows(density, min(each * len(components), n_samples))
+    each = max(min(ROWS_PER_SEED, n_rows // (2 * k)), fewest)
+    work = WorstRows(density, min(each * len(components), n_rows))
     (worst,) = placement.reduce([work], report)
     rows, weights = np.concatenate(worst.rows), np.concatenate(worst.weights)
     components = components[: len(rows)]
+    # the median: components that have collapsed or hold an outlier have no say
+    variances = np.broadcast_to(family.variances(parameters.covariances, d), (k, d))
+    units = np.sqrt(np.maximum(np.median(variances, axis=0), 0.0))
     seeds = first_parameters(
-        Hard(groups(rows, len(components))),
+        Hard(groups(rows, len(components), units)),
         StartRows(rows, weights),
         len(components),
         covariance_type,
@@ -101,24 +104,20 @@ def reseeded(
     return Parameters(mixing / mixing.sum(), means, covariances), components
 
 
-def groups(rows: FloatArray, n_groups: int) -> list[IntArray]:
+def groups(rows: FloatArray, n_groups: int, units: Float64Array) -> list[IntArray]:
     """Cut rows into groups of equal size, give or take one, by halving across the widest column.
 
-    Width is in units of the columns' own spread over all the rows given.
+    Width is in ``units`` (d,): the spread of a component in each column.
     """
-    scaled = rows.astype(np.float64)
-    scaled -= scaled.mean(axis=0)
-    widths = np.abs(scaled).max(axis=0)
-    scaled /= np.where(widths > 0.0, widths, 1.0)
-    scale = scaled.std(axis=0)
-    scaled /= np.where(scale > 0.0, scale, 1.0)
+    scaled = (rows - rows.mean(axis=0, dtype=np.float64)) / np.where(units > 0.0, units, 1.0)
     return _halved(scaled, np.arange(len(rows)), n_groups)
 
 
 def _halved(scaled: Float64Array, indices: IntArray, n_groups: int) -> list[IntArray]:
     if n_groups == 1:
         return [np.sort(indices)]
-    column = int(np.argmax(scaled[indices].var(axis=0)))
+    with np.errstate(over="ignore"):  # infinitely wide is widest
+        column = int(np.argmax(scaled[indices].var(axis=0)))
     order = indices[np.argsort(scaled[indices, column], kind="stable")]
     left = n_groups // 2
     cut = len(order) * left // n_groups
