@@ -34,8 +34,7 @@ class CollapseError(FastGMMError, ValueError):
         super().__init__(
             f"Component {component} collapsed in iteration {iteration}: it holds {n_rows:.3g} "
             f"rows with a standard deviation of at most {deviation:.3g}; ask for fewer "
-            "components, start elsewhere (init_params, random_state), or set "
-            "on_collapse='reseed' or 'keep'"
+            "components, start elsewhere (init_params, another seed), or set on_collapse='reseed'"
         )
         self.component = component
         self.iteration = iteration
