@@ -6,6 +6,10 @@ ILL_DEFINED_COVARIANCE = (
     "number of components, increase reg_covar, or scale the input data."
 )
 
+PASS_FLOAT64 = (
+    " The numerical accuracy can also be improved by passing float64 data instead of float32."
+)
+
 
 class FastGMMError(Exception):
     """Base of every error that fastgmm raises on purpose."""
@@ -18,13 +22,14 @@ class DataError(FastGMMError, ValueError):
 class IllDefinedCovarianceError(FastGMMError, ValueError):
     """A covariance matrix is not positive definite; the message names the component."""
 
-    def __init__(self, component: int | None = None) -> None:
+    def __init__(self, component: int | None = None, advice: str = "") -> None:
         where = "" if component is None else f" (component {component})"
-        super().__init__(ILL_DEFINED_COVARIANCE + where)
+        super().__init__(ILL_DEFINED_COVARIANCE + advice + where)
         self.component = component
+        self.advice = advice
 
-    def __reduce__(self) -> tuple[type, tuple[int | None]]:
-        return type(self), (self.component,)
+    def __reduce__(self) -> tuple[type, tuple[int | None, str]]:
+        return type(self), (self.component, self.advice)
 
 
 class CollapseError(FastGMMError, ValueError):

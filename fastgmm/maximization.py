@@ -7,7 +7,7 @@ import numpy as np
 
 from fastgmm._typing import Float64Array
 from fastgmm.covariance import CovarianceFamily, Density
-from fastgmm.exceptions import DataError, IllDefinedCovarianceError
+from fastgmm.exceptions import PASS_FLOAT64, DataError, IllDefinedCovarianceError
 from fastgmm.parameters import Parameters
 from fastgmm.statistics import Statistics
 
@@ -135,7 +135,8 @@ def prepared(
             which = np.arange(k) if error.component is None else np.array([error.component])
             lifts[which] = np.maximum(4.0 * lifts[which], least)
             if not ridge.all() or lifts.max() > MOST_LIFT:
-                raise
+                advice = PASS_FLOAT64 if dtype == np.float32 else ""
+                raise IllDefinedCovarianceError(error.component, advice) from None
             share = np.zeros((k, 1))
             share[which] = lifts[which]
             covariances = parameters.covariances.copy()

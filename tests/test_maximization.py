@@ -1,5 +1,7 @@
 """The M-step's regularisation: units of columns, constant columns, ridges lost in rounding."""
 
+import pickle
+
 import numpy as np
 import pytest
 from problems import COVARIANCE_TYPES, blobs, covariances_of, distance, fit, start_of
@@ -71,8 +73,10 @@ def test_a_ridge_lost_in_rounding_is_made_up_for(covariance_type, dtype):
     np.testing.assert_allclose(lifted.covariances, before, rtol=1e4 * np.finfo(dtype).eps)
     if covariance_type == "full":
         np.testing.assert_array_equal(lifted.covariances[0], before[0])
-    with pytest.raises(IllDefinedCovarianceError):
+    with pytest.raises(IllDefinedCovarianceError) as caught:
         prepared(family, model, np.zeros(3), dtype)
+    assert ("passing float64 data" in str(caught.value)) == (dtype == np.float32)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 @every_shape

@@ -152,7 +152,8 @@ def kmeans(
 ) -> Hard:
     """Begin each component with a cluster of k-means."""
     # column by column, as rows.var() would make another copy of them all
-    tolerance = TOLERANCE * float(np.mean([column.var() for column in start.rows.T]))
+    with np.errstate(over="ignore"):  # infinitely tolerant of rows whose squares are no numbers
+        tolerance = TOLERANCE * float(np.mean([column.var() for column in start.rows.T]))
     start = _centred(start)
     placement = ThreadExecutor(n_threads).place(ArraySource(start.rows, start.weights))
     try:
