@@ -57,6 +57,7 @@ def count_floor(dtype: np.dtype[np.floating], mean_weight: float) -> float:
     return float(10 * np.finfo(dtype).eps * mean_weight)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is no number cannot be factorised
 def maximum_likelihood(
     family: CovarianceFamily,
     statistics: Statistics,
@@ -84,6 +85,7 @@ def maximum_likelihood(
     return Parameters(weights=counts / counts.sum(), means=origins + delta, covariances=covariances)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def cancels(family: CovarianceFamily, parameters: Parameters, origins: Float64Array) -> bool:
     """Whether the means moved so many standard deviations that the covariances lost digits.
 

@@ -43,3 +43,10 @@ def test_columns_that_follow_from_others_warn_once(covariance_type):
         warnings.simplefilter("error")
         model.set_params(reg_covar=1e-6, regularization="relative").fit(rows)
     assert np.isfinite(model.score(rows))
+
+
+@pytest.mark.parametrize("largest", [1e160, 1e300])
+def test_squares_that_overflow_are_the_same_error_without_other_noise(largest):
+    rows = HARD_DATA["units of 1e15"].rows() * (largest / 1e17)
+    with pytest.raises(ValueError, match="ill-defined empirical covariance"):
+        GaussianMixture(3, random_state=0).fit(rows)

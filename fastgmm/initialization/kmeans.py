@@ -147,13 +147,13 @@ def kmeans_plus_plus(
         placement.close()
 
 
+@np.errstate(over="ignore", invalid="ignore")  # rows whose squares are no numbers: EM will tell
 def kmeans(
     start: StartRows, n_components: int, random_state: np.random.RandomState, n_threads: int
 ) -> Hard:
     """Begin each component with a cluster of k-means."""
     # column by column, as rows.var() would make another copy of them all
-    with np.errstate(over="ignore"):  # infinitely tolerant of rows whose squares are no numbers
-        tolerance = TOLERANCE * float(np.mean([column.var() for column in start.rows.T]))
+    tolerance = TOLERANCE * float(np.mean([column.var() for column in start.rows.T]))
     start = _centred(start)
     placement = ThreadExecutor(n_threads).place(ArraySource(start.rows, start.weights))
     try:
