@@ -73,6 +73,7 @@ def as_json(model: "GaussianMixture") -> str:
         "converged": bool(getattr(model, "converged_", False)),
         "n_iter": getattr(model, "n_iter_", None),
         "lower_bound": lower_bound if lower_bound is None or math.isfinite(lower_bound) else None,
+        "collapsed": [int(k) for k in getattr(model, "collapsed_", [])],
         "weights": model.weights_.tolist(),
         "means": model.means_.tolist(),
         "covariances": model.covariances_.tolist(),

@@ -485,6 +485,7 @@ class GaussianMixture(Estimator):
         model.n_iter_ = 0
         model.lower_bound_ = -math.inf
         model.lower_bounds_ = []
+        model.collapsed_ = np.empty(0, np.int64)
         return model
 
     # ------------------------------------------------------------------ using a model
@@ -646,6 +647,7 @@ class GaussianMixture(Estimator):
             "n_iter": self.n_iter_,
             "lower_bound": self.lower_bound_,
             "lower_bounds": list(self.lower_bounds_),
+            "collapsed": self.collapsed_.tolist(),
             "feature_names": list(getattr(self, "feature_names_in_", [])) or None,
             "settings": {
                 name: value.tolist() if isinstance(value, np.ndarray) else value
@@ -678,6 +680,7 @@ class GaussianMixture(Estimator):
             model.n_iter_ = int(header["n_iter"])
             model.lower_bound_ = float(header["lower_bound"])
             model.lower_bounds_ = [float(bound) for bound in header["lower_bounds"]]
+            model.collapsed_ = np.array(header.get("collapsed", []), np.int64)
             if header["feature_names"]:
                 model.feature_names_in_ = np.array(header["feature_names"], dtype=object)
         except (KeyError, TypeError, ValueError, AttributeError) as error:

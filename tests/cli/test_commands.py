@@ -176,6 +176,8 @@ def test_collapsed_components_are_told_of(run, rows, tmp_path):
     np.save(tmp_path / "rows.npy", np.repeat(rows[:3], 100, axis=0))
     fit = ("fit", tmp_path / "rows.npy", "-k", 3, "-o", tmp_path / "out.npz")
     assert "3 components collapsed: 0, 1, 2 (see" in run(*fit).stdout
+    assert "3 components collapsed: 0, 1, 2 (see" in run("info", tmp_path / "out.npz").stdout
+    assert json.loads(run("info", tmp_path / "out.npz", "--json").stdout)["collapsed"] == [0, 1, 2]
     complaint = run(*fit, "--on-collapse", "raise", exit_code=4).stderr
     assert complaint.startswith(
         "fastgmm: error: Component 0 collapsed in iteration 1: it holds 100 "
