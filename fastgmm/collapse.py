@@ -9,6 +9,7 @@ A component has collapsed after an M-step if one of these holds:
   that the rows themselves contribute less than the regularisation does.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
@@ -17,9 +18,10 @@ import numpy as np
 from fastgmm._typing import Float64Array, IntArray
 from fastgmm.covariance import FAMILIES, CovarianceFamily, Density
 from fastgmm.exceptions import CollapseError
-from fastgmm.executors import Placement, Report
+from fastgmm.executors import Placement
 from fastgmm.initialization import DataConstants, reseeded
 from fastgmm.parameters import Parameters
+from fastgmm.progress import Observer, PassBegan, RowsDone
 
 MOST_RESEEDS = 5
 """A component that collapses again after so many new starts is kept as it is: on 5 distinct rows
@@ -58,8 +60,8 @@ class Collapse(NamedTuple):
     ridge: Float64Array
     constants: DataConstants
     placement: Placement
-    report: Report
-    """Is told of rows that a policy reads."""
+    observe: Observer
+    """Is told of passes and rows that a policy reads."""
 
 
 class Outcome(NamedTuple):
@@ -79,25 +81,23 @@ def _keep(collapse: Collapse) -> Outcome:
 
 def _complain(collapse: Collapse) -> Outcome:
     first = int(collapse.components[0])
-    constants, d = collapse.constants, collapse.parameters.means.shape[1]
-    weight = collapse.parameters.weights[first] * constants.total_weight
-    covariances = collapse.parameters.covariances
-    variances = np.broadcast_to(
-        FAMILIES[collapse.covariance_type].variances(covariances, d),
-        collapse.parameters.means.shape,
-    )
-    raise CollapseError(
-        first,
-        collapse.iteration,
-        float(weight / constants.row_weight),
-        float(np.sqrt(variances[first].max())),
-    )
+    (weights, means, covariances), constants = collapse.parameters, collapse.constants
+    family = FAMILIES[collapse.covariance_type]
+    variances = np.broadcast_to(family.variances(covariances, means.shape[1]), means.shape)
+    n_rows = weights[first] * constants.total_weight / constants.row_weight
+    deviation = math.sqrt(max(variances[first].max(), 0.0))
+    raise CollapseError(first, collapse.iteration, float(n_rows), deviation)
 
 
 def _reseed(collapse: Collapse) -> Outcome:
     components = collapse.components[collapse.reseeds[collapse.components] < MOST_RESEEDS]
     if len(components) == 0:
         return _keep(collapse)
+    collapse.observe(PassBegan("reseeding", collapse.placement.grid.n_samples))
+
+    def report(rows: int) -> None:
+        collapse.observe(RowsDone(rows))
+
     return Outcome(
         *reseeded(
             collapse.placement,
@@ -107,7 +107,7 @@ def _reseed(collapse: Collapse) -> Outcome:
             components,
             collapse.ridge,
             collapse.constants,
-            collapse.report,
+            report,
         )
     )
 

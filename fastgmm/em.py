@@ -249,7 +249,7 @@ def _outcome(model: _Run, parameters: Parameters, data: _Data) -> Outcome:
             settings.ridge,
             constants,
             data.placement,
-            data.report,
+            data.observe,
         )
     )
     model.reseeds[outcome.reseeded] += 1

@@ -30,7 +30,7 @@ class PassBegan(NamedTuple):
     """The rows are about to be read once from the first to the last."""
 
     name: str
-    """What the pass is for, in one or two words: "checking", "start", "iteration"."""
+    """What the pass is for, in one or two words: "checking", "start", "iteration", "reseeding"."""
     n_samples: int | None
 
 

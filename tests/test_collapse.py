@@ -13,7 +13,7 @@ from fastgmm.covariance import FAMILIES
 from fastgmm.exceptions import CollapseError
 from fastgmm.initialization import DataConstants
 from fastgmm.parameters import Parameters
-from fastgmm.progress import ComponentsReseeded
+from fastgmm.progress import ComponentsReseeded, PassBegan, RowsDone
 
 every_shape = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 RIDGE = np.full(3, 1e-6)
@@ -156,3 +156,19 @@ def test_policies_leave_healthy_fits_alone():
         for name in ON_COLLAPSE
     }
     assert len(hashes) == 1
+
+
+def test_every_pass_is_told_of_with_its_rows():
+    passes = []
+
+    def watch(event):
+        match event:
+            case PassBegan():
+                passes.append([event.name, event.n_samples, 0])
+            case RowsDone():
+                passes[-1][2] += event.rows
+
+    GaussianMixture(**SETTINGS, on_collapse="reseed").set_callbacks(watch).fit(HEAVY)
+    passes = [entry for entry in passes if entry[0] != "start"]
+    assert "reseeding" in {name for name, _, _ in passes}
+    assert all(rows == n_samples == len(HEAVY) for _, n_samples, rows in passes)

@@ -7,7 +7,7 @@ import numpy as np
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import FAMILIES, Density
 from fastgmm.executors import Placement, Report
-from fastgmm.expectation import log_densities
+from fastgmm.expectation import leaf_level, log_densities
 from fastgmm.initialization.constants import DataConstants
 from fastgmm.initialization.first_pass import StartRows
 from fastgmm.initialization.gathering import Gathered, smallest
@@ -81,7 +81,8 @@ def reseeded(
     n_rows = round(constants.total_weight / constants.row_weight)
     fewest = 2 * (family.rows_without_spread(d) + 1)
     each = max(min(ROWS_PER_SEED, n_rows // (2 * k)), fewest)
-    work = WorstRows(density, min(each * len(components), n_rows))
+    limit = min(each * len(components), n_rows)
+    work = WorstRows(density, limit, leaf_level(placement.grid, d, limit * d))
     (worst,) = placement.reduce([work], report)
     rows, weights = np.concatenate(worst.rows), np.concatenate(worst.weights)
     components = components[: len(rows)]

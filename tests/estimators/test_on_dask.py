@@ -104,6 +104,23 @@ def test_fit_predict_of_a_collection(two_workers):
     np.testing.assert_array_equal(np.asarray(labels), model.predict(X))
 
 
+def test_empty_partitions_change_nothing(two_workers):
+    """Wherever they lie, and wherever they are read: the start, the E-step, new starts, labels."""
+    settings = {
+        **SETTINGS,
+        "on_collapse": "reseed",
+        "means_init": [[0.0] * 3, [1.0] * 3, [1e4] * 3],
+    }
+    expected = fit(X, **settings)
+    for chunks in ((0, 700, 2300), (700, 0, 0, 2300), (700, 2300, 0)):
+        rows = da.from_array(X, chunks=(chunks, 3))
+        model = GaussianMixture(**settings).set_client(two_workers)
+        labels = model.fit_predict(rows)
+        np.testing.assert_array_equal(labels, expected.predict(X))
+        np.testing.assert_allclose(model.means_, expected.means_, rtol=1e-9, atol=1e-9)
+        assert fingerprint(fit(rows, n_threads=2, **settings)) == fingerprint(model)
+
+
 def test_a_fit_inside_a_task_of_a_cluster_of_one_thread(one_worker):
     def task(rows):
         rows = da.from_array(rows, chunks=(PARTITIONS, rows.shape[1]))
