@@ -87,7 +87,8 @@ class GaussianMixture(Estimator):
         "absolute": ``reg_covar`` is a variance, the same in every column. "relative": it is a share
         of each column's variance, so that a fit does not depend on the columns' units (1e-6 then
         bounds standard deviations at a thousandth of the column's); a constant column counts as of
-        variance 1.
+        variance 1, and a wild outlier widens its columns' ridge with their variance. A positive
+        ``reg_covar`` that is lost in the rounding of a covariance is raised there, with a warning.
     on_collapse : {"keep", "raise", "reseed"}
         What is done about a component that has collapsed: one that holds at most m + 1/2 rows (m is
         n_features for "full", 1 for "diag" and "spherical", 0 for "tied"; a row counts by the mean
