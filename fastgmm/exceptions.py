@@ -1,4 +1,12 @@
-"""What can go wrong, each with a name, so that callers can catch what they can handle."""
+"""What can go wrong, each with a name, so that callers can catch what they can handle.
+
+Where scikit-learn is loaded, ``NotFittedError``, ``InvalidParameterError`` and
+``ConvergenceWarning`` are raised as classes that are scikit-learn's of the same name, too.
+"""
+
+from typing import Any, ClassVar, Self
+
+from fastgmm import _sklearn
 
 ILL_DEFINED_COVARIANCE = (
     "Fitting the mixture model failed because some components have ill-defined empirical "
@@ -58,9 +66,39 @@ class ClusterError(FastGMMError, RuntimeError):
     """The Dask cluster was lost or could not finish a pass."""
 
 
-class NotFittedError(FastGMMError, ValueError, AttributeError):
+class DataTypeError(DataError, TypeError):
+    """The rows are of a kind that cannot be used: sparse, objects, text."""
+
+
+class _AlsoScikitLearns:
+    """An exception that is scikit-learn's of the same name where that is loaded."""
+
+    home: ClassVar[str]
+    """Where scikit-learn has it."""
+    ours: ClassVar[type]
+    """The class of this module."""
+
+    def __new__(cls, *args: Any) -> Self:
+        return super().__new__(_sklearn.joined(cls, cls.home), *args)
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        # joined classes cannot be found by name, and where it is read scikit-learn may be absent
+        return getattr(self, "ours", type(self)), self.args  # type: ignore[attr-defined]
+
+
+class NotFittedError(_AlsoScikitLearns, FastGMMError, ValueError, AttributeError):
     """A method needs parameters that only ``fit`` or ``from_parameters`` gives."""
 
+    home = "sklearn.exceptions"
 
-class ConvergenceWarning(UserWarning):
+
+class InvalidParameterError(_AlsoScikitLearns, FastGMMError, ValueError, TypeError):
+    """A constructor parameter has a value that it cannot have."""
+
+    home = "sklearn.utils._param_validation"
+
+
+class ConvergenceWarning(_AlsoScikitLearns, UserWarning):
     """The best start stopped at ``max_iter``."""
+
+    home = "sklearn.exceptions"

@@ -35,7 +35,7 @@ def test_columns_that_follow_from_others_warn_once(covariance_type):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.fit(rows)
-    (message,) = [str(w.message) for w in caught if w.category is not ConvergenceWarning]
+    (message,) = [str(w.message) for w in caught if not issubclass(w.category, ConvergenceWarning)]
     assert re.match("reg_covar=1e-06 is lost in .* set regularization='relative'", message)
     with pytest.raises(ValueError, match="ill-defined empirical covariance"):
         model.set_params(reg_covar=0).fit(rows)

@@ -1,5 +1,7 @@
 """The estimator on Dask: weights, sampled starts, lazy predictions, fits inside tasks."""
 
+import copy
+
 import dask.array as da
 import dask.dataframe as dd
 import numpy as np
@@ -89,8 +91,10 @@ def model():
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "score_samples"])
 def test_predictions_are_lazy(model, two_workers, method):
     expected = getattr(model, method)(X)
-    for rows in (lazy(X), lazy_frame()):
-        predicted = getattr(model, method)(rows)
+    named = copy.copy(model)
+    named.feature_names_in_ = np.array(lazy_frame().columns, dtype=object)
+    for fitted, rows in ((model, lazy(X)), (named, lazy_frame())):
+        predicted = getattr(fitted, method)(rows)
         assert is_dask_collection(predicted)
         assert predicted.ndim == expected.ndim
         np.testing.assert_array_equal(predicted.compute(scheduler="threads"), expected)
