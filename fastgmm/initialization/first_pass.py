@@ -179,17 +179,15 @@ def survey(
     are found on demand.
     """
     source, n_samples = placement.source, placement.grid.n_samples
-    if n_samples == 0:
-        raise DataError("Found array with 0 sample(s): there are no rows to fit")
-    if n_samples < max(2, n_components):
-        if n_samples < n_components:
-            raise DataError(
-                f"Expected n_samples >= n_components but got n_components = {n_components}, "
-                f"n_samples = {n_samples}"
-            )
+    if n_samples < 2:
         raise DataError(
             f"Found array with {n_samples} sample(s) (shape={(n_samples, source.n_features)}) "
             "while a minimum of 2 is required by GaussianMixture."
+        )
+    if n_samples < n_components:
+        raise DataError(
+            f"Expected n_samples >= n_components but got n_components = {n_components}, "
+            f"n_samples = {n_samples}"
         )
     works: list[Work[Any]] = [Checking(column_names(source))]
     if variances:
