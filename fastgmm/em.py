@@ -9,13 +9,23 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from fastgmm.covariance import FAMILIES, Density, Share
+from fastgmm._typing import Float64Array, IntArray
+from fastgmm.collapse import ON_COLLAPSE, Collapse, Outcome, collapsed
+from fastgmm.covariance import FAMILIES, Density
 from fastgmm.exceptions import DataError
 from fastgmm.executors import Placement
 from fastgmm.expectation import ExpectationStep, expectation_step
-from fastgmm.maximization import cancels, count_floor, maximum_likelihood
+from fastgmm.initialization import DataConstants
+from fastgmm.maximization import cancels, count_floor, maximum_likelihood, prepared
 from fastgmm.parameters import Parameters
-from fastgmm.progress import IterationDone, Observer, PassBegan, RowsDone
+from fastgmm.progress import (
+    ComponentsReseeded,
+    IterationDone,
+    ModelEnded,
+    Observer,
+    PassBegan,
+    RowsDone,
+)
 from fastgmm.statistics import Statistics
 
 Tolerance: TypeAlias = float | Literal["statistical"]
@@ -41,7 +51,10 @@ class Settings:
 
     tol: Tolerance
     max_iter: int
-    reg_covar: float
+    ridge: Float64Array
+    """(d,) added to the diagonals of covariances."""
+    on_collapse: str = "keep"
+    """What is done about components that collapse: a name in ``collapse.ON_COLLAPSE``."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,11 @@ class Fit:
     converged: bool
     lower_bound: float
     """The last of ``lower_bounds``, or where a start without iterations stood."""
+    lift: float
+    """The most that was added to a covariance that the ridge did not make positive definite, as a
+    share of its variances; 0 as a rule."""
+    collapsed: IntArray
+    """Components that had collapsed in the last iteration and were kept."""
 
 
 @dataclass
@@ -65,24 +83,73 @@ class _Run:
     index: int
     density: Density
     parameters: Parameters
+    lift: float
+    reseeds: IntArray
+    """(k,) how often each component was started anew."""
+    collapsed: IntArray
     recentred: bool = False
     lower_bounds: list[float] = field(default_factory=list)
     converged: bool = False
+    stopped: bool = False
+    """Whether an observer asked for no further iteration."""
 
     def step(self, placement: Placement) -> ExpectationStep:
         return expectation_step(self.start.covariance_type, self.density, placement.grid)
 
+    def is_over(self, max_iter: int) -> bool:
+        if self.recentred:  # in the middle of an iteration
+            return False
+        return self.converged or self.stopped or len(self.lower_bounds) >= max_iter
+
     def fit(self) -> Fit:
         last = self.lower_bounds[-1] if self.lower_bounds else self.start.lower_bound
         n_iter = len(self.lower_bounds)
-        return Fit(self.parameters, self.lower_bounds, n_iter, self.converged, last)
+        return Fit(
+            self.parameters,
+            self.lower_bounds,
+            n_iter,
+            self.converged,
+            last,
+            self.lift,
+            self.collapsed,
+        )
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What the models of a pass share."""
+
+    placement: Placement
+    settings: Settings
+    constants: DataConstants
+    observe: Observer
+
+    @property
+    def dtype(self) -> np.dtype[np.floating]:
+        return self.placement.source.dtype
+
+    @property
+    def floor(self) -> float:
+        mean_weight = self.constants.total_weight / self.placement.grid.n_samples
+        return count_floor(self.dtype, mean_weight)
+
+    def report(self, rows: int) -> None:
+        self.observe(RowsDone(rows))
+
+    def begin(self, start: Start, index: int) -> _Run:
+        family = FAMILIES[start.covariance_type]
+        parameters, density, lift = prepared(
+            family, start.parameters, self.settings.ridge, self.dtype
+        )
+        reseeds = np.zeros(len(parameters.weights), np.int64)
+        return _Run(start, index, density, parameters, lift, reseeds, reseeds[:0])
 
 
 def run(
     placement: Placement,
     starts: Sequence[Start],
     settings: Settings,
-    total_weight: float,
+    constants: DataConstants,
     observe: Observer,
 ) -> list[Fit]:
     """Fit every start; a pass serves all models that have not converged.
@@ -96,90 +163,104 @@ def run(
     starts : list of Start
         They may differ in covariance family and number of components.
     settings : Settings
-    total_weight : float
-        Sum of the rows' weights (their number without weights).
+    constants : DataConstants
+        What the rows weigh.
     observe : callable
-        Is told of passes, rows and iterations.
+        Is told of passes, rows and iterations; a true answer to an iteration stops its model.
 
     Raises
     ------
     IllDefinedCovarianceError
-        A covariance is not positive definite; ``reg_covar`` keeps them so.
+        A covariance is not positive definite; any positive ``reg_covar`` keeps them so.
+    CollapseError
+        A component has collapsed and ``settings.on_collapse`` is "raise".
     DataError
         The log likelihood is not finite: rows infinitely far from every component.
     """
-    dtype = placement.source.dtype
     n_samples = placement.grid.n_samples
-    floor = count_floor(dtype, total_weight / n_samples)
-    runs = [
-        _Run(
-            start,
-            i,
-            FAMILIES[start.covariance_type].prepare(start.parameters, dtype, placement.share),
-            start.parameters,
-        )
-        for i, start in enumerate(starts)
-    ]
+    data = _Data(placement, settings, constants, observe)
+    runs = [data.begin(start, i) for i, start in enumerate(starts)]
     active = runs if settings.max_iter > 0 else []
     while active:
         began = time.perf_counter()
         observe(PassBegan("iteration", n_samples))
-        results = placement.reduce(
-            [model.step(placement) for model in active], lambda rows: observe(RowsDone(rows))
-        )
+        results = placement.reduce([model.step(placement) for model in active], data.report)
         seconds = time.perf_counter() - began
         for model, statistics in zip(active, results, strict=True):
-            if _advance(model, statistics, settings, floor, total_weight, dtype, placement.share):
-                gain = _gain(model)
-                observe(
-                    IterationDone(
-                        model.index,
-                        len(model.lower_bounds),
-                        model.lower_bounds[-1],
-                        gain,
-                        seconds,
-                        n_samples,
-                    )
+            if _advance(model, statistics, data):
+                iteration = IterationDone(
+                    model.index,
+                    len(model.lower_bounds),
+                    model.lower_bounds[-1],
+                    _gain(model),
+                    seconds,
+                    n_samples,
+                    model.parameters,
                 )
-        active = [
-            model
-            for model in active
-            if not model.converged
-            and (model.recentred or len(model.lower_bounds) < settings.max_iter)
-        ]
+                model.stopped = bool(observe(iteration))
+            if model.is_over(settings.max_iter):
+                observe(ModelEnded(model.index, len(model.lower_bounds), model.converged))
+        active = [model for model in active if not model.is_over(settings.max_iter)]
     return [model.fit() for model in runs]
 
 
-def _advance(
-    model: _Run,
-    statistics: Statistics,
-    settings: Settings,
-    floor: float,
-    total_weight: float,
-    dtype: np.dtype[np.floating],
-    share: Share,
-) -> bool:
+def _advance(model: _Run, statistics: Statistics, data: _Data) -> bool:
     """Make the M-step; False if the pass has to be repeated about the new means instead."""
-    family = FAMILIES[model.start.covariance_type]
+    family, ridge = FAMILIES[model.start.covariance_type], data.settings.ridge
     origins = model.density.origins.astype(np.float64)
-    lower_bound = float(statistics.log_likelihood[0]) / total_weight
+    lower_bound = float(statistics.log_likelihood[0]) / data.constants.total_weight
     if not math.isfinite(lower_bound):
         raise DataError(
             f"The log likelihood is {lower_bound} in iteration {len(model.lower_bounds) + 1}: some "
             "rows are too far from every component for their density to be told from zero. Start "
             "nearer to the data, or scale the columns."
         )
-    parameters = maximum_likelihood(family, statistics, origins, settings.reg_covar, floor, share)
+    parameters = maximum_likelihood(
+        family, statistics, origins, ridge, data.floor, data.placement.share
+    )
     if not model.recentred and cancels(family, parameters, origins):
-        model.density = family.about(model.density, parameters.means.astype(dtype))
+        model.density = family.about(model.density, parameters.means.astype(data.dtype))
         model.recentred = True
         return False
     model.recentred = False
-    model.density = family.prepare(parameters, dtype, share)
-    model.parameters = parameters
+    outcome = _outcome(model, parameters, data)
+    model.parameters, model.density, lift = prepared(
+        family, outcome.parameters, ridge, data.dtype, data.placement.share
+    )
+    model.lift = max(model.lift, lift)
     model.lower_bounds.append(lower_bound)
-    model.converged = _converged(model, settings.tol, total_weight, dtype)
+    # a gain is no news about what has just been started
+    model.converged = len(outcome.reseeded) == 0 and _converged(model, data)
     return True
+
+
+def _outcome(model: _Run, parameters: Parameters, data: _Data) -> Outcome:
+    """Do about collapsed components what the policy says."""
+    settings, constants = data.settings, data.constants
+    family = FAMILIES[model.start.covariance_type]
+    model.collapsed = collapsed(family, parameters, settings.ridge, constants)
+    if len(model.collapsed) == 0:
+        return Outcome(parameters, model.collapsed)
+    iteration = len(model.lower_bounds) + 1
+    outcome = ON_COLLAPSE[settings.on_collapse](
+        Collapse(
+            model.collapsed,
+            model.reseeds,
+            iteration,
+            model.start.covariance_type,
+            parameters,
+            model.density,
+            settings.ridge,
+            constants,
+            data.placement,
+            data.observe,
+        )
+    )
+    model.reseeds[outcome.reseeded] += 1
+    model.collapsed = np.setdiff1d(model.collapsed, outcome.reseeded)
+    if len(outcome.reseeded):
+        data.observe(ComponentsReseeded(model.index, iteration, outcome.reseeded.tolist()))
+    return outcome
 
 
 def _gain(model: _Run, back: int = 1) -> float:
@@ -190,13 +271,12 @@ def _gain(model: _Run, back: int = 1) -> float:
     return bounds[-back] - bounds[-back - 1]
 
 
-def _converged(
-    model: _Run, tol: Tolerance, total_weight: float, dtype: np.dtype[np.floating]
-) -> bool:
+def _converged(model: _Run, data: _Data) -> bool:
+    tol, total_weight = data.settings.tol, data.constants.total_weight
     if tol != "statistical":
         return bool(abs(_gain(model)) < tol)
     gains = [_gain(model, back) * total_weight for back in (1, 2, 3)]
-    noise = _noise(abs(model.lower_bounds[-1]), total_weight, dtype)
+    noise = _noise(abs(model.lower_bounds[-1]), total_weight, data.dtype)
     return all(
         _remaining(now, before, noise) <= max(REMAINING_GAIN, noise)
         # twice in a row: one lucky ratio on a plateau is not the tail

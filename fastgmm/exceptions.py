@@ -1,9 +1,21 @@
-"""What can go wrong, each with a name, so that callers can catch what they can handle."""
+"""What can go wrong, each with a name, so that callers can catch what they can handle.
+
+Where scikit-learn is loaded, ``NotFittedError``, ``InvalidParameterError`` and
+``ConvergenceWarning`` are raised as classes that are scikit-learn's of the same name, too.
+"""
+
+from typing import Any, ClassVar, Self
+
+from fastgmm import _sklearn
 
 ILL_DEFINED_COVARIANCE = (
     "Fitting the mixture model failed because some components have ill-defined empirical "
     "covariance (for instance caused by singleton or collapsed samples). Try to decrease the "
     "number of components, increase reg_covar, or scale the input data."
+)
+
+PASS_FLOAT64 = (
+    " The numerical accuracy can also be improved by passing float64 data instead of float32."
 )
 
 
@@ -18,13 +30,32 @@ class DataError(FastGMMError, ValueError):
 class IllDefinedCovarianceError(FastGMMError, ValueError):
     """A covariance matrix is not positive definite; the message names the component."""
 
-    def __init__(self, component: int | None = None) -> None:
+    def __init__(self, component: int | None = None, advice: str = "") -> None:
         where = "" if component is None else f" (component {component})"
-        super().__init__(ILL_DEFINED_COVARIANCE + where)
+        super().__init__(ILL_DEFINED_COVARIANCE + advice + where)
         self.component = component
+        self.advice = advice
 
-    def __reduce__(self) -> tuple[type, tuple[int | None]]:
-        return type(self), (self.component,)
+    def __reduce__(self) -> tuple[type, tuple[int | None, str]]:
+        return type(self), (self.component, self.advice)
+
+
+class CollapseError(FastGMMError, ValueError):
+    """A component has collapsed and ``on_collapse="raise"``."""
+
+    def __init__(self, component: int, iteration: int, n_rows: float, deviation: float) -> None:
+        super().__init__(
+            f"Component {component} collapsed in iteration {iteration}: it holds {n_rows:.3g} "
+            f"rows with a standard deviation of at most {deviation:.3g}; ask for fewer "
+            "components, start elsewhere (init_params, another seed), or set on_collapse='reseed'"
+        )
+        self.component = component
+        self.iteration = iteration
+        self.n_rows = n_rows
+        self.deviation = deviation
+
+    def __reduce__(self) -> tuple[type, tuple[int, int, float, float]]:
+        return type(self), (self.component, self.iteration, self.n_rows, self.deviation)
 
 
 class ModelFileError(FastGMMError, ValueError):
@@ -35,9 +66,39 @@ class ClusterError(FastGMMError, RuntimeError):
     """The Dask cluster was lost or could not finish a pass."""
 
 
-class NotFittedError(FastGMMError, ValueError, AttributeError):
+class DataTypeError(DataError, TypeError):
+    """The rows are of a kind that cannot be used: sparse, objects, text."""
+
+
+class _AlsoScikitLearns:
+    """An exception that is scikit-learn's of the same name where that is loaded."""
+
+    home: ClassVar[str]
+    """Where scikit-learn has it."""
+    ours: ClassVar[type]
+    """The class of this module."""
+
+    def __new__(cls, *args: Any) -> Self:
+        return super().__new__(_sklearn.joined(cls, cls.home), *args)
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        # joined classes cannot be found by name, and where it is read scikit-learn may be absent
+        return getattr(self, "ours", type(self)), self.args  # type: ignore[attr-defined]
+
+
+class NotFittedError(_AlsoScikitLearns, FastGMMError, ValueError, AttributeError):
     """A method needs parameters that only ``fit`` or ``from_parameters`` gives."""
 
+    home = "sklearn.exceptions"
 
-class ConvergenceWarning(UserWarning):
+
+class InvalidParameterError(_AlsoScikitLearns, FastGMMError, ValueError, TypeError):
+    """A constructor parameter has a value that it cannot have."""
+
+    home = "sklearn.utils._param_validation"
+
+
+class ConvergenceWarning(_AlsoScikitLearns, UserWarning):
     """The best start stopped at ``max_iter``."""
+
+    home = "sklearn.exceptions"

@@ -127,18 +127,15 @@ def log_densities(
     density: Density, chunk: Chunk, columns: tuple[str, ...] | None = None
 ) -> FloatArray:
     """Return (t,) the natural log density of each row of a chunk."""
-    check_finite(chunk, columns)
     out = np.empty(len(chunk.rows), chunk.rows.dtype)
-    kernels.expectation.score(chunk.rows, density, out, _NO_LABELS, _nothing(chunk))
+    _score(density, chunk, columns, out, _NO_LABELS, _nothing(chunk))
     return out
 
 
 def labels(density: Density, chunk: Chunk, columns: tuple[str, ...] | None = None) -> LabelArray:
     """Return (t,) the component of the highest responsibility of each row of a chunk."""
-    check_finite(chunk, columns)
     out = np.empty(len(chunk.rows), np.int64)
-    empty = np.empty(0, chunk.rows.dtype)
-    kernels.expectation.score(chunk.rows, density, empty, out, _nothing(chunk))
+    _score(density, chunk, columns, np.empty(0, chunk.rows.dtype), out, _nothing(chunk))
     return out
 
 
@@ -146,11 +143,22 @@ def responsibilities(
     density: Density, chunk: Chunk, columns: tuple[str, ...] | None = None
 ) -> FloatArray:
     """Return (t, k) the responsibilities of a chunk's rows; each row sums to 1."""
-    check_finite(chunk, columns)
     out = np.empty((len(chunk.rows), len(density.means)), chunk.rows.dtype)
-    empty = np.empty(0, chunk.rows.dtype)
-    kernels.expectation.score(chunk.rows, density, empty, _NO_LABELS, out)
+    _score(density, chunk, columns, np.empty(0, chunk.rows.dtype), _NO_LABELS, out)
     return out
+
+
+def _score(
+    density: Density,
+    chunk: Chunk,
+    columns: tuple[str, ...] | None,
+    log_density: FloatArray,
+    component: LabelArray,
+    posterior: FloatArray,
+) -> None:
+    check_finite(chunk, columns)
+    if len(chunk.rows):  # a partition of a collection may be empty
+        kernels.expectation.score(chunk.rows, density, log_density, component, posterior)
 
 
 _NO_LABELS = np.empty(0, np.int64)

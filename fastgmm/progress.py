@@ -1,7 +1,8 @@
-"""Progress: what is told while a fit runs, and a display that listens.
+"""Progress: what is told while a fit runs, and two who listen: a display and a trace.
 
 A fit tells its observers small immutable events; an observer is any callable that takes one. They
 are called on the thread that called ``fit``, so they may print, log or raise (which ends the fit).
+One that returns True to ``IterationDone`` stops that model: early stopping.
 """
 
 import sys
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeAlias
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+    from fastgmm.parameters import Parameters
 
 
 class FitBegan(NamedTuple):
@@ -27,7 +30,7 @@ class PassBegan(NamedTuple):
     """The rows are about to be read once from the first to the last."""
 
     name: str
-    """What the pass is for, in one or two words: "checking", "start", "iteration"."""
+    """What the pass is for, in one or two words: "checking", "start", "iteration", "reseeding"."""
     n_samples: int | None
 
 
@@ -53,6 +56,26 @@ class IterationDone(NamedTuple):
     """Duration of the pass; models that share it all report the same."""
     rows: int
     """Rows of the pass."""
+    parameters: "Parameters"
+    """After this iteration's update, in float64."""
+
+
+class ComponentsReseeded(NamedTuple):
+    """Components of a model had collapsed and were started anew (``on_collapse="reseed"``)."""
+
+    model: int
+    iteration: int
+    """The iteration they collapsed in, which is told of next."""
+    components: list[int]
+
+
+class ModelEnded(NamedTuple):
+    """One model has made its last iteration; the others go on."""
+
+    model: int
+    n_iter: int
+    converged: bool
+    """False: it stopped at ``max_iter`` or because an observer said so."""
 
 
 class FitEnded(NamedTuple):
@@ -68,8 +91,41 @@ class FitEnded(NamedTuple):
     """Duration of the whole fit, its start included."""
 
 
-Event: TypeAlias = FitBegan | PassBegan | RowsDone | IterationDone | FitEnded
-Observer: TypeAlias = Callable[[Event], None]
+Event: TypeAlias = (
+    FitBegan | PassBegan | RowsDone | ComponentsReseeded | IterationDone | ModelEnded | FitEnded
+)
+Observer: TypeAlias = Callable[[Event], object]
+
+
+class ParameterTrace:
+    """Keep every model's parameters after every iteration of the last fit it listened to.
+
+    Attributes
+    ----------
+    models : list of list of Parameters
+        ``models[i][t]`` has ``weights`` (k,), ``means`` (k, d) and ``covariances`` of start i after
+        iteration t + 1, in float64. That is k d^2 numbers an iteration: for small models.
+
+    Examples
+    --------
+    >>> from fastgmm import GaussianMixture
+    >>> from fastgmm.progress import ParameterTrace
+    >>> trace = ParameterTrace()
+    >>> gm = GaussianMixture(1).set_callbacks(trace).fit([[0.0], [1.0], [5.0]])
+    >>> [step.means.tolist() for step in trace.models[0]]
+    [[[2.0]], [[2.0]]]
+    """
+
+    def __init__(self) -> None:
+        self.models: list[list[Parameters]] = []
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        match event:
+            case FitBegan():
+                self.models = [[] for _ in range(event.n_models)]
+            case IterationDone():
+                self.models[event.model].append(event.parameters)
 
 
 class TqdmProgress:

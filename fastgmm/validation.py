@@ -2,51 +2,88 @@
 
 import math
 import numbers
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastgmm._typing import Float64Array
+from fastgmm.exceptions import InvalidParameterError
 
 
-def check_integer(name: str, value: Any, lowest: int) -> None:
-    """Raise ValueError unless ``value`` is an integer >= ``lowest``."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < lowest:
-        raise _complaint(name, f"an int in the range [{lowest}, inf)", value)
+class Rule(NamedTuple):
+    """What a setting may be."""
+
+    accepts: Callable[[Any], bool]
+    wanted: str
+    """How a complaint describes it."""
 
 
-def check_real(name: str, value: Any) -> None:
-    """Raise ValueError unless ``value`` is a number >= 0."""
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or math.isnan(value) or value < 0:
-        raise _complaint(name, "a float in the range [0.0, inf)", value)
+def integer(lowest: int, highest: int | None = None) -> Rule:
+    """An integer of at least ``lowest``; True and False are none."""
+
+    def accepts(value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+            return False
+        return lowest <= int(value) and (highest is None or int(value) <= highest)
+
+    end = "inf)" if highest is None else f"{highest}]"
+    return Rule(accepts, f"an int in the range [{lowest}, {end}")
 
 
-def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
-    """Raise ValueError unless ``value`` is one of ``choices``."""
-    if not any(
-        value is choice or (type(value) is type(choice) and value == choice) for choice in choices
-    ):
-        wanted = ", ".join(repr(choice) for choice in choices)
-        raise _complaint(name, f"one of {{{wanted}}}", value)
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return False
+    return not math.isnan(value) and float(value) >= 0.0
 
 
-def _complaint(name: str, wanted: str, value: Any) -> ValueError:
-    return ValueError(
-        f"The {name!r} parameter of GaussianMixture must be {wanted}. Got {value!r} instead."
+NUMBER = Rule(_is_number, "a float in the range [0.0, inf)")
+BOOLEAN = Rule(lambda value: isinstance(value, bool), "an instance of 'bool'")
+NUMPY_BOOLEAN = Rule(lambda value: isinstance(value, np.bool_), "an instance of 'numpy.bool'")
+ARRAY_LIKE = Rule(
+    lambda value: (
+        (hasattr(value, "__len__") or hasattr(value, "shape") or hasattr(value, "__array__"))
+        and not isinstance(value, str | bytes | dict)
+    ),
+    "an array-like",
+)
+CALLABLE = Rule(lambda value: callable(value) and not isinstance(value, type), "a callable")
+NONE = Rule(lambda value: value is None, "None")
+RANDOM_STATE = Rule(
+    lambda value: isinstance(value, np.random.RandomState),
+    "an instance of 'numpy.random.mtrand.RandomState'",
+)
+
+
+def word(*choices: str) -> Rule:
+    """One of some words."""
+    listed = ", ".join(repr(choice) for choice in choices)
+    return Rule(
+        lambda value: isinstance(value, str) and value in choices, f"a str among {{{listed}}}"
     )
 
 
-def check_random_state(seed: Any) -> np.random.RandomState:
+def check_setting(owner: str, name: str, value: Any, rules: Sequence[Rule]) -> None:
+    """Raise InvalidParameterError unless ``value`` meets one of the rules."""
+    if any(rule.accepts(value) for rule in rules):
+        return
+    *first, last = (rule.wanted for rule in rules)
+    wanted = f"{', '.join(first)} or {last}" if first else last
+    raise InvalidParameterError(
+        f"The {name!r} parameter of {owner} must be {wanted}. Got {value!r} instead."
+    )
+
+
+def as_random_state(seed: Any) -> np.random.RandomState:
     """Turn None, an integer or a RandomState into a RandomState, as scikit-learn does."""
-    if seed is None or seed is np.random:
+    if seed is None:
         return np.random.mtrand._rand
-    if isinstance(seed, numbers.Integral) and 0 <= int(seed) < 2**32:
+    if RANDOM_STATE.accepts(seed):
+        random_state: np.random.RandomState = seed
+        return random_state
+    if integer(0, 2**32 - 1).accepts(seed):
         return np.random.RandomState(int(seed))
-    if isinstance(seed, np.random.RandomState):
-        return seed
-    raise _complaint("random_state", "None, an int >= 0 or a numpy.random.RandomState", seed)
+    raise ValueError(f"{seed!r} cannot be used to seed a numpy.random.RandomState instance")
 
 
 def check_array(name: str, value: Any, shape: tuple[int, ...]) -> Float64Array:

@@ -6,6 +6,7 @@ import numpy as np
 
 from fastgmm import GaussianMixture
 from fastgmm.exceptions import ConvergenceWarning
+from fastgmm.initialization import DataConstants
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 
@@ -39,6 +40,11 @@ def start_of(X, means, covariance_type):
 def covariances_of(start, covariance_type):
     precisions = start["precisions_init"]
     return np.linalg.inv(precisions) if covariance_type in ("full", "tied") else 1 / precisions
+
+
+def constants_of(X):
+    """What the first pass finds in rows without weights."""
+    return DataConstants(float(len(X)), 1.0, X.var(axis=0))
 
 
 def fit(X, sample_weight=None, **params):

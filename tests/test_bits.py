@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from problems import blobs, fingerprint, fit
+from problems import blobs, constants_of, fingerprint, fit
 
 from fastgmm import em, open_dataset
 from fastgmm.executors import ThreadExecutor
@@ -42,9 +42,10 @@ def test_company(problem):
         for name, k in (("diag", 7), ("tied", 3))
     ]
     placement = ThreadExecutor(2).place(ArraySource(X))
-    limits = em.Settings(tol=0, max_iter=settings["max_iter"], reg_covar=1e-6)
+    limits = em.Settings(tol=0, max_iter=settings["max_iter"], ridge=np.full(X.shape[1], 1e-6))
+    constants = constants_of(X)
     starts = [others[0], em.Start("full", start._exact), others[1]]
-    fits = em.run(placement, starts, limits, len(X), lambda event: None)
+    fits = em.run(placement, starts, limits, constants, lambda event: None)
     placement.close()
     start.weights_, start.means_, start.covariances_ = fits[1].parameters
     start.lower_bounds_ = fits[1].lower_bounds

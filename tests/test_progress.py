@@ -4,8 +4,10 @@ import io
 import itertools
 import math
 
+import numpy as np
 import pytest
 
+from fastgmm.parameters import Parameters
 from fastgmm.progress import (
     Event,
     FitBegan,
@@ -15,6 +17,8 @@ from fastgmm.progress import (
     RowsDone,
     TqdmProgress,
 )
+
+PARAMETERS = Parameters(np.ones(1), np.zeros((1, 2)), np.ones((1, 2)))
 
 
 class Terminal(io.StringIO):
@@ -36,7 +40,7 @@ def a_fit(n_iterations: int = 3, n_models: int = 1, n_samples: int | None = 1000
         events.append(PassBegan("iteration", n_samples))
         events += [RowsDone(400), RowsDone(600)]
         events += [
-            IterationDone(model, iteration, -2.0 + model, math.inf, 0.5, 1000)
+            IterationDone(model, iteration, -2.0 + model, math.inf, 0.5, 1000, PARAMETERS)
             for model in range(n_models)
         ]
     return [*events, FitEnded(n_models - 1, n_iterations, True, -1.5, 1.25)]

@@ -20,7 +20,8 @@ def parameters_of(problem):
     """Return the truth that a problem's rows were drawn from."""
     family, k, d = FAMILIES[problem.covariance_type], problem.k, problem.d
     second = np.zeros(family.second_shape(k, d))
-    unit = family.estimate(second, np.ones(k), np.zeros((k, d)), 1.0)
+    unit = family.estimate(second, np.ones(k), np.zeros((k, d)))
+    family.regularise(unit, np.ones((k, d)))
     return Parameters(np.full(k, 1 / k), problem.means(), unit)
 
 
@@ -108,7 +109,10 @@ class Update:
     def time_estimate(self, name, threads):
         """From statistics to parameters."""
         origins = self.parameters.means
-        maximum_likelihood(self.family, self.statistics, origins, 1.0, 1e-15, self.placement.share)
+        ridge = np.ones(origins.shape[1])
+        maximum_likelihood(
+            self.family, self.statistics, origins, ridge, 1e-15, self.placement.share
+        )
 
     def teardown(self, name, threads):
         """End the threads."""

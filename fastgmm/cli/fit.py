@@ -96,6 +96,21 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
     show_default=True,
     help="Added to the diagonal of every covariance matrix.",
 )
+@click.option(
+    "--regularization",
+    type=Registered("fastgmm.maximization", "REGULARIZATIONS"),
+    default="absolute",
+    show_default=True,
+    help="Whether --reg-covar is a variance or a share of each column's variance.",
+)
+@click.option(
+    "--on-collapse",
+    type=Registered("fastgmm.collapse", "ON_COLLAPSE"),
+    default="keep",
+    show_default=True,
+    help="What is done about components left without rows or spread; 'reseed' starts them anew on "
+    "the rows that the model explains worst.",
+)
 @threads_option
 @click.option("--workers", type=click.IntRange(min=1), help="Run on that many worker processes.")
 @click.option("--scheduler", metavar="ADDRESS", help="Run on the Dask cluster at this address.")
@@ -178,7 +193,7 @@ def _fit(model: "GaussianMixture", rows: OpenedData, watch: _Watch, quiet: bool)
 
 def summary(model: "GaussianMixture", rows: OpenedData, watch: _Watch) -> list[str]:
     """Say what was fitted, what came out and what it cost."""
-    from fastgmm.cli.tables import parameter_table
+    from fastgmm.cli.tables import collapsed_components, parameter_table
 
     d = model.n_features_in_
     files = "1 file" if len(rows.files) == 1 else f"{len(rows.files)} files"
@@ -193,6 +208,7 @@ def summary(model: "GaussianMixture", rows: OpenedData, watch: _Watch) -> list[s
         *([] if described is None else [described()]),
         f"{outcome} after {model.n_iter_} iterations, "
         f"mean log likelihood {model.lower_bound_:.6f} per row",
+        *collapsed_components(model),
         "",
         *parameter_table(model),
         "",

@@ -13,7 +13,7 @@ import click
 def info(model_file: Path, form: str | None) -> None:
     """Print the parameters of a model file."""
     from fastgmm.cli.options import load_model
-    from fastgmm.cli.tables import as_csv, as_json, parameter_table
+    from fastgmm.cli.tables import as_csv, as_json, collapsed_components, parameter_table
 
     model = load_model(model_file, threads=None)
     if form == "json":
@@ -24,4 +24,4 @@ def info(model_file: Path, form: str | None) -> None:
         k, d = model.means_.shape
         plural = "" if d == 1 else "s"
         click.echo(f"{k} components, {d} feature{plural}, {model.covariance_type} covariances")
-        click.echo("\n".join(["", *parameter_table(model)]))
+        click.echo("\n".join([*collapsed_components(model), "", *parameter_table(model)]))

@@ -16,6 +16,9 @@ from fastgmm.exceptions import FastGMMError
 USAGE, UNUSABLE, UNEXPECTED, INTERRUPTED = 2, 4, 1, 130
 """Exit codes: 4 is for data, models and files; 130 is what shells give an interrupted process."""
 
+PARAMETERS = ("max_iter", "reg_covar", "n_init", "init_params", "regularization", "on_collapse")
+"""Of the library, whose names in messages are options of the command."""
+
 
 class OneLineErrors(click.Group):
     """A group of commands whose errors are one line, never a traceback.
@@ -84,11 +87,12 @@ def _as_options(text: str) -> str:
     """Turn the library's advice into the command's: ``columns=[...]`` into ``--columns``."""
     for argument, option in (('missing="drop"', "--missing drop"), ("columns=[...]", "--columns")):
         text = text.replace(argument, option)
-    return re.sub(r"\b(max_iter|reg_covar|n_init|init_params)\b", _option, text)
+    return re.sub(rf"\b({'|'.join(PARAMETERS)})\b(?:='(\w+)')?", _option, text)
 
 
 def _option(name: re.Match[str]) -> str:
-    return "--" + name[0].replace("_", "-")
+    option = "--" + name[1].replace("_", "-")
+    return option if name[2] is None else f"{option} {name[2]}"
 
 
 @contextmanager

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 COLUMNS_SHOWN = 6
 """Features in the table for people: more do not fit the width of a terminal."""
 
+COLLAPSED_SHOWN = 10
+"""Components named in the line about collapsed ones."""
+
 
 def feature_names(model: "GaussianMixture") -> list[str]:
     """Return the names of the features, or x0, x1, ... where the data had none."""
@@ -49,6 +52,16 @@ def parameter_table(model: "GaussianMixture") -> list[str]:
     return lines
 
 
+def collapsed_components(model: "GaussianMixture") -> list[str]:
+    """Return a line that names the components that had collapsed when the fit ended, if any."""
+    numbers = [str(k) for k in getattr(model, "collapsed_", [])]
+    if not numbers:
+        return []
+    shown = ", ".join(numbers[:COLLAPSED_SHOWN]) + (", ..." * (len(numbers) > COLLAPSED_SHOWN))
+    plural = "" if len(numbers) == 1 else "s"
+    return [f"{len(numbers)} component{plural} collapsed: {shown} (see fastgmm fit --on-collapse)"]
+
+
 def as_json(model: "GaussianMixture") -> str:
     """Return everything that is known about a model."""
     lower_bound = getattr(model, "lower_bound_", None)
@@ -60,6 +73,7 @@ def as_json(model: "GaussianMixture") -> str:
         "converged": bool(getattr(model, "converged_", False)),
         "n_iter": getattr(model, "n_iter_", None),
         "lower_bound": lower_bound if lower_bound is None or math.isfinite(lower_bound) else None,
+        "collapsed": [int(k) for k in getattr(model, "collapsed_", [])],
         "weights": model.weights_.tolist(),
         "means": model.means_.tolist(),
         "covariances": model.covariances_.tolist(),

@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from fastgmm._typing import Float64Array, FloatArray
+from fastgmm._typing import Float64Array, FloatArray, IntArray
+from fastgmm.covariance import replacing
 from fastgmm.covariance.axes import axes_about, axes_density
+from fastgmm.covariance.drawing import draw_axes
 from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.parameters import Parameters
@@ -35,14 +37,23 @@ def about(density: Density, origins: FloatArray) -> Density:
 
 
 def estimate(
-    second: Float64Array,
-    counts: Float64Array,
-    delta: Float64Array,
-    reg_covar: float,
-    share: Share = alone,
+    second: Float64Array, counts: Float64Array, delta: Float64Array, share: Share = alone
 ) -> Float64Array:
-    """Return second / counts - delta^2 + reg_covar."""
-    return second / counts[:, np.newaxis] - delta**2 + reg_covar
+    """Return second / counts - delta^2."""
+    return second / counts[:, np.newaxis] - delta**2
+
+
+def regularise(covariances: Float64Array, ridge: Float64Array) -> None:
+    """Add to each variance."""
+    covariances += ridge
+
+
+replace = replacing.replace
+
+
+def rows_without_spread(n_features: int) -> int:
+    """Return 1."""
+    return 1
 
 
 def join(seconds: list[Float64Array]) -> Float64Array:
@@ -78,3 +89,10 @@ def precisions_cholesky(parameters: Parameters) -> Float64Array:
 def precisions(precisions_cholesky: Float64Array) -> Float64Array:
     """Return squares."""
     return precisions_cholesky**2
+
+
+def draw(
+    parameters: Parameters, counts: IntArray, random_state: np.random.RandomState
+) -> Float64Array:
+    """Draw each column on its own."""
+    return draw_axes(parameters.means, parameters.covariances, counts, random_state)

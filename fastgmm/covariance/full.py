@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 from fastgmm import kernels
-from fastgmm._typing import Float64Array, FloatArray
-from fastgmm.covariance import triangles
+from fastgmm._typing import Float64Array, FloatArray, IntArray
+from fastgmm.covariance import replacing, triangles
+from fastgmm.covariance.drawing import draw_matrices
 from fastgmm.covariance.nearness import common_centre, far, middle
 from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.covariance.scale import log_scale
@@ -64,14 +65,24 @@ def about(density: Density, origins: FloatArray) -> Density:
 
 
 def estimate(
-    second: Float64Array,
-    counts: Float64Array,
-    delta: Float64Array,
-    reg_covar: float,
-    share: Share = alone,
+    second: Float64Array, counts: Float64Array, delta: Float64Array, share: Share = alone
 ) -> Float64Array:
-    """Return second / counts - delta delta^T + reg_covar I, for each component."""
-    return triangles.estimate(second, counts, delta, reg_covar, share)
+    """Return second / counts - delta delta^T, for each component."""
+    return triangles.estimate(second, counts, delta, share)
+
+
+def regularise(covariances: Float64Array, ridge: Float64Array) -> None:
+    """Add to each diagonal."""
+    d = covariances.shape[1]
+    covariances[:, range(d), range(d)] += ridge
+
+
+replace = replacing.replace
+
+
+def rows_without_spread(n_features: int) -> int:
+    """Return d: so many rows lie in a hyperplane."""
+    return n_features
 
 
 def join(seconds: list[Float64Array]) -> Float64Array:
@@ -105,3 +116,10 @@ def precisions_cholesky(parameters: Parameters) -> Float64Array:
 def precisions(precisions_cholesky: Float64Array) -> Float64Array:
     """Return U U^T."""
     return precisions_cholesky @ precisions_cholesky.transpose(0, 2, 1)
+
+
+def draw(
+    parameters: Parameters, counts: IntArray, random_state: np.random.RandomState
+) -> Float64Array:
+    """Draw from each matrix."""
+    return draw_matrices(parameters.means, parameters.covariances, counts, random_state)

@@ -5,7 +5,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from fastgmm._typing import Float64Array, FloatArray
+from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.parameters import Parameters
 
 Density: TypeAlias = Any
@@ -59,14 +59,31 @@ class CovarianceFamily(Protocol):
         second: Float64Array,
         counts: Float64Array,
         delta: Float64Array,
-        reg_covar: float,
         share: Share = alone,
     ) -> Float64Array:
-        """Return the covariances that maximise the likelihood, plus ``reg_covar`` on the diagonal.
+        """Return the covariances that maximise the likelihood.
 
         ``second`` is about the origins of the pass, ``delta`` (k, d) the new means less those
         origins: second / counts - delta delta^T, in the family's shape (Bishop 2006, eq. 9.25).
         """
+
+    def regularise(self, covariances: Float64Array, ridge: Float64Array) -> None:
+        """Add to the diagonals, in place: ``ridge`` (k, d), what each column of each gets.
+
+        A family in which columns share a variance adds the mean over them; one in which
+        components share a matrix adds the largest among them.
+        """
+
+    def replace(
+        self, covariances: Float64Array, components: IntArray, others: Float64Array
+    ) -> Float64Array:
+        """Return covariances in which ``components`` have those of ``others``, one after another.
+
+        Where all components share one covariance it is returned as it is.
+        """
+
+    def rows_without_spread(self, n_features: int) -> int:
+        """Most rows that leave a component's own covariance singular wherever they lie."""
 
     def join(self, seconds: list[Float64Array]) -> Float64Array:
         """Return the ``second`` of k components from k ``second`` of one component each."""
@@ -88,3 +105,8 @@ class CovarianceFamily(Protocol):
 
     def precisions(self, precisions_cholesky: Float64Array) -> Float64Array:
         """Precisions from their Cholesky factors."""
+
+    def draw(
+        self, parameters: Parameters, counts: IntArray, random_state: np.random.RandomState
+    ) -> Float64Array:
+        """Draw ``counts`` (k,) rows of each component, grouped by component: (sum, d)."""

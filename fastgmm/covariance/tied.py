@@ -7,8 +7,9 @@ from contextlib import contextmanager
 import numpy as np
 
 from fastgmm import kernels
-from fastgmm._typing import Float64Array, FloatArray
+from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import triangles
+from fastgmm.covariance.drawing import draw_matrices
 from fastgmm.covariance.nearness import far
 from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.covariance.scale import log_scale
@@ -60,14 +61,26 @@ def about(density: Density, origins: FloatArray) -> Density:
 
 
 def estimate(
-    second: Float64Array,
-    counts: Float64Array,
-    delta: Float64Array,
-    reg_covar: float,
-    share: Share = alone,
+    second: Float64Array, counts: Float64Array, delta: Float64Array, share: Share = alone
 ) -> Float64Array:
     """Return the mean over all rows of the scatter about each row's component."""
-    return triangles.estimate(second, counts, delta, reg_covar, share)[0]
+    return triangles.estimate(second, counts, delta, share)[0]
+
+
+def regularise(covariances: Float64Array, ridge: Float64Array) -> None:
+    """Add the largest ridge of any component to the one diagonal."""
+    d = len(covariances)
+    covariances[range(d), range(d)] += ridge.max(axis=0)
+
+
+def replace(covariances: Float64Array, components: IntArray, others: Float64Array) -> Float64Array:
+    """Return the one matrix, which belongs to the other components as well."""
+    return covariances
+
+
+def rows_without_spread(n_features: int) -> int:
+    """Return 0: a component has no covariance of its own."""
+    return 0
 
 
 def join(seconds: list[Float64Array]) -> Float64Array:
@@ -103,3 +116,11 @@ def precisions_cholesky(parameters: Parameters) -> Float64Array:
 def precisions(precisions_cholesky: Float64Array) -> Float64Array:
     """Return U U^T."""
     return precisions_cholesky @ precisions_cholesky.T
+
+
+def draw(
+    parameters: Parameters, counts: IntArray, random_state: np.random.RandomState
+) -> Float64Array:
+    """Draw from the one matrix about each mean."""
+    matrices = dense(parameters.covariances, *parameters.means.shape)
+    return draw_matrices(parameters.means, matrices, counts, random_state)

@@ -26,7 +26,6 @@ def estimate(
     second: Float64Array,
     counts: Float64Array,
     delta: Float64Array,
-    reg_covar: float,
     share: Share = alone,
 ) -> Float64Array:
     """Return covariances (g, d, d) from packed triangles of scatter (g, p)."""
@@ -37,9 +36,8 @@ def estimate(
     def part(first: int, last: int) -> None:
         mine, components = slice(first, last), slice(first * members, last * members)
         kernels.factorisation.estimate(
-            second[mine], counts[components], delta[components], reg_covar,
-            covariances[mine],
-        )  # fmt: skip
+            second[mine], counts[components], delta[components], covariances[mine]
+        )
 
     _shared(share, part, covariances)
     return covariances

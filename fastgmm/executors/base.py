@@ -24,7 +24,7 @@ class Work(Protocol[S]):
         """Return the state of no rows."""
 
     def accumulate(self, state: S, chunk: Chunk) -> S:
-        """Add a chunk to a leaf's state, in place if it can; chunks arrive in order."""
+        """Add a chunk of at least one row to a leaf's state, in place if it can; in order."""
 
     def merge(self, left: S, right: S) -> S:
         """Merge two neighbouring states; either may be reused."""
@@ -83,7 +83,8 @@ def reduce_range(
         for w, work in enumerate(works):
             if block % (1 << work.level) == 0:
                 states[w] = work.start()
-            states[w] = work.accumulate(states[w], chunk)
+            if len(chunk.rows):  # a partition of a collection may be empty
+                states[w] = work.accumulate(states[w], chunk)
             if (block + 1) % (1 << work.level) == 0 or block + 1 == n_blocks:
                 trees[w].push(Node(0, block >> work.level, states[w]))
                 states[w] = None

@@ -3,17 +3,21 @@
 A new start is one function and one line in ``STARTS``.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from fastgmm.initialization.constants import DataConstants
 from fastgmm.initialization.first_pass import StartRows, Survey, survey
+from fastgmm.initialization.given import GivenStart, given_start
 from fastgmm.initialization.kmeans import kmeans, kmeans_plus_plus
 from fastgmm.initialization.partition import Hard, Partition, Soft, first_parameters
 from fastgmm.initialization.random import random_responsibilities, random_rows
+from fastgmm.initialization.reseeding import reseeded
 
 __all__ = [
     "STARTS",
+    "DataConstants",
     "Hard",
     "Partition",
     "Soft",
@@ -21,6 +25,8 @@ __all__ = [
     "StartRows",
     "Survey",
     "first_parameters",
+    "reseeded",
+    "start_by",
     "survey",
 ]
 
@@ -46,3 +52,10 @@ STARTS: dict[str, Start] = {
     "random_from_data": random_rows,
 }
 """``init_params`` -> function."""
+
+
+def start_by(init_params: Any, covariance_shape: tuple[int, ...]) -> GivenStart:
+    """Return the start of that name, or the one that takes what the user hands over."""
+    if isinstance(init_params, str):
+        return STARTS[init_params]
+    return given_start(init_params, covariance_shape)

@@ -1,16 +1,18 @@
 """The first pass: are the rows usable, what do they weigh, and which of them make the start."""
 
 import math
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.exceptions import DataError
-from fastgmm.executors import Placement, Report
+from fastgmm.executors import Placement, Report, Work
 from fastgmm.expectation import check_finite, check_weights, column_names
+from fastgmm.initialization.constants import ColumnMoments, DataConstants
+from fastgmm.initialization.gathering import Gathered, smallest
 from fastgmm.sources import Chunk
 
 WHOLE_ELEMENTS = 2**23
@@ -38,8 +40,7 @@ class StartRows(NamedTuple):
 class Survey(NamedTuple):
     """What the first pass found."""
 
-    total_weight: float
-    """Sum of the weights, or the number of rows."""
+    constants: DataConstants
     start_rows: StartRows | None
 
 
@@ -47,6 +48,8 @@ class _Check(NamedTuple):
     complaint: str | None
     """The first row that cannot be used."""
     weight: float
+    n_rows: int
+    """Rows of positive weight."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +61,15 @@ class Checking:
 
     def start(self) -> _Check:
         """Return: nothing found."""
-        return _Check(None, 0.0)
+        return _Check(None, 0.0, 0)
 
     def accumulate(self, state: _Check, chunk: Chunk) -> _Check:
         """Look at a chunk."""
-        weight = float(chunk.weights.sum()) if chunk.weights.size else float(len(chunk.rows))
-        return _Check(state.complaint or self._complaint(chunk), state.weight + weight)
+        weight, n_rows = float(len(chunk.rows)), len(chunk.rows)
+        if chunk.weights.size:
+            weight, n_rows = float(chunk.weights.sum()), int(np.count_nonzero(chunk.weights))
+        complaint = state.complaint or self._complaint(chunk)
+        return _Check(complaint, state.weight + weight, state.n_rows + n_rows)
 
     def _complaint(self, chunk: Chunk) -> str | None:
         try:
@@ -75,22 +81,11 @@ class Checking:
 
     def merge(self, left: _Check, right: _Check) -> _Check:
         """Keep the first complaint, add the weights."""
-        return _Check(left.complaint or right.complaint, left.weight + right.weight)
-
-
-@dataclass
-class _Gathered:
-    """Runs of rows in the order of the data."""
-
-    rows: list[FloatArray] = field(default_factory=list)
-    weights: list[Float64Array] = field(default_factory=list)
-    keys: list[Float64Array] = field(default_factory=list)
-
-    def extend(self, right: "_Gathered") -> "_Gathered":
-        self.rows.extend(right.rows)
-        self.weights.extend(right.weights)
-        self.keys.extend(right.keys)
-        return self
+        return _Check(
+            left.complaint or right.complaint,
+            left.weight + right.weight,
+            left.n_rows + right.n_rows,
+        )
 
 
 @dataclass(frozen=True)
@@ -99,21 +94,21 @@ class Gathering:
 
     level: int = 0
 
-    def start(self) -> _Gathered:
+    def start(self) -> Gathered:
         """Return no rows."""
-        return _Gathered()
+        return Gathered()
 
-    def accumulate(self, state: _Gathered, chunk: Chunk) -> _Gathered:
+    def accumulate(self, state: Gathered, chunk: Chunk) -> Gathered:
         """Copy a chunk's rows: a source may reuse its buffers."""
         state.rows.append(chunk.rows.copy())
         state.weights.append(chunk.weights.copy())
         return state
 
-    def merge(self, left: _Gathered, right: _Gathered) -> _Gathered:
+    def merge(self, left: Gathered, right: Gathered) -> Gathered:
         """Put one run after the other."""
         return left.extend(right)
 
-    def start_rows(self, state: _Gathered, weighted: bool) -> StartRows:
+    def start_rows(self, state: Gathered, weighted: bool) -> StartRows:
         """Return the rows in one piece."""
         weights = np.concatenate(state.weights) if weighted else None
         return StartRows(np.concatenate(state.rows), weights)
@@ -133,39 +128,27 @@ class Sampling:
     """Rows with a key above it are left aside at once; infinite where the weights decide."""
     level: int = 0
 
-    def start(self) -> _Gathered:
+    def start(self) -> Gathered:
         """Return no rows."""
-        return _Gathered()
+        return Gathered()
 
-    def accumulate(self, state: _Gathered, chunk: Chunk) -> _Gathered:
+    def accumulate(self, state: Gathered, chunk: Chunk) -> Gathered:
         """Take a chunk's rows with the smallest keys."""
         keys = np.empty(len(chunk.rows))
         kernels.rows.sampling_keys(np.uint64(self.seed), chunk.first_row, chunk.weights, keys)
         below = np.flatnonzero((keys <= self.bound) & np.isfinite(keys))
-        drawn = below[self._smallest(keys[below])]
+        drawn = below[smallest(keys[below], self.limit)]
         state.rows.append(chunk.rows[drawn])
         state.keys.append(keys[drawn])
-        return self._thinned(state)
+        return state.thinned(self.limit)
 
-    def merge(self, left: _Gathered, right: _Gathered) -> _Gathered:
+    def merge(self, left: Gathered, right: Gathered) -> Gathered:
         """Put one run after the other and thin them out."""
-        return self._thinned(left.extend(right))
+        return left.extend(right).thinned(self.limit)
 
-    def start_rows(self, state: _Gathered, weighted: bool) -> StartRows:
+    def start_rows(self, state: Gathered, weighted: bool) -> StartRows:
         """Return the sample in one piece; its rows count once, weights have done their work."""
         return StartRows(np.concatenate(state.rows), None)
-
-    def _thinned(self, state: _Gathered) -> _Gathered:
-        if sum(map(len, state.keys)) <= self.limit:
-            return state
-        keys = np.concatenate(state.keys)
-        drawn = self._smallest(keys)
-        return _Gathered([np.concatenate(state.rows)[drawn]], keys=[keys[drawn]])
-
-    def _smallest(self, keys: Float64Array) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-        if len(keys) <= self.limit:
-            return np.arange(len(keys))
-        return np.sort(np.argpartition(keys, self.limit - 1)[: self.limit])
 
 
 def sampling(limit: int, n_samples: int, weighted: bool, seed: int) -> Sampling:
@@ -185,42 +168,44 @@ def survey(
     n_components: int,
     random_state: np.random.RandomState | None,
     report: Report | None = None,
+    *,
+    variances: bool = False,
 ) -> Survey:
     """Read the rows once: check them, sum their weights and gather what starts are made from.
 
     With ``random_state`` None no start is needed and nothing is gathered. A seed is drawn from it
     only where the rows have to be sampled, so that up to ``WHOLE_ELEMENTS`` the draws that follow
-    are scikit-learn's.
+    are scikit-learn's. The variances of the columns cost several times as much as all the rest and
+    are found on demand.
     """
     source, n_samples = placement.source, placement.grid.n_samples
-    if n_samples == 0:
-        raise DataError("Found array with 0 sample(s): there are no rows to fit")
-    if n_samples < max(2, n_components):
-        if n_samples < n_components:
-            raise DataError(
-                f"Expected n_samples >= n_components but got n_components = {n_components}, "
-                f"n_samples = {n_samples}"
-            )
+    if n_samples < 2:
         raise DataError(
             f"Found array with {n_samples} sample(s) (shape={(n_samples, source.n_features)}) "
             "while a minimum of 2 is required by GaussianMixture."
         )
-    checking = Checking(column_names(source))
-    if random_state is None:
-        (check,) = placement.reduce([checking], report)
-        return Survey(_checked(check), None)
-    gathering = _gathering(placement, n_components, random_state)
-    check, gathered = placement.reduce([checking, gathering], report)
-    total_weight = _checked(check)
-    return Survey(total_weight, gathering.start_rows(gathered, source.weighted))
-
-
-def _checked(check: _Check) -> float:
+    if n_samples < n_components:
+        raise DataError(
+            f"Expected n_samples >= n_components but got n_components = {n_components}, "
+            f"n_samples = {n_samples}"
+        )
+    works: list[Work[Any]] = [Checking(column_names(source))]
+    if variances:
+        works.append(ColumnMoments(source.n_features))
+    gathering = None
+    if random_state is not None:
+        gathering = _gathering(placement, n_components, random_state)
+        works.append(gathering)
+    check, *found = placement.reduce(works, report)
     if check.complaint is not None:
         raise DataError(check.complaint)
     if not check.weight > 0.0:
         raise DataError("All weights are zero: give at least one row a positive sample_weight")
-    return check.weight
+    spread = found.pop(0).variances if variances else np.full(source.n_features, np.nan)
+    constants = DataConstants(check.weight, check.weight / check.n_rows, spread)
+    if gathering is None:
+        return Survey(constants, None)
+    return Survey(constants, gathering.start_rows(found.pop(), source.weighted))
 
 
 def _gathering(

@@ -147,6 +147,7 @@ def kmeans_plus_plus(
         placement.close()
 
 
+@np.errstate(over="ignore", invalid="ignore")  # rows whose squares are no numbers: EM will tell
 def kmeans(
     start: StartRows, n_components: int, random_state: np.random.RandomState, n_threads: int
 ) -> Hard:

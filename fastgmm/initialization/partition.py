@@ -56,7 +56,7 @@ def first_parameters(
     start: StartRows,
     n_components: int,
     covariance_type: str,
-    reg_covar: float,
+    ridge: Float64Array,
     floor: float,
 ) -> Parameters:
     """Return the M-step of a partition of the start rows.
@@ -70,7 +70,7 @@ def first_parameters(
         statistics, origins = _hard_statistics(partition, start, covariance_type)
     else:
         statistics, origins = _soft_statistics(partition, start, n_components, covariance_type)
-    parameters = maximum_likelihood(family, statistics, origins, reg_covar, floor)
+    parameters = maximum_likelihood(family, statistics, origins, ridge, floor)
     total = float(len(start.rows) if start.weights is None else start.weights.sum())
     return parameters._replace(weights=(statistics.counts + floor) / total)
 
@@ -84,7 +84,8 @@ def _density_about(
     """
     k, d = origins.shape
     family = FAMILIES[covariance_type]
-    unit = family.estimate(np.zeros(family.second_shape(k, d)), np.ones(k), np.zeros((k, d)), 1.0)
+    unit = family.estimate(np.zeros(family.second_shape(k, d)), np.ones(k), np.zeros((k, d)))
+    family.regularise(unit, np.ones((k, d)))
     density = family.prepare(Parameters(np.full(k, 1 / k), origins, unit), dtype)
     return family.about(density, origins.astype(dtype))
 

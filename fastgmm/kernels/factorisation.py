@@ -280,12 +280,11 @@ def mirror(matrix: Any, at: int, d: int) -> None:
 
 
 @kernel
-def estimate(second: Any, counts: Any, delta: Any, reg_covar: float, covariances: Any) -> None:
+def estimate(second: Any, counts: Any, delta: Any, covariances: Any) -> None:
     """Write covariances (g, d, d): (second - n delta delta^T) / n.
 
-    ``second`` (g, p) holds packed triangles of scatter. A matrix
-    belongs to k / g neighbouring components of ``counts`` (k,) and ``delta`` (k, d): one each,
-    or one for all. ``reg_covar`` is added to the diagonal.
+    ``second`` (g, p) holds packed triangles of scatter. A matrix belongs to k / g neighbouring
+    components of ``counts`` (k,) and ``delta`` (k, d): one each, or one for all.
     """
     groups, d, _ = covariances.shape
     members = counts.size // groups
@@ -308,5 +307,4 @@ def estimate(second: Any, counts: Any, delta: Any, reg_covar: float, covariances
                     factor = broadcast(counts[k] * shift[k * d + i])
                     value = fnma(factor, load_part(shift, k * d + j, inside), value)
                 store_part(out, to + j, value * share, inside)
-            out[to + i] += reg_covar
         mirror(out, g * d * d, d)

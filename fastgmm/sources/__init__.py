@@ -11,7 +11,6 @@ from fastgmm.sources.base import (
     Chunk,
     Countable,
     Source,
-    check_columns,
     describe_columns,
 )
 from fastgmm.sources.grid import Grid, lengths_grid, row_grid
@@ -27,7 +26,6 @@ __all__ = [
     "Grid",
     "Source",
     "as_source",
-    "check_columns",
     "describe_columns",
     "lengths_grid",
     "open_dataset",

@@ -6,7 +6,6 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from fastgmm._typing import Float64Array, FloatArray
-from fastgmm.exceptions import DataError
 from fastgmm.sources.grid import Grid
 
 NO_WEIGHTS: Float64Array = np.empty(0)
@@ -79,18 +78,3 @@ class Countable(Source, Protocol):
 def describe_columns(source: Source, column: int) -> str:
     """Name a column for a message: its index and, where there is one, its name."""
     return f"column {column}" + ("" if source.columns is None else f" ({source.columns[column]!r})")
-
-
-def check_columns(source: Source, n_features: int, names: Sequence[str] | None = None) -> None:
-    """Raise DataError unless a source has a model's number of columns and, if both have, names."""
-    if source.n_features != n_features:
-        raise DataError(
-            f"X has {source.n_features} features, but GaussianMixture is expecting "
-            f"{n_features} features as input"
-        )
-    if names is not None and source.columns is not None and list(names) != list(source.columns):
-        raise DataError(
-            "The feature names should match those that were passed during fit: the model has "
-            f"{', '.join(names)}, X has {', '.join(source.columns)}; choose and order the columns "
-            "alike"
-        )

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from fastgmm._typing import Float64Array, FloatArray
-from fastgmm.exceptions import DataError
+from fastgmm.exceptions import DataError, DataTypeError
 from fastgmm.sources.arrays import ArraySource
 from fastgmm.sources.base import Source
 
@@ -104,13 +104,17 @@ def as_source(X: Any, *, sample_weight: Any = None, missing: str = "raise") -> S
 
 
 def _array_source(X: Any, sample_weight: Any) -> ArraySource:
-    columns = getattr(X, "columns", None)
-    names = None if columns is None else [str(name) for name in columns]
-    if names is not None:
-        for name, dtype in zip(names, getattr(X, "dtypes", []), strict=False):
-            if getattr(dtype, "kind", "f") in "OSU":
-                raise DataError(f"column {name!r} holds {dtype}, not numbers: choose other columns")
+    if hasattr(X, "tocsr"):
+        raise DataTypeError(
+            "Sparse data was passed for X, but dense data is required. Use '.toarray()' to convert "
+            "to a dense numpy array."
+        )
+    names = _frame_columns(X)
     array = _real_array(X)
+    if array.ndim > 2:
+        raise DataError(
+            f"Found array with dim {array.ndim}, while dim <= 2 is required by GaussianMixture."
+        )
     if array.ndim != 2:
         raise DataError(
             f"Expected 2D array, got {array.ndim}D array instead. Reshape your data either using "
@@ -119,9 +123,32 @@ def _array_source(X: Any, sample_weight: Any) -> ArraySource:
         )
     if array.shape[1] == 0:
         raise DataError(
-            f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required."
+            f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required "
+            "by GaussianMixture."
         )
     return ArraySource(array, _weight_array(sample_weight, len(array)), names)
+
+
+def _frame_columns(X: Any) -> list[str] | None:
+    """Return the names of a frame's columns if they are text; None if numbers, as for an array."""
+    names = list(getattr(X, "columns", []))
+    for name, dtype in zip(names, getattr(X, "dtypes", []), strict=False):
+        if getattr(dtype, "kind", "f") in "OSU":
+            raise DataError(
+                f"column {str(name)!r} holds {dtype}, not numbers: choose other columns"
+            )
+    kinds = sorted({type(name).__name__ for name in names})
+    if kinds == ["str"]:
+        return names
+    if "str" in kinds:
+        raise DataTypeError(
+            "Feature names are only supported if all input features have string names, but your "
+            f"input has {kinds} as feature name / column name types. If you want feature names to "
+            "be stored and validated, you must convert them all to strings, by using X.columns = "
+            "X.columns.astype(str) for example. Otherwise you can remove feature / column names "
+            "from your input data, or convert them all to a non-string data type."
+        )
+    return None
 
 
 def _real_array(X: Any) -> FloatArray:
@@ -129,7 +156,9 @@ def _real_array(X: Any) -> FloatArray:
         array = X if isinstance(X, np.ndarray) else np.asarray(X)
         if array.dtype.kind in "OSU":
             array = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
+    except TypeError as error:
+        raise DataTypeError(f"X is not a table of numbers: {error}") from error
+    except ValueError as error:
         raise DataError(f"X is not a table of numbers: {error}") from error
     if array.dtype.kind == "c":
         raise DataError("Complex data not supported: X must be real numbers")

@@ -169,3 +169,20 @@ def test_the_demonstration_finds_the_truth(run_process, tmp_path):
     # of so few rows one in 51 parameters may well be beyond 3 standard errors
     assert all(float(distance) < 4 for _, distance in farthest)
     assert (tmp_path / "new" / "two-normals.png").stat().st_size > 1000
+
+
+def test_collapsed_components_are_told_of(run, rows, tmp_path):
+    """Rows a hundred times: as many components as distinct rows have no spread of their own."""
+    np.save(tmp_path / "rows.npy", np.repeat(rows[:3], 100, axis=0))
+    fit = ("fit", tmp_path / "rows.npy", "-k", 3, "-o", tmp_path / "out.npz")
+    assert "3 components collapsed: 0, 1, 2 (see" in run(*fit).stdout
+    assert "3 components collapsed: 0, 1, 2 (see" in run("info", tmp_path / "out.npz").stdout
+    assert json.loads(run("info", tmp_path / "out.npz", "--json").stdout)["collapsed"] == [0, 1, 2]
+    complaint = run(*fit, "--on-collapse", "raise", exit_code=4).stderr
+    assert complaint.startswith(
+        "fastgmm: error: Component 0 collapsed in iteration 1: it holds 100 "
+    )
+    assert "--on-collapse reseed" in complaint
+    rough = run(*fit, "--regularization", "relative", "--reg-covar", 0.5)
+    assert "3 components collapsed" in rough.stdout
+    assert np.all(GaussianMixture.load(tmp_path / "out.npz").covariances_.max(axis=(1, 2)) > 1.0)

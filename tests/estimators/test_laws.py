@@ -2,7 +2,16 @@
 
 import numpy as np
 import pytest
-from problems import COVARIANCE_TYPES, blobs, distance, fingerprint, fit, parameters, start_of
+from problems import (
+    COVARIANCE_TYPES,
+    blobs,
+    constants_of,
+    distance,
+    fingerprint,
+    fit,
+    parameters,
+    start_of,
+)
 
 from fastgmm import GaussianMixture, em
 from fastgmm.executors import ThreadExecutor
@@ -123,10 +132,11 @@ def test_company_does_not_change_a_bit():
         name: em.Start(name, fit(X, n_components=k, covariance_type=name, max_iter=1)._exact)
         for name, k in zip(COVARIANCE_TYPES, (3, 2, 5, 40), strict=True)
     }
-    settings = em.Settings(tol=1e-4, max_iter=30, reg_covar=1e-6)
-    together = em.run(placement, list(family_start.values()), settings, len(X), lambda _: None)
+    settings = em.Settings(tol=1e-4, max_iter=30, ridge=np.full(3, 1e-6))
+    data = constants_of(X)
+    together = em.run(placement, list(family_start.values()), settings, data, lambda _: None)
     for start, shared in zip(family_start.values(), together, strict=True):
-        (alone,) = em.run(placement, [start], settings, len(X), lambda _: None)
+        (alone,) = em.run(placement, [start], settings, data, lambda _: None)
         assert alone.lower_bounds == shared.lower_bounds
         for mine, other in zip(alone.parameters, shared.parameters, strict=True):
             assert np.array_equal(mine, other)

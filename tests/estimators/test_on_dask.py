@@ -1,5 +1,7 @@
 """The estimator on Dask: weights, sampled starts, lazy predictions, fits inside tasks."""
 
+import copy
+
 import dask.array as da
 import dask.dataframe as dd
 import numpy as np
@@ -89,8 +91,10 @@ def model():
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "score_samples"])
 def test_predictions_are_lazy(model, two_workers, method):
     expected = getattr(model, method)(X)
-    for rows in (lazy(X), lazy_frame()):
-        predicted = getattr(model, method)(rows)
+    named = copy.copy(model)
+    named.feature_names_in_ = np.array(lazy_frame().columns, dtype=object)
+    for fitted, rows in ((model, lazy(X)), (named, lazy_frame())):
+        predicted = getattr(fitted, method)(rows)
         assert is_dask_collection(predicted)
         assert predicted.ndim == expected.ndim
         np.testing.assert_array_equal(predicted.compute(scheduler="threads"), expected)
@@ -102,6 +106,23 @@ def test_fit_predict_of_a_collection(two_workers):
     model = GaussianMixture(**SETTINGS).set_client(two_workers)
     labels = model.fit_predict(rows)
     np.testing.assert_array_equal(np.asarray(labels), model.predict(X))
+
+
+def test_empty_partitions_change_nothing(two_workers):
+    """Wherever they lie, and wherever they are read: the start, the E-step, new starts, labels."""
+    settings = {
+        **SETTINGS,
+        "on_collapse": "reseed",
+        "means_init": [[0.0] * 3, [1.0] * 3, [1e4] * 3],
+    }
+    expected = fit(X, **settings)
+    for chunks in ((0, 700, 2300), (700, 0, 0, 2300), (700, 2300, 0)):
+        rows = da.from_array(X, chunks=(chunks, 3))
+        model = GaussianMixture(**settings).set_client(two_workers)
+        labels = model.fit_predict(rows)
+        np.testing.assert_array_equal(labels, expected.predict(X))
+        np.testing.assert_allclose(model.means_, expected.means_, rtol=1e-9, atol=1e-9)
+        assert fingerprint(fit(rows, n_threads=2, **settings)) == fingerprint(model)
 
 
 def test_a_fit_inside_a_task_of_a_cluster_of_one_thread(one_worker):

@@ -61,7 +61,7 @@ def test_rows_are_drawn_in_proportion_to_their_weight():
 def test_small_data_are_gathered_whole(monkeypatch):
     found = survey(place(X, chunk_size=100), 2, np.random.RandomState(0))
     assert np.array_equal(found.start_rows.rows, X)
-    assert found.total_weight == 3000
+    assert found.constants.total_weight == 3000
     state = np.random.RandomState(0)
     survey(place(X), 2, state)
     assert state.uniform() == np.random.RandomState(0).uniform()  # no draw was used up

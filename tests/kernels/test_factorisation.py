@@ -75,10 +75,10 @@ def test_covariances_from_scatter(d, groups):
     rng = np.random.default_rng(0)
     S, counts, delta = matrices(groups, d), 1.0 + rng.random(3), rng.normal(size=(3, d))
     second = np.ascontiguousarray(S[:, *np.tril_indices(d)])
-    found = triangles.estimate(second, counts, delta, 0.5)
+    found = triangles.estimate(second, counts, delta)
     between = counts[:, None, None] * delta[:, :, None] * delta[:, None]
     n = counts.reshape(groups, -1).sum(axis=1)[:, None, None]
-    expected = (S - between.reshape(groups, -1, d, d).sum(axis=1)) / n + 0.5 * np.eye(d)
+    expected = (S - between.reshape(groups, -1, d, d).sum(axis=1)) / n
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
     np.testing.assert_array_equal(found, found.transpose(0, 2, 1))
 
@@ -91,7 +91,7 @@ def test_any_number_of_threads_makes_the_same_bits():
     found = []
     for n_threads in (1, 2, 5, 16):
         placement = ThreadExecutor(n_threads).place(ArraySource(np.zeros((2, 2))))
-        covariances = triangles.estimate(second, counts, delta, 9.0, placement.share)
+        covariances = triangles.estimate(second, counts, delta, placement.share)
         factors = triangles.whiten(covariances, 1.0, 4, np.dtype(float), placement.share).factors
         placement.close()
         found.append((covariances.tobytes(), factors.tobytes()))

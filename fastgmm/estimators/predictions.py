@@ -1,0 +1,146 @@
+"""What a mixture says about rows: labels, responsibilities, densities, scores."""
+
+import math
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgmm import sinks
+from fastgmm.covariance import Density
+from fastgmm.estimators.columns import check_columns
+from fastgmm.estimators.mixture import Mixture
+from fastgmm.exceptions import DataError
+from fastgmm.executors import Placement, executor_for
+from fastgmm.expectation import PREDICTIONS, Scoring, column_names
+from fastgmm.sources import Source, as_source
+
+
+class Predictor(Mixture):
+    """A mixture that is asked about rows, in memory, in files or on a cluster."""
+
+    n_threads: int | None
+    chunk_size: int | None
+    persist: bool | str
+
+    def predict(self, X: Any, out: str | PathLike[str] | None = None) -> Any:
+        """Return the label of each row: the component of the highest responsibility.
+
+        Parameters
+        ----------
+        X : (n, d) rows, as in ``fit``
+            A Dask collection gives a lazy Dask collection.
+        out : path, optional
+            Stream the result to this .npy or Parquet file (column ``label``) instead, complete or
+            not at all, and return the path.
+
+        Returns
+        -------
+        (n,) int64 array, Dask array or path
+        """
+        return self._predict("label", X, out, ["label"])
+
+    def predict_proba(self, X: Any, out: str | PathLike[str] | None = None) -> Any:
+        """Return the responsibilities (n, k) of each row's components; each row sums to 1.
+
+        ``X`` and ``out`` as in :meth:`predict` (columns ``component_0`` ...).
+        """
+        self._check_is_fitted()
+        names = [f"component_{k}" for k in range(len(self.means_))]
+        return self._predict("responsibility", X, out, names)
+
+    def score_samples(self, X: Any, out: str | PathLike[str] | None = None) -> Any:
+        """Return the natural log density (n,) of each row.
+
+        ``X`` and ``out`` as in :meth:`predict` (column ``log_density``).
+        """
+        return self._predict("log_density", X, out, ["log_density"])
+
+    def _predict(self, what: str, X: Any, out: str | PathLike[str] | None, names: list[str]) -> Any:
+        self._check_is_fitted()
+        if hasattr(X, "__dask_graph__"):
+            return self._predict_lazily(what, X, out)
+        source = self._source(X)
+        if out is not None:
+            sinks.check_sink(out)
+        with closing(self._executor_for(source).place(source, self.chunk_size)) as placement:
+            blocks = self._predictions(what, placement)
+            if out is None:
+                return sinks.to_array(blocks, placement.grid.n_samples)
+            sinks.to_file(out, blocks, placement.grid.n_samples, names)
+            return out
+
+    def _predict_lazily(self, what: str, X: Any, out: str | PathLike[str] | None) -> Any:
+        if out is not None:
+            raise ValueError(
+                "out goes with arrays and data sets; predictions of a Dask collection are lazy: "
+                "write them with its own to_parquet or to_zarr"
+            )
+        from fastgmm.sources.dask_collections import map_rows
+
+        source = self._source(X)
+        function = partial(
+            PREDICTIONS[what], self._density(source.dtype), columns=column_names(source)
+        )
+        width = len(self.means_) if what == "responsibility" else None
+        dtype = np.dtype(np.int64) if what == "label" else source.dtype
+        return map_rows(function, X, width, dtype)
+
+    def _predictions(self, what: str, placement: Placement) -> Iterator[NDArray[Any]]:
+        source = placement.source
+        density = self._density(source.dtype)
+        return placement.map(partial(PREDICTIONS[what], density, columns=column_names(source)))
+
+    def _density(self, dtype: np.dtype[np.floating]) -> Density:
+        return self._family.prepare(self._current(), dtype)
+
+    def _source(self, X: Any, sample_weight: Any = None) -> Source:
+        self._check_is_fitted()
+        source = as_source(X, sample_weight=sample_weight)
+        self._check_columns(source)
+        return source
+
+    def _check_columns(self, source: Source) -> None:
+        check_columns(
+            type(self).__name__,
+            source,
+            np.shape(self.means_)[1],
+            getattr(self, "feature_names_in_", None),
+        )
+
+    def _executor_for(self, source: Source) -> Any:
+        return executor_for(source, self.n_threads, self._client, self.persist)
+
+    def _score(self, X: Any, sample_weight: Any) -> tuple[float, float]:
+        """Return the total log likelihood of the rows and the sum of their weights."""
+        source = self._source(X, sample_weight)
+        scoring = Scoring(self._density(source.dtype), column_names(source))
+        with closing(self._executor_for(source).place(source, self.chunk_size)) as placement:
+            if placement.grid.n_samples == 0:
+                raise DataError("Found array with 0 sample(s): there are no rows to score")
+            (totals,) = placement.reduce([scoring])
+        if not totals[1] > 0.0:
+            raise DataError("All weights are zero: give at least one row a positive sample_weight")
+        return float(totals[0]), float(totals[1])
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the mean natural log likelihood per row, weighted if there are weights."""
+        log_likelihood, weight = self._score(X, sample_weight)
+        return log_likelihood / weight
+
+    def aic(self, X: Any, sample_weight: Any = None) -> float:
+        """Return Akaike's information criterion, smaller is better (Akaike 1974)."""
+        log_likelihood, _ = self._score(X, sample_weight)
+        return 2.0 * self._n_parameters() - 2.0 * log_likelihood
+
+    def bic(self, X: Any, sample_weight: Any = None) -> float:
+        """Return the Bayesian information criterion, smaller is better (Schwarz 1978).
+
+        The number of rows is the sum of their weights.
+        """
+        log_likelihood, weight = self._score(X, sample_weight)
+        return self._n_parameters() * math.log(weight) - 2.0 * log_likelihood

@@ -1,0 +1,92 @@
+"""Data constants: what all rows weigh and how far each column spreads."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from fastgmm._typing import Float64Array
+from fastgmm.sources import Chunk
+
+
+class DataConstants(NamedTuple):
+    """What a fit needs to know of the data besides the statistics of its models."""
+
+    total_weight: float
+    """Sum of the weights, or the number of rows."""
+    row_weight: float
+    """Mean weight of the rows that have any: what counts as one row."""
+    variances: Float64Array
+    """(d,) variances of the columns; NaN where nobody asked for them."""
+
+
+class Moments(NamedTuple):
+    """Weight, means and scatter (d,) of some rows; a monoid.
+
+    Means are kept as one of the rows and what is beyond it: far from the origin their sum would
+    lose the digits that matter.
+    """
+
+    weight: float
+    origin: Float64Array
+    """(d,) one of the rows."""
+    means: Float64Array
+    """(d,) less the origin."""
+    scatter: Float64Array
+    """(d,) about the means."""
+
+    @property
+    def variances(self) -> Float64Array:
+        """Variances of the columns (d,)."""
+        return self.scatter / self.weight
+
+
+def merge_moments(left: Moments, right: Moments) -> Moments:
+    """Return the moments of both (Chan, Golub and LeVeque 1983): nothing cancels."""
+    if left.weight == 0.0 or right.weight == 0.0:
+        return right if left.weight == 0.0 else left
+    weight = left.weight + right.weight
+    apart = (right.origin - left.origin) + (right.means - left.means)
+    share = right.weight / weight
+    scatter = left.scatter + right.scatter + left.weight * share * apart**2
+    return Moments(weight, left.origin, left.means + share * apart, scatter)
+
+
+@dataclass(frozen=True)
+class ColumnMoments:
+    """Find the variances of the columns; that of a constant column is 0 exactly.
+
+    Moments are about a row of each chunk first, so a column that never changes has differences of
+    exactly zero however far from the origin it lies.
+    """
+
+    n_features: int
+    level: int = 0
+
+    def start(self) -> Moments:
+        """Return the moments of no rows."""
+        return Moments(0.0, *np.zeros((3, self.n_features)))
+
+    def accumulate(self, state: Moments, chunk: Chunk) -> Moments:
+        """Add a chunk."""
+        rows, weights = chunk.rows, np.ones(len(chunk.rows))
+        if chunk.weights.size:
+            weighty = chunk.weights > 0.0
+            rows, weights = rows[weighty], chunk.weights[weighty]
+        if len(rows) == 0:
+            return state
+        # entries that are not finite are told about by the check that shares this pass
+        with np.errstate(over="ignore", invalid="ignore"):
+            away = rows.astype(np.float64)
+            origin = away[0].copy()
+            away -= origin
+            weight = float(weights.sum())
+            means = (weights[:, np.newaxis] * away).sum(axis=0) / weight
+            away -= means
+            scatter = (weights[:, np.newaxis] * away**2).sum(axis=0)
+            return merge_moments(state, Moments(weight, origin, means, scatter))
+
+    def merge(self, left: Moments, right: Moments) -> Moments:
+        """Pool two neighbouring runs."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return merge_moments(left, right)

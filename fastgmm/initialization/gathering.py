@@ -1,0 +1,50 @@
+"""Rows gathered along the tree: all of them, or those with the smallest keys."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fastgmm._typing import Float64Array, FloatArray, IntArray
+
+
+@dataclass
+class Gathered:
+    """Runs of rows in the order of the data."""
+
+    rows: list[FloatArray] = field(default_factory=list)
+    weights: list[Float64Array] = field(default_factory=list)
+    keys: list[Float64Array] = field(default_factory=list)
+
+    def extend(self, right: "Gathered") -> "Gathered":
+        """Append what was gathered from the rows behind."""
+        self.rows.extend(right.rows)
+        self.weights.extend(right.weights)
+        self.keys.extend(right.keys)
+        return self
+
+    def thinned(self, limit: int) -> "Gathered":
+        """Return the ``limit`` rows with the smallest keys, in one run if some had to go."""
+        if sum(map(len, self.keys)) <= limit:
+            return self
+        keys = np.concatenate(self.keys)
+        kept = smallest(keys, limit)
+        return Gathered(
+            [np.concatenate(self.rows)[kept]],
+            [np.concatenate(self.weights)[kept]] if self.weights else [],
+            [keys[kept]],
+        )
+
+
+def smallest(keys: Float64Array, limit: int) -> IntArray:
+    """Return where the ``limit`` smallest keys are, rising; of equal keys the first.
+
+    The first of equals, so that runs may be thinned in any portions: what a range of rows keeps
+    is what the whole would have kept of it.
+    """
+    if len(keys) <= limit:
+        return np.arange(len(keys))
+    bound = np.partition(keys, limit - 1)[limit - 1]
+    chosen = keys < bound
+    ties = np.flatnonzero(keys == bound)
+    chosen[ties[: limit - np.count_nonzero(chosen)]] = True
+    return np.flatnonzero(chosen)

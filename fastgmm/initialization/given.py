@@ -1,0 +1,116 @@
+"""Starts that the user hands over: labels, responsibilities, parameters, or a function of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from fastgmm._typing import Float64Array
+from fastgmm.initialization.first_pass import WHOLE_ELEMENTS, StartRows
+from fastgmm.initialization.partition import Hard, Partition, Soft, labels_partition
+from fastgmm.parameters import Parameters
+from fastgmm.validation import check_array, check_weights
+
+GivenStart: TypeAlias = Callable[
+    [StartRows, int, np.random.RandomState, int], Partition | Parameters
+]
+
+
+def given_start(init_params: Any, covariance_shape: tuple[int, ...]) -> GivenStart:
+    """Return the start that reads ``init_params``, or what it returns if it is a function.
+
+    A function is called as ``init_params(rows, n_components, random_state)`` with the rows that
+    starts are made from. It returns, or ``init_params`` is, one of
+
+    * labels (n,): the component of each row, -1 for a row that begins in none;
+    * responsibilities (n, k), not negative;
+    * a tuple (weights, means, covariances) in the shapes of the covariance type.
+    """
+
+    def start(
+        start: StartRows, n_components: int, random_state: np.random.RandomState, n_threads: int
+    ) -> Partition | Parameters:
+        value = init_params
+        if callable(value):
+            value = value(start.rows, n_components, random_state)
+        return _read(value, start, n_components, covariance_shape)
+
+    return start
+
+
+def _read(
+    value: Any, start: StartRows, n_components: int, covariance_shape: tuple[int, ...]
+) -> Partition | Parameters:
+    if isinstance(value, tuple):
+        return _parameters(value, n_components, start.rows.shape[1], covariance_shape)
+    array = np.asarray(value)
+    if array.ndim not in (1, 2) or len(array) != len(start.rows) or array.dtype.kind not in "iufb":
+        raise ValueError(
+            f"init_params gives an array of shape {array.shape} and dtype {array.dtype} for the "
+            f"{len(start.rows)} rows that starts are made from (all of them, or above "
+            f"{WHOLE_ELEMENTS} numbers a sample, for a function): give labels (n,), "
+            "responsibilities (n, n_components) or a tuple (weights, means, covariances)"
+        )
+    if array.ndim == 1:
+        return _labels(array, n_components)
+    return _responsibilities(array, n_components)
+
+
+def _parameters(
+    value: tuple[Any, ...], k: int, d: int, covariance_shape: tuple[int, ...]
+) -> Parameters:
+    if len(value) != 3:
+        raise ValueError(
+            f"init_params gives a tuple of {len(value)}: give (weights, means, covariances)"
+        )
+    return Parameters(
+        check_weights(value[0], k),
+        check_array("means", value[1], (k, d)),
+        check_array("covariances", value[2], covariance_shape),
+    )
+
+
+def _labels(labels: np.ndarray[Any, Any], n_components: int) -> Hard:
+    if labels.dtype.kind == "f" and not np.array_equal(labels, np.floor(labels)):
+        raise ValueError("init_params gives labels that are not whole numbers")
+    if labels.min() < -1 or labels.max() >= n_components:
+        raise ValueError(
+            f"init_params gives labels from {labels.min()} to {labels.max()}: they number the "
+            f"components from 0 to {n_components - 1}, -1 for rows that begin in none"
+        )
+    empty = set(range(n_components)).difference(np.unique(labels).tolist())
+    if empty:
+        raise ValueError(
+            f"init_params gives no row to component {min(empty)}: label at least one row with it"
+        )
+    return labels_partition(labels.astype(np.int64), n_components)
+
+
+def _responsibilities(array: np.ndarray[Any, Any], n_components: int) -> Soft:
+    if array.shape[1] != n_components:
+        raise ValueError(
+            f"init_params gives responsibilities of {array.shape[1]} components, but n_components "
+            f"is {n_components}"
+        )
+    responsibilities = np.ascontiguousarray(array, dtype=np.float64)
+    good = np.isfinite(responsibilities) & (responsibilities >= 0.0)
+    if not good.all():
+        row, component = np.argwhere(~good)[0]
+        raise ValueError(
+            f"init_params gives responsibility {responsibilities[row, component]} in row {row}, "
+            f"component {component}: they must be finite and not negative"
+        )
+    return Soft(lambda: _Reading(responsibilities))
+
+
+@dataclass
+class _Reading:
+    """Given responsibilities, row after row."""
+
+    responsibilities: Float64Array
+    done: int = 0
+
+    def __call__(self, n_rows: int) -> Float64Array:
+        self.done += n_rows
+        return self.responsibilities[self.done - n_rows : self.done]
