@@ -49,7 +49,8 @@ def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share =
     near = common_centre(parameters, whitening.sharpness / half, dtype)
     if _unrolled(d):
         biases = whitening.biases.astype(dtype)
-        return kernels.unrolled.UnrolledDensity(scale, means, factors, biases, *near, (0,) * d)
+        few = kernels.unrolled.few_components(*means.shape)
+        return kernels.unrolled.UnrolledDensity(scale, means, factors, biases, *near, (0,) * d, few)
     if len(means) < FEWEST_COMPONENTS:
         near = far(means)
     biases = whitening.biases.astype(dtype) if near.near else np.zeros_like(means)

@@ -1,9 +1,10 @@
 """One fused pass over a block: log densities, responsibilities and moments, tile by tile.
 
 A tile is a few hundred rows whose every number stays in cache; the only n-sized arrays are those
-that a caller asks for. The arithmetic of a covariance family enters by five functions, ``work``,
-``shape_of_tile``, ``log_density``, ``accumulate`` and ``finish``, which each family's module
-implements for its own ``Density`` record; the compiler picks them by the record's type.
+that a caller asks for. The arithmetic of a covariance family enters by six functions, ``work``,
+``shape_of_tile``, ``in_registers``, ``log_density``, ``accumulate`` and ``finish``, which each
+family's module implements for its own ``Density`` record; the compiler picks them by the record's
+type.
 
 The joint densities of a tile lie in *chunks* of rows, a flat (k, stride) matrix each, one behind
 the other. A chunk is a whole tile or a few vectors of rows, as the family prefers: few rows keep a
@@ -34,10 +35,10 @@ def work(density: Any, tile_rows: int) -> Any:
     raise NotImplementedError("implemented by the families' modules, for kernels only")
 
 
-def shape_of_tile(density: Any, n_rows: int) -> tuple[int, int]:
-    """Return how many rows a tile of a block of rows has, and how many a chunk.
+def shape_of_tile(density: Any, n_rows: int) -> tuple[int, int, int]:
+    """Return how many rows a tile of a block of rows has, how many a chunk, and the stride.
 
-    A chunk is a whole tile, or some vectors that divide it.
+    A chunk is a whole tile, or some vectors that divide it; then they are its stride as well.
     """
     raise NotImplementedError("implemented by the families' modules, for kernels only")
 
@@ -80,6 +81,16 @@ def finish(density: Any, scratch: Any, statistics: Any) -> None:
     raise NotImplementedError("implemented by the families' modules, for kernels only")
 
 
+def in_registers(rows: Any, n_rows: int, density: Any, scratch: Any, statistics: Any) -> int:
+    """Add rows that need no tiles to the statistics; return how many rows, from the first on."""
+    raise NotImplementedError("implemented by the families' modules, for kernels only")
+
+
+def no_rows(rows: Any, n_rows: Any, density: Any, scratch: Any, statistics: Any) -> Any:
+    """Return the ``in_registers`` of families that need tiles for all rows."""
+    return 0
+
+
 def nothing_left(density: Any, scratch: Any, statistics: Any) -> None:
     """Do nothing: the ``finish`` of families whose ``accumulate`` leaves no sums."""
 
@@ -88,7 +99,7 @@ def whole_tiles(density: Any, n_rows: Any) -> Any:
     """Return the ``shape_of_tile`` of families that take a tile at once, as large as L2 allows."""
     n_components, n_features = density.means.shape
     rows = tile_of(512 if n_components + n_features <= 256 else 256, n_rows)
-    return rows, rows
+    return rows, rows, stride_of(rows, density.means)
 
 
 @part
@@ -115,12 +126,6 @@ def stride_of(tile_rows: int, like: Any) -> int:
     return tile_rows + 5 * lanes_of(like)
 
 
-@part
-def stride_of_chunk(chunk_rows: int, tile_rows: int, like: Any) -> int:
-    """Return the numbers from one component of a chunk to the next."""
-    return stride_of(tile_rows, like) if chunk_rows == tile_rows else chunk_rows
-
-
 @maker
 def joint_of(n_components: int, tile_rows: int, like: Any) -> Any:
     """Return memory for the joint densities of a tile, whatever its chunks.
@@ -136,10 +141,10 @@ def joint_of(n_components: int, tile_rows: int, like: Any) -> Any:
 
 
 @part
-def vectors_of_chunk(size: int, chunk_rows: int, tile_rows: int, like: Any) -> int:
+def vectors_of_chunk(size: int, chunk_rows: int, stride: int, like: Any) -> int:
     """Return how many vectors hold a chunk's rows: all, if chunks are smaller than tiles."""
     width = lanes_of(like)
-    return (size + width - 1) // width if chunk_rows == tile_rows else chunk_rows // width
+    return chunk_rows // width if stride == chunk_rows else (size + width - 1) // width
 
 
 # Kernels make the arrays of a pass and leave the loops to parts, which do not count references.
@@ -153,13 +158,13 @@ def expectation(rows: Any, weights: Any, density: Any, statistics: Any) -> None:
     """
     n_components = density.means.shape[0]
     flat = rows.reshape(rows.size)
-    tile_rows, chunk_rows = shape_of_tile(density, rows.shape[0])
+    tile_rows, chunk_rows, stride = shape_of_tile(density, rows.shape[0])
     scratch = work(density, tile_rows)
     joint = joint_of(n_components, tile_rows, flat)
     highest = aligned(tile_rows, flat)
     sums = aligned(tile_rows, flat)
     add_tiles(
-        flat, rows.shape[0], weights, density, tile_rows, chunk_rows, scratch, joint,
+        flat, rows.shape[0], weights, density, tile_rows, chunk_rows, stride, scratch, joint,
         highest, sums, statistics,
     )  # fmt: skip
 
@@ -172,6 +177,7 @@ def add_tiles(
     density: Any,
     tile_rows: int,
     chunk_rows: int,
+    stride: int,
     scratch: Any,
     joint: Any,
     highest: Any,
@@ -181,15 +187,17 @@ def add_tiles(
     """Make the pass of ``expectation``, tile by tile."""
     n_components = density.means.shape[0]
     width = lanes_of(rows)
-    stride = stride_of_chunk(chunk_rows, tile_rows, rows)
     log_likelihood = 0.0
-    for start in range(0, n_rows, tile_rows):
+    done = 0
+    if weights.size == 0:
+        done = in_registers(rows, n_rows, density, scratch, statistics)
+    for start in range(done, n_rows, tile_rows):
         size = min(tile_rows, n_rows - start)
         log_density(rows, start, size, density, scratch, joint, stride)
         end = 0
         for first in range(0, size, chunk_rows):
             some = min(chunk_rows, size - first)
-            n_vectors = vectors_of_chunk(some, chunk_rows, tile_rows, rows)
+            n_vectors = vectors_of_chunk(some, chunk_rows, stride, rows)
             end = first + n_vectors * width
             at = first // chunk_rows * pitch_of(n_components, stride, rows)
             exponentiate(joint, at, stride, n_components, n_vectors, highest, sums, first)
@@ -216,13 +224,13 @@ def accumulate_given(
     """
     n_components = density.origins.shape[0]
     flat = rows.reshape(rows.size)
-    tile_rows, chunk_rows = shape_of_tile(density, rows.shape[0])
+    tile_rows, chunk_rows, stride = shape_of_tile(density, rows.shape[0])
     scratch = work(density, tile_rows)
     joint = joint_of(n_components, tile_rows, flat)
     shares = aligned(tile_rows, flat)
     add_given_tiles(
-        flat, weights, responsibilities, density, tile_rows, chunk_rows, scratch, joint, shares,
-        statistics,
+        flat, weights, responsibilities, density, tile_rows, chunk_rows, stride, scratch, joint,
+        shares, statistics,
     )  # fmt: skip
 
 
@@ -234,6 +242,7 @@ def add_given_tiles(
     density: Any,
     tile_rows: int,
     chunk_rows: int,
+    stride: int,
     scratch: Any,
     joint: Any,
     shares: Any,
@@ -241,7 +250,6 @@ def add_given_tiles(
 ) -> None:
     """Make the pass of ``accumulate_given``, tile by tile."""
     n_rows, n_components = responsibilities.shape
-    stride = stride_of_chunk(chunk_rows, tile_rows, rows)
     for start in range(0, n_rows, tile_rows):
         size = min(tile_rows, n_rows - start)
         # for the columns that it leaves behind
@@ -266,13 +274,13 @@ def score(rows: Any, density: Any, log_probability: Any, labels: Any, posterior:
     """
     n_components = density.means.shape[0]
     flat = rows.reshape(rows.size)
-    tile_rows, chunk_rows = shape_of_tile(density, rows.shape[0])
+    tile_rows, chunk_rows, stride = shape_of_tile(density, rows.shape[0])
     scratch = work(density, tile_rows)
     joint = joint_of(n_components, tile_rows, flat)
     highest = aligned(tile_rows, flat)
     sums = aligned(tile_rows, flat)
     score_tiles(
-        flat, rows.shape[0], density, tile_rows, chunk_rows, scratch, joint, highest, sums,
+        flat, rows.shape[0], density, tile_rows, chunk_rows, stride, scratch, joint, highest, sums,
         log_probability, labels, posterior,
     )  # fmt: skip
 
@@ -284,6 +292,7 @@ def score_tiles(
     density: Any,
     tile_rows: int,
     chunk_rows: int,
+    stride: int,
     scratch: Any,
     joint: Any,
     highest: Any,
@@ -294,7 +303,6 @@ def score_tiles(
 ) -> None:
     """Make the pass of ``score``, tile by tile."""
     n_components = density.means.shape[0]
-    stride = stride_of_chunk(chunk_rows, tile_rows, rows)
     for tile in range(0, n_rows, tile_rows):
         size = min(tile_rows, n_rows - tile)
         log_density(rows, tile, size, density, scratch, joint, stride)
@@ -309,7 +317,7 @@ def score_tiles(
                             best = k
                     labels[start + t] = best
             if log_probability.size > 0 or posterior.size > 0:
-                n_vectors = vectors_of_chunk(some, chunk_rows, tile_rows, rows)
+                n_vectors = vectors_of_chunk(some, chunk_rows, stride, rows)
                 exponentiate(joint, at, stride, n_components, n_vectors, highest, sums, 0)
             if log_probability.size > 0:
                 for t in range(some):

@@ -61,6 +61,11 @@ def fnma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     return a(a, b, c), codegen
 
 
+def added(builder: Any, a: Any, b: Any) -> Any:
+    """Return a + b."""
+    return builder.fadd(a, b, flags=FLAGS)
+
+
 def smaller(builder: Any, a: Any, b: Any) -> Any:
     """Return a < b ? a : b, which is x86's one instruction for it."""
     return builder.select(builder.fcmp_ordered("<", a, b), a, b)
@@ -130,21 +135,25 @@ def reciprocal(typingctx: Any, a: Any) -> Any:
     require_vectors("reciprocal", a)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        (value,) = arguments
-        vector = value.type
-        one = constant(vector, 1.0)
-        bits = bits_of(vector)
-        if bits * vector.count != 512:
-            return builder.fdiv(one, value, flags=FLAGS)
-        every = ir.Constant(ir.IntType(vector.count), -1)
-        name = f"llvm.x86.avx512.rcp14.{'pd' if bits == 64 else 'ps'}.512"
-        guess = call(builder, name, vector, value, constant(vector, 0.0), every)
-        for _ in range(bits // 32):  # each step doubles the good bits: 14, 28, 56
-            error = fused(builder, builder.fneg(value), guess, one)
-            guess = fused(builder, guess, error, guess)
-        return guess
+        return reciprocal_of(builder, arguments[0])
 
     return a(a), codegen
+
+
+def reciprocal_of(builder: Any, value: Any) -> Any:
+    """Return 1 / value, see ``reciprocal``."""
+    vector = value.type
+    one = constant(vector, 1.0)
+    bits = bits_of(vector)
+    if bits * vector.count != 512:
+        return builder.fdiv(one, value, flags=FLAGS)
+    every = ir.Constant(ir.IntType(vector.count), -1)
+    name = f"llvm.x86.avx512.rcp14.{'pd' if bits == 64 else 'ps'}.512"
+    guess = call(builder, name, vector, value, constant(vector, 0.0), every)
+    for _ in range(bits // 32):  # each step doubles the good bits: 14, 28, 56
+        error = fused(builder, builder.fneg(value), guess, one)
+        guess = fused(builder, guess, error, guess)
+    return guess
 
 
 @intrinsic

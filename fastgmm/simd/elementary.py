@@ -94,7 +94,7 @@ def _polynomial(builder: Any, x: Any, terms: tuple[float, ...]) -> Any:
     return value
 
 
-def _exp(builder: Any, x: Any, bounded_above: bool) -> Any:
+def exp_of(builder: Any, x: Any, bounded_above: bool) -> Any:
     """exp(x) = 2^n exp(r) with n = x / ln 2 rounded (to sixteenths where a table has those).
 
     Lanes below the domain compute nonsense, and are set to 0 by the last instruction.
@@ -174,7 +174,7 @@ def exp(typingctx: Any, vector: Any) -> Any:
     require_vectors("exp", vector)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _exp(builder, arguments[0], bounded_above=True)
+        return exp_of(builder, arguments[0], bounded_above=True)
 
     return vector(vector), codegen
 
@@ -189,7 +189,7 @@ def exp_nonpositive(typingctx: Any, vector: Any) -> Any:
     require_vectors("exp_nonpositive", vector)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _exp(builder, arguments[0], bounded_above=False)
+        return exp_of(builder, arguments[0], bounded_above=False)
 
     return vector(vector), codegen
 
@@ -203,12 +203,12 @@ def log(typingctx: Any, vector: Any) -> Any:
     require_vectors("log", vector)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _log(builder, arguments[0])
+        return log_of(builder, arguments[0])
 
     return vector(vector), codegen
 
 
-def _log(builder: Any, x: Any) -> Any:
+def log_of(builder: Any, x: Any) -> Any:
     """x = 2^k (1 + f) with 1 + f from sqrt(1/2) to sqrt(2); then a series in s = f / (2 + f)."""
     vector = x.type
     bits = bits_of(vector)

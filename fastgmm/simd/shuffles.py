@@ -4,21 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 from fastgmm._jit import TypingError, intrinsic, ir, types
-from fastgmm.simd.arithmetic import larger
+from fastgmm.simd.arithmetic import added, larger
 from fastgmm.simd.memory import address, load_at, store_at
 from fastgmm.simd.vectors import (
-    FLAGS,
     VectorType,
     llvm_vector,
     require_vectors,
     shuffle,
     vector_of,
 )
-
-
-def added(builder: Any, a: Any, b: Any) -> Any:
-    """Return a + b."""
-    return builder.fadd(a, b, flags=FLAGS)
 
 
 def folded(builder: Any, value: Any, join: Callable[..., Any] = added) -> Any:

@@ -1,0 +1,138 @@
+"""Mixtures so small that a pass over whole vectors of rows never leaves the registers.
+
+One loop does everything for a vector of rows: columns, log densities, exponentials, sums over the
+components, features, moments. Its accumulators are ``k (1 + d + p)`` vectors, which is why k is
+known when it is compiled, too. At d = 1, k = 2 a row takes less than half of the time that the
+passes over a tile take, which wait for each other and for the cache.
+"""
+
+from typing import Any
+
+from fastgmm._jit import intrinsic, ir, types
+from fastgmm.kernels.blocks import data_of, index, loop, number_at, vector_at
+from fastgmm.kernels.softmax import SUMS_PER_LOG
+from fastgmm.simd.arithmetic import added, fused, larger, reciprocal_of, smaller
+from fastgmm.simd.elementary import exp_of, log_of
+from fastgmm.simd.shuffles import folded, strided
+from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
+
+
+@intrinsic
+def add_in_registers(
+    typingctx: Any,
+    rows: Any,
+    start: Any,
+    n_vectors: Any,
+    centre: Any,
+    whitening: Any,
+    biases: Any,
+    log_scale: Any,
+    dimension: Any,
+    few: Any,
+    sums: Any,
+) -> Any:
+    """Add responsibilities times features (k, 1 + d + p) to ``sums``; return the log likelihood.
+
+    The rows begin at ``start`` in flat memory, ``n_vectors`` vectors of them; ``few`` is a tuple of
+    k integers, ``dimension`` one of d. The features are 1, x and x_i x_j, j <= i, about the centre.
+    """
+    vector_type = vector_of(rows.dtype)
+    d, n_components = len(dimension), len(few)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        lanes = vector.count
+        rows_at, centre_at, whitening_at, biases_at, scale_at, sums_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 4, 5, 6, 9)
+        )
+        start, n = arguments[1:3]
+        one = constant(vector, 1.0)
+
+        def parameter(pointer: Any, which: int) -> Any:
+            return splat(builder, number_at(builder, pointer, index(which)), lanes)
+
+        def columns(turn: Any) -> list[Any]:
+            at = builder.add(start, builder.mul(turn, index(d * lanes)))
+            loaded = [
+                vector_at(builder, rows_at, builder.add(at, index(i * lanes)), vector)
+                for i in range(d)
+            ]
+            return [
+                builder.fsub(strided(builder, loaded, j, d), parameter(centre_at, j))
+                for j in range(d)
+            ]
+
+        def log_density(x: list[Any], k: int) -> Any:
+            result = parameter(scale_at, k)
+            for i in range(d):
+                y = parameter(biases_at, k * d + i)
+                for j in range(i + 1):
+                    which = k * (d * (d + 1) // 2) + i * (i + 1) // 2 + j
+                    y = fused(builder, x[j], parameter(whitening_at, which), y)
+                result = fused(builder, builder.fneg(y), y, result)
+            return result
+
+        def body(turn: Any, carried: list[Any]) -> list[Any]:
+            product, highest, *moments = carried
+            x = columns(turn)
+            best, fractions = _fractions(builder, [log_density(x, k) for k in range(n_components)])
+            scale = fractions[0]
+            for fraction in fractions[1:]:
+                scale = added(builder, scale, fraction)
+            share = reciprocal_of(builder, scale)
+            scaled = [builder.fmul(share, column) for column in x]
+            products = [builder.fmul(scaled[i], x[j]) for i in range(d) for j in range(i + 1)]
+            features = [share, *scaled, *products]
+            terms = [(fraction, feature) for fraction in fractions for feature in features]
+            return [
+                builder.fmul(product, scale),
+                added(builder, highest, best),
+                *(fused(builder, *term, old) for term, old in zip(terms, moments, strict=True)),
+            ]
+
+        def stretch(turn: Any, carried: list[Any]) -> list[Any]:
+            first = builder.mul(turn, index(SUMS_PER_LOG))
+            left = builder.sub(n, first)
+            whole = builder.icmp_signed(">", left, index(SUMS_PER_LOG))
+            count = builder.select(whole, index(SUMS_PER_LOG), left)
+            logarithms, *rest = carried
+            product, *rest = loop(
+                builder, count, [one, *rest], lambda v, each: body(builder.add(first, v), each)
+            )
+            return [added(builder, logarithms, log_of(builder, product)), *rest]
+
+        n_sums = n_components * (1 + d + d * (d + 1) // 2)
+        stretches = builder.sdiv(builder.add(n, index(SUMS_PER_LOG - 1)), index(SUMS_PER_LOG))
+        zeros = [constant(vector, 0.0)] * (2 + n_sums)
+        logarithms, highest, *moments = loop(builder, stretches, zeros, stretch)
+        for which, moment in enumerate(moments):
+            place = builder.gep(sums_at, [index(which)])
+            total = _double(builder, folded(builder, moment))
+            builder.store(builder.fadd(builder.load(place), total), place)
+        return _double(builder, folded(builder, added(builder, logarithms, highest)))
+
+    size = types.intp
+    parameters = (centre, whitening, biases, log_scale, dimension, few)
+    return types.float64(rows, size, size, *parameters, sums), codegen
+
+
+def _fractions(builder: Any, densities: list[Any]) -> tuple[Any, list[Any]]:
+    """Return the highest log density and exp(each - highest)."""
+    best = densities[0]
+    for density in densities[1:]:
+        best = larger(builder, density, best)
+    if len(densities) != 2:
+        each = [builder.fsub(density, best) for density in densities]
+        return best, [exp_of(builder, x, bounded_above=False) for x in each]
+    # one exponential: the larger component's is exp(0) = 1
+    left, right = densities
+    one = constant(best.type, 1.0)
+    lower = builder.fsub(smaller(builder, left, right), best)
+    lower = exp_of(builder, lower, bounded_above=False)
+    is_left = builder.fcmp_ordered(">", left, right)
+    return best, [builder.select(is_left, one, lower), builder.select(is_left, lower, one)]
+
+
+def _double(builder: Any, number: Any) -> Any:
+    double = ir.DoubleType()
+    return number if number.type == double else builder.fpext(number, double)
