@@ -44,6 +44,8 @@ def test_parameters_are_the_start(covariance_type):
     model = start(triple, covariance_type=covariance_type)
     for mine, theirs in zip(parameters(model), triple, strict=True):
         np.testing.assert_array_equal(mine, theirs)
+    model = start("kmeans", covariance_type=covariance_type, **given)
+    np.testing.assert_allclose(model.precisions_, given["precisions_init"], rtol=1e-12)
     settings = {"n_components": 3, "covariance_type": covariance_type, "max_iter": 5}
     np.testing.assert_allclose(
         fit(X, init_params=triple, **settings).means_,
@@ -52,7 +54,7 @@ def test_parameters_are_the_start(covariance_type):
     )
     moved = start(triple, covariance_type=covariance_type, means_init=MEANS + 1)
     np.testing.assert_array_equal(moved.means_, MEANS + 1)
-    np.testing.assert_array_equal(moved.weights_, model.weights_)
+    np.testing.assert_array_equal(moved.weights_, given["weights_init"])
 
 
 def test_rows_may_begin_in_no_component():
