@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
 import scipy.sparse
 import sklearn
@@ -225,6 +226,24 @@ def test_names_are_taken_from_frames_whose_names_are_text():
         assert model.feature_names_in_.tolist() == ["a", "b", "c"]
         assert model.feature_names_in_.dtype == object
         assert not hasattr(model.fit(pd.DataFrame(SMALL)), "feature_names_in_")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pyarrow.table(dict(FRAME)),
+        FRAME.convert_dtypes(),
+        FRAME.astype("category"),
+        FRAME.astype(object),
+        FRAME > 0,
+        FRAME.astype(np.float32),
+    ],
+)
+def test_every_frame_of_numbers_is_taken_as_theirs(frame):
+    ours, theirs = (E(random_state=0).fit(frame) for E in (GaussianMixture, Theirs))
+    assert ours.feature_names_in_.tolist() == theirs.feature_names_in_.tolist()
+    assert ours.means_.dtype == theirs.means_.dtype
+    np.testing.assert_allclose(ours.means_, theirs.means_, rtol=1e-5)
 
 
 class FrameOfNoLibrary:
