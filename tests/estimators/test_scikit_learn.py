@@ -13,6 +13,7 @@ import pytest
 import scipy.sparse
 import sklearn
 from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 from problems import COVARIANCE_TYPES, blobs
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -101,10 +102,13 @@ def test_pipelines_searches_and_scores_are_theirs():
 
 def test_joblib_processes_fit_the_same():
     here = GaussianMixture(3, random_state=0).fit(SMALL)
-    (there,) = Parallel(n_jobs=2)(
-        delayed(GaussianMixture(3, random_state=0, n_threads=1).fit)(SMALL) for _ in range(1)
+    settings = ({"n_threads": n} for n in (None, 1))
+    there = Parallel(n_jobs=2)(
+        delayed(GaussianMixture(3, random_state=0, **more).fit)(SMALL) for more in settings
     )
-    assert np.array_equal(there.means_, here.means_)
+    get_reusable_executor().shutdown(wait=True)
+    for model in there:
+        assert np.array_equal(model.means_, here.means_)
 
 
 def test_weights_are_routed(routing):
