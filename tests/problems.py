@@ -3,11 +3,13 @@
 import warnings
 
 import numpy as np
+import sklearn
 
 from fastgmm import GaussianMixture
 from fastgmm.exceptions import ConvergenceWarning
 from fastgmm.initialization import DataConstants
 
+SCIKIT_LEARN = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from os import PathLike
 from typing import Any
@@ -17,7 +18,7 @@ from fastgmm.estimators.mixture import Mixture
 from fastgmm.exceptions import DataError
 from fastgmm.executors import Placement, executor_for
 from fastgmm.expectation import PREDICTIONS, Scoring, column_names
-from fastgmm.sources import Source, as_source
+from fastgmm.sources import ArraySource, Source, as_source
 
 
 class Predictor(Mixture):
@@ -101,6 +102,9 @@ class Predictor(Mixture):
     def _source(self, X: Any, sample_weight: Any = None) -> Source:
         self._check_is_fitted()
         source = as_source(X, sample_weight=sample_weight)
+        if isinstance(source, ArraySource) and np.asarray(self.means_).dtype == np.float64:
+            # scikit-learn's rule: float32 is what rows and model both are in
+            source = replace(source, in_double=True)
         self._check_columns(source)
         return source
 

@@ -20,6 +20,8 @@ class ArraySource:
     weights: Float64Array | None = None
     """(n,) or None."""
     columns: Sequence[str] | None = None
+    in_double: bool = False
+    """Whether float32 rows are computed in float64."""
 
     @property
     def n_samples(self) -> int:
@@ -33,8 +35,9 @@ class ArraySource:
 
     @property
     def dtype(self) -> np.dtype[np.floating]:
-        """float32 for float32 data, else float64."""
-        return np.dtype(np.float32 if self.array.dtype == np.float32 else np.float64)
+        """float32 for float32 data unless told otherwise, else float64."""
+        single = self.array.dtype == np.float32 and not self.in_double
+        return np.dtype(np.float32 if single else np.float64)
 
     @property
     def weighted(self) -> bool:

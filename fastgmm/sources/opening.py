@@ -131,12 +131,8 @@ def _array_source(X: Any, sample_weight: Any) -> ArraySource:
 
 def _frame_columns(X: Any) -> list[str] | None:
     """Return the names of a frame's columns if they are text; None if numbers, as for an array."""
-    names = list(getattr(X, "columns", []))
-    for name, dtype in zip(names, getattr(X, "dtypes", []), strict=False):
-        if getattr(dtype, "kind", "f") in "OSU":
-            raise DataError(
-                f"column {str(name)!r} holds {dtype}, not numbers: choose other columns"
-            )
+    # Arrow's tables have their columns' data under the name that frames have the names
+    names = list(getattr(X, "column_names", getattr(X, "columns", [])))
     kinds = sorted({type(name).__name__ for name in names})
     if kinds == ["str"]:
         return names
@@ -155,16 +151,31 @@ def _real_array(X: Any) -> FloatArray:
     try:
         array = X if isinstance(X, np.ndarray) else np.asarray(X)
         if array.dtype.kind in "OSU":
-            array = array.astype(np.float64)
+            # pandas' NA is no number to NumPy
+            array = (
+                X.to_numpy(np.float64, na_value=np.nan)
+                if hasattr(X, "convert_dtypes")
+                else array.astype(np.float64)
+            )
     except TypeError as error:
-        raise DataTypeError(f"X is not a table of numbers: {error}") from error
+        raise DataTypeError(_no_numbers(X, error)) from error
     except ValueError as error:
-        raise DataError(f"X is not a table of numbers: {error}") from error
+        raise DataError(_no_numbers(X, error)) from error
     if array.dtype.kind == "c":
         raise DataError("Complex data not supported: X must be real numbers")
     if array.dtype.kind not in "fiub":
         raise DataError(f"X holds {array.dtype}, not numbers")
     return array
+
+
+def _no_numbers(X: Any, error: Exception) -> str:
+    """Name the first column of a frame that holds something else; else say what NumPy said."""
+    dtypes = getattr(X, "dtypes", None)
+    if dtypes is not None and hasattr(dtypes, "items"):
+        for name, dtype in dtypes.items():
+            if getattr(dtype, "kind", "f") in "OSU":
+                return f"column {str(name)!r} holds {dtype}, not numbers: choose other columns"
+    return f"X is not a table of numbers: {error}"
 
 
 def _weight_array(sample_weight: Any, n_samples: int) -> Float64Array | None:

@@ -188,6 +188,8 @@ def test_every_bad_parameter_is_refused(name, value):
         ([["a", "b"], ["c", "d"]], "not a table of numbers"),
         (X + 1j, "Complex data not supported"),
         (pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}), "column 'b'"),
+        (pd.DataFrame({"a": [1, 2], "b": pd.array([1, None], "Int64")}), r"NaN: row 1, column 1"),
+        (pd.Series([1.0, 2.0]), "Expected 2D array, got 1D array"),
         (pd.DataFrame({"a": [1.0, 2.0], "b": [0.0, np.nan]}), r"row 1, column 1 \('b'\)"),
         ("nowhere.npy", "nowhere.npy"),
         ("rows.txt", "rows.txt"),

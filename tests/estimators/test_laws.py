@@ -35,7 +35,14 @@ def test_integer_weights_are_repeated_rows(covariance_type):
         repeated = fit(np.repeat(X, counts, axis=0), max_iter=n_iter, **settings)
         assert farthest(weighted, repeated) < limit
         assert weighted.lower_bound_ == pytest.approx(repeated.lower_bound_, rel=1e-12)
-    assert weighted.bic(X, counts) == pytest.approx(repeated.bic(np.repeat(X, counts, axis=0)))
+    long = np.repeat(X, counts, axis=0)
+    for method in ("score", "aic", "bic"):
+        mine = getattr(weighted, method)(X, sample_weight=counts)
+        assert mine == pytest.approx(getattr(repeated, method)(long), rel=1e-12)
+    labels = GaussianMixture(max_iter=300, **settings | {"tol": 1e-3}).fit_predict(
+        X, sample_weight=counts
+    )
+    assert np.array_equal(labels, fit(X, counts, **settings | {"tol": 1e-3}).predict(X))
 
 
 @every_shape

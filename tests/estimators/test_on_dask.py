@@ -51,6 +51,14 @@ def test_weights_of_a_collection(two_workers):
         assert fit_on(two_workers, rows, weights, persist=False) == expected
 
 
+def test_weights_of_a_collection_count_in_scores(model):
+    for method in (model.score, model.aic, model.bic):
+        expected = method(X, sample_weight=WEIGHTS)
+        assert expected != method(X)
+        for weights in (lazy(WEIGHTS), WEIGHTS):
+            assert method(lazy(X), sample_weight=weights) == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_weight_columns_and_sampled_starts(two_workers, tmp_path, monkeypatch, weighted):
     """Files on a cluster, a start from a sample of the rows: the bits of an array on a thread."""

@@ -235,9 +235,9 @@ def test_reading_closes_its_files(source: Source) -> None:
     chunks = source.chunks(grid, 0, grid.n_blocks)
     next(chunks)
     chunks.close()
-    assert open_files() == before
+    assert open_files() <= before  # fewer: an earlier test's are collected
     list(source.chunks(grid, 0, grid.n_blocks))
-    assert open_files() == before
+    assert open_files() <= before
 
 
 @pytest.mark.parametrize("make", [npy_files, parquet_files])
