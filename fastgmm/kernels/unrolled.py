@@ -60,8 +60,8 @@ MOST_COLUMNS = 8
 ACCUMULATORS = 24
 """Vector registers for sums; more columns take several turns through the tile."""
 
-MOST_IN_REGISTERS = 24 if WIDE else 8
-"""Sums that a pass without tiles may have."""
+FEW = {1: (2, 3, 4), 2: (2, 3, 4)} if WIDE else {1: (2, 3), 2: (2,)}
+"""Components, by the number of columns, whose pass fits in registers: each has its own kernel."""
 
 VECTORS_IN_REGISTERS = 64
 """Vectors of rows that are summed before their lanes are."""
@@ -442,7 +442,7 @@ class UnrolledWork(NamedTuple):
 
 def few_components(n_components: int, d: int) -> tuple[int, ...]:
     """Return ``UnrolledDensity.few``."""
-    return (0,) * n_components if n_components * n_features(d) <= MOST_IN_REGISTERS else ()
+    return (0,) * n_components if n_components in FEW.get(d, ()) else ()
 
 
 @intrinsic
