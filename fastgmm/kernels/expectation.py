@@ -147,7 +147,8 @@ def vectors_of_chunk(size: int, chunk_rows: int, stride: int, like: Any) -> int:
     return chunk_rows // width if stride == chunk_rows else (size + width - 1) // width
 
 
-# Kernels make the arrays of a pass and leave the loops to parts, which do not count references.
+# A kernel counts references: what is taken out of a record in its loops costs more than arithmetic.
+# Parts do not, so kernels only pass records on.
 
 
 @kernel
@@ -163,43 +164,20 @@ def expectation(rows: Any, weights: Any, density: Any, statistics: Any) -> None:
     joint = joint_of(n_components, tile_rows, flat)
     highest = aligned(tile_rows, flat)
     sums = aligned(tile_rows, flat)
-    add_tiles(
-        flat, rows.shape[0], weights, density, tile_rows, chunk_rows, stride, scratch, joint,
-        highest, sums, statistics,
-    )  # fmt: skip
-
-
-@part
-def add_tiles(
-    rows: Any,
-    n_rows: int,
-    weights: Any,
-    density: Any,
-    tile_rows: int,
-    chunk_rows: int,
-    stride: int,
-    scratch: Any,
-    joint: Any,
-    highest: Any,
-    sums: Any,
-    statistics: Any,
-) -> None:
-    """Make the pass of ``expectation``, tile by tile."""
-    n_components = density.means.shape[0]
-    width = lanes_of(rows)
+    width = lanes_of(flat)
     log_likelihood = 0.0
     done = 0
     if weights.size == 0:
-        done = in_registers(rows, n_rows, density, scratch, statistics)
-    for start in range(done, n_rows, tile_rows):
-        size = min(tile_rows, n_rows - start)
-        log_density(rows, start, size, density, scratch, joint, stride)
+        done = in_registers(flat, rows.shape[0], density, scratch, statistics)
+    for start in range(done, rows.shape[0], tile_rows):
+        size = min(tile_rows, rows.shape[0] - start)
+        log_density(flat, start, size, density, scratch, joint, stride)
         end = 0
         for first in range(0, size, chunk_rows):
             some = min(chunk_rows, size - first)
-            n_vectors = vectors_of_chunk(some, chunk_rows, stride, rows)
+            n_vectors = vectors_of_chunk(some, chunk_rows, stride, flat)
             end = first + n_vectors * width
-            at = first // chunk_rows * pitch_of(n_components, stride, rows)
+            at = first // chunk_rows * pitch_of(n_components, stride, flat)
             exponentiate(joint, at, stride, n_components, n_vectors, highest, sums, first)
             blank(joint, at, stride, n_components, some, n_vectors * width, highest, sums, first)
             if weights.size > 0:
@@ -209,7 +187,7 @@ def add_tiles(
         if weights.size == 0:
             log_likelihood += log_likelihood_of(size, end, highest, sums)
         # the sums are shares now
-        accumulate(rows, start, size, density, scratch, joint, stride, sums, statistics)
+        accumulate(flat, start, size, density, scratch, joint, stride, sums, statistics)
     finish(density, scratch, statistics)
     statistics.log_likelihood[0] += log_likelihood
 
@@ -228,40 +206,18 @@ def accumulate_given(
     scratch = work(density, tile_rows)
     joint = joint_of(n_components, tile_rows, flat)
     shares = aligned(tile_rows, flat)
-    add_given_tiles(
-        flat, weights, responsibilities, density, tile_rows, chunk_rows, stride, scratch, joint,
-        shares, statistics,
-    )  # fmt: skip
-
-
-@part
-def add_given_tiles(
-    rows: Any,
-    weights: Any,
-    responsibilities: Any,
-    density: Any,
-    tile_rows: int,
-    chunk_rows: int,
-    stride: int,
-    scratch: Any,
-    joint: Any,
-    shares: Any,
-    statistics: Any,
-) -> None:
-    """Make the pass of ``accumulate_given``, tile by tile."""
-    n_rows, n_components = responsibilities.shape
-    for start in range(0, n_rows, tile_rows):
-        size = min(tile_rows, n_rows - start)
+    for start in range(0, rows.shape[0], tile_rows):
+        size = min(tile_rows, rows.shape[0] - start)
         # for the columns that it leaves behind
-        log_density(rows, start, size, density, scratch, joint, stride)
+        log_density(flat, start, size, density, scratch, joint, stride)
         joint[:] = 0
         shares[:] = 0
         for t in range(size):
             shares[t] = 1.0 if weights.size == 0 else weights[start + t]
-            at = t // chunk_rows * pitch_of(n_components, stride, rows) + t % chunk_rows
+            at = t // chunk_rows * pitch_of(n_components, stride, flat) + t % chunk_rows
             for k in range(n_components):
                 joint[at + k * stride] = responsibilities[start + t, k]
-        accumulate(rows, start, size, density, scratch, joint, stride, shares, statistics)
+        accumulate(flat, start, size, density, scratch, joint, stride, shares, statistics)
     finish(density, scratch, statistics)
 
 
@@ -279,36 +235,12 @@ def score(rows: Any, density: Any, log_probability: Any, labels: Any, posterior:
     joint = joint_of(n_components, tile_rows, flat)
     highest = aligned(tile_rows, flat)
     sums = aligned(tile_rows, flat)
-    score_tiles(
-        flat, rows.shape[0], density, tile_rows, chunk_rows, stride, scratch, joint, highest, sums,
-        log_probability, labels, posterior,
-    )  # fmt: skip
-
-
-@part
-def score_tiles(
-    rows: Any,
-    n_rows: int,
-    density: Any,
-    tile_rows: int,
-    chunk_rows: int,
-    stride: int,
-    scratch: Any,
-    joint: Any,
-    highest: Any,
-    sums: Any,
-    log_probability: Any,
-    labels: Any,
-    posterior: Any,
-) -> None:
-    """Make the pass of ``score``, tile by tile."""
-    n_components = density.means.shape[0]
-    for tile in range(0, n_rows, tile_rows):
-        size = min(tile_rows, n_rows - tile)
-        log_density(rows, tile, size, density, scratch, joint, stride)
+    for tile in range(0, rows.shape[0], tile_rows):
+        size = min(tile_rows, rows.shape[0] - tile)
+        log_density(flat, tile, size, density, scratch, joint, stride)
         for start in range(tile, tile + size, chunk_rows):
             some = min(chunk_rows, tile + size - start)
-            at = (start - tile) // chunk_rows * pitch_of(n_components, stride, rows)
+            at = (start - tile) // chunk_rows * pitch_of(n_components, stride, flat)
             if labels.size > 0:
                 for t in range(some):
                     best = 0
@@ -317,7 +249,7 @@ def score_tiles(
                             best = k
                     labels[start + t] = best
             if log_probability.size > 0 or posterior.size > 0:
-                n_vectors = vectors_of_chunk(some, chunk_rows, stride, rows)
+                n_vectors = vectors_of_chunk(some, chunk_rows, stride, flat)
                 exponentiate(joint, at, stride, n_components, n_vectors, highest, sums, 0)
             if log_probability.size > 0:
                 for t in range(some):

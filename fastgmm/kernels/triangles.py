@@ -171,6 +171,29 @@ def band_size(d: int) -> int:
     return BAND * BAND * bands * (bands + 1) // 2
 
 
+@part
+def write_feature(
+    columns: Any, feature: int, i: int, j: int, d: int, end: int, out: Any, out_at: int
+) -> None:
+    """Write a feature of a tile's rows: 1, a column, the product of columns i and j, or zeros."""
+    width = lanes_of(columns)
+    run = chunk_rows(columns)
+    pitch = pitch_of(round_up(d, width), run, columns)
+    if feature == 0 or i >= d:
+        number = broadcast(columns.dtype.type(1 if feature == 0 else 0))
+        for t in range(0, end, width):
+            store(out, out_at + t, number)
+        return
+    for first in range(0, end, run):
+        at = first // run * pitch
+        for t in range(0, min(run, end - first), width):
+            if feature <= d:
+                value = load(columns, at + (feature - 1) * run + t)
+            else:
+                value = load(columns, at + i * run + t) * load(columns, at + j * run + t)
+            store(out, out_at + first + t, value)
+
+
 @overload(work, makes_arrays=True)
 def _work(density: Any, tile_rows: Any) -> Any:
     if not is_record(density, TriangleDensity):
@@ -310,98 +333,51 @@ def triangle_accumulate(
     width = lanes_of(rows)
     share_out(joint, 0, stride, n_components, (size + width - 1) // width, shares, 0)
     if density.near:
-        add_panels(size, n_components, d, scratch, joint, stride)
-    else:
-        add_bands(rows, start, size, density, scratch, joint, stride, statistics)
-
-
-@part
-def add_panels(size: int, n_components: int, d: int, scratch: Any, joint: Any, stride: int) -> None:
-    """Add all features times the responsibilities, over a tile, to the sums."""
-    panel, turned = scratch.panel, scratch.turned
-    width = lanes_of(joint)
-    end = round_up(size, width)
-    whole = round_up(n_components, width)
-    row = turned_row(n_components, joint)
-    for t in range(0, end, width):
-        for k in range(0, n_components, width):
-            transpose_block(joint, k * stride + t, stride, turned, t * row + k, row)
-    n_features = 1 + d + d * (d + 1) // 2
-    across = end + width
-    # the pair of columns whose product comes next
-    i, j = 0, 0
-    for feature in range(0, n_features, PRODUCT_HEIGHT):
-        for f in range(PRODUCT_HEIGHT):
-            write_feature(scratch.columns, feature + f, i, j, d, end, panel, f * across)
-            if feature + f > d:
-                j += 1
-                if j > i:
-                    i, j = i + 1, 0
-        k = 0
-        while k < whole:
-            left = (whole - k) // width
-            at = feature * whole + k
-            # 4 = 2 + 2, not 3 + 1: a block of one vector waits for its loads
-            if PRODUCT_WIDTH == 3 and (left == 3 or left > 4):
-                add_products(
-                    panel, across, turned, k, row, end, PRODUCT_HEIGHT, 3, scratch.sums, at, whole
-                )
-                k += 3 * width
-            elif left >= 2:
-                add_products(
-                    panel, across, turned, k, row, end, PRODUCT_HEIGHT, 2, scratch.sums, at, whole
-                )
-                k += 2 * width
-            else:
-                add_products(
-                    panel, across, turned, k, row, end, PRODUCT_HEIGHT, 1, scratch.sums, at, whole
-                )
-                k += width
-
-
-@part
-def write_feature(
-    columns: Any, feature: int, i: int, j: int, d: int, end: int, out: Any, out_at: int
-) -> None:
-    """Write a feature of a tile's rows: 1, a column, the product of columns i and j, or zeros."""
-    width = lanes_of(columns)
-    run = chunk_rows(columns)
-    pitch = pitch_of(round_up(d, width), run, columns)
-    if feature == 0 or i >= d:
-        number = broadcast(columns.dtype.type(1 if feature == 0 else 0))
+        panel, turned = scratch.panel, scratch.turned
+        end = round_up(size, width)
+        whole = round_up(n_components, width)
+        row = turned_row(n_components, joint)
         for t in range(0, end, width):
-            store(out, out_at + t, number)
+            for k in range(0, n_components, width):
+                transpose_block(joint, k * stride + t, stride, turned, t * row + k, row)
+        n_features = 1 + d + d * (d + 1) // 2
+        across = end + width
+        # the pair of columns whose product comes next
+        i, j = 0, 0
+        for feature in range(0, n_features, PRODUCT_HEIGHT):
+            for f in range(PRODUCT_HEIGHT):
+                write_feature(scratch.columns, feature + f, i, j, d, end, panel, f * across)
+                if feature + f > d:
+                    j += 1
+                    if j > i:
+                        i, j = i + 1, 0
+            k = 0
+            while k < whole:
+                left = (whole - k) // width
+                at = feature * whole + k
+                # 4 = 2 + 2, not 3 + 1: a block of one vector waits for its loads
+                if PRODUCT_WIDTH == 3 and (left == 3 or left > 4):
+                    add_products(
+                        panel, across, turned, k, row, end, PRODUCT_HEIGHT, 3,
+                        scratch.sums, at, whole,
+                    )  # fmt: skip
+                    k += 3 * width
+                elif left >= 2:
+                    add_products(
+                        panel, across, turned, k, row, end, PRODUCT_HEIGHT, 2,
+                        scratch.sums, at, whole,
+                    )  # fmt: skip
+                    k += 2 * width
+                else:
+                    add_products(
+                        panel, across, turned, k, row, end, PRODUCT_HEIGHT, 1,
+                        scratch.sums, at, whole,
+                    )  # fmt: skip
+                    k += width
         return
-    for first in range(0, end, run):
-        at = first // run * pitch
-        for t in range(0, min(run, end - first), width):
-            if feature <= d:
-                value = load(columns, at + (feature - 1) * run + t)
-            else:
-                value = load(columns, at + i * run + t) * load(columns, at + j * run + t)
-            store(out, out_at + first + t, value)
-
-
-@part
-def add_bands(
-    rows: Any,
-    start: int,
-    size: int,
-    density: Any,
-    scratch: Any,
-    joint: Any,
-    stride: int,
-    statistics: Any,
-) -> None:
-    """Add a tile's counts and first moments to the statistics, its scatter to the bands.
-
-    The bands have the triangle of scatter of all components, or one a component.
-    """
-    n_components, d = density.origins.shape
     origins = density.origins.reshape(density.origins.size)
     away, sums = scratch.away, scratch.sums
     apart = band_size(d) if density.whitening.shape[0] > 1 else 0
-    width = lanes_of(rows)
     row = padded_row(d, rows)
     for k in range(n_components):
         statistics.counts[k] += roots_of(joint, k * stride, size)
@@ -426,13 +402,6 @@ def add_bands(
                             away, row, n, i, j, across - j, 1, 1, sums, out + j, across
                         )
                         j += width
-                    # 4 = 2 + 2, not 3 + 1: a block of one vector waits for its loads
-                    elif left == 3 or left > 4:
-                        add_square_products(
-                            away, row, n, i, j, across - j, PRODUCT_HEIGHT, PRODUCT_WIDTH,
-                            sums, out + j, across,
-                        )  # fmt: skip
-                        j += PRODUCT_WIDTH * width
                     elif left >= 2:
                         add_square_products(
                             away, row, n, i, j, across - j, PRODUCT_HEIGHT, 2,
