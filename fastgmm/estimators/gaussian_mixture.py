@@ -1,5 +1,6 @@
 """GaussianMixture: scikit-learn's estimator, on data of any size."""
 
+import math
 import time
 import warnings
 from collections.abc import Sequence
@@ -260,7 +261,7 @@ class GaussianMixture(Predictor):
             verbose = Verbose(self.verbose, self.verbose_interval)
             observe = Observers(history, *observers, verbose)
             fits = self._run(placement, observe)
-            index = max(range(len(fits)), key=lambda i: fits[i].lower_bound)
+            index = _best(fits)
             best = fits[index]
             self._publish(best, source, history)
             seconds = time.perf_counter() - began
@@ -383,3 +384,12 @@ class GaussianMixture(Predictor):
                 ),
                 stacklevel=3,
             )
+
+
+def _best(fits: Sequence[em.Fit]) -> int:
+    """Return which start is kept: of equal ones the first, as in scikit-learn.
+
+    Without an iteration no start has a bound, and scikit-learn keeps the last.
+    """
+    bounds = [fit.lower_bound for fit in fits]
+    return len(fits) - 1 if max(bounds) == -math.inf else bounds.index(max(bounds))

@@ -363,3 +363,29 @@ def test_draws_are_theirs(covariance_type):
     )
     np.testing.assert_array_equal(labels, their_labels)
     np.testing.assert_allclose(mine, theirs, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("init_params", ["random", "random_from_data"])
+def test_of_starts_without_iterations_theirs_is_kept(init_params):
+    settings = {"n_components": 3, "init_params": init_params, "max_iter": 0, "n_init": 3}
+    ours, theirs = (E(**settings, random_state=0).fit(SMALL) for E in (GaussianMixture, Theirs))
+    np.testing.assert_allclose(ours.means_, theirs.means_, rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:Best performing")
+@pytest.mark.parametrize("verbose", [1, 2])
+@pytest.mark.parametrize("max_iter", [2, 100])
+def test_printed_lines_are_theirs(capsys, verbose, max_iter):
+    printed = []
+    for estimator in (GaussianMixture, Theirs):
+        estimator(
+            3, random_state=0, max_iter=max_iter, verbose=verbose, verbose_interval=2
+        ).fit(SMALL)  # fmt: skip
+        printed.append(re.sub(r"lapse \d+\.\d{5}s", "lapse", capsys.readouterr().out))
+    assert printed[0] == printed[1]
+
+
+def test_every_start_says_how_it_ended(capsys):
+    GaussianMixture(3, n_init=2, random_state=0, verbose=1).fit(SMALL)
+    lines = capsys.readouterr().out.splitlines()
+    assert {"Initialization 0 converged.", "Initialization 1 converged."} <= set(lines)
