@@ -91,10 +91,6 @@ def no_rows(rows: Any, n_rows: Any, density: Any, scratch: Any, statistics: Any)
     return 0
 
 
-def nothing_left(density: Any, scratch: Any, statistics: Any) -> None:
-    """Do nothing: the ``finish`` of families whose ``accumulate`` leaves no sums."""
-
-
 def whole_tiles(density: Any, n_rows: Any) -> Any:
     """Return the ``shape_of_tile`` of families that take a tile at once, as large as L2 allows."""
     n_components, n_features = density.means.shape
