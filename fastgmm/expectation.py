@@ -48,8 +48,12 @@ class ExpectationStep:
         return zeros(k, d, FAMILIES[self.covariance_type].second_shape(k, d))
 
     def accumulate(self, state: Statistics, chunk: Chunk) -> Statistics:
-        """Add a chunk: one fused pass over its tiles."""
-        kernels.expectation.expectation(chunk.rows, chunk.weights, self.density, state)
+        """Add a chunk: in registers what can be, the other rows in one fused pass over tiles."""
+        rows = chunk.rows
+        if not chunk.weights.size:
+            rows = rows[kernels.registers.add_whole_vectors(rows, self.density, state) :]
+        if len(rows):
+            kernels.expectation.expectation(rows, chunk.weights, self.density, state)
         return state
 
     def merge(self, left: Statistics, right: Statistics) -> Statistics:

@@ -122,6 +122,7 @@ def use_every_kernel(covariance_type: str, dtype: str, n_features: int) -> None:
 
     from fastgmm.estimators import GaussianMixture
     from fastgmm.initialization import STARTS
+    from fastgmm.kernels import registers
 
     rows = np.random.default_rng(0).normal(size=(64, n_features)).astype(dtype)
     with warnings.catch_warnings():
@@ -136,5 +137,10 @@ def use_every_kernel(covariance_type: str, dtype: str, n_features: int) -> None:
                 n_threads=1,
             ).fit(rows)
         model.predict_proba(rows)
+        if covariance_type == "full":
+            # these have kernels of their own
+            for k in registers.FEW.get(n_features, ()):
+                model.set_params(n_components=k).fit(rows)
         # user-given precisions are inverted
+        model.set_params(n_components=2).fit(rows)
         model.set_params(precisions_init=model.precisions_, means_init=model.means_).fit(rows)

@@ -47,13 +47,11 @@ def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share =
     scale = log_scale(parameters.weights, whitening.log_determinants, d).astype(dtype)
     factors = whitening.factors
     near = common_centre(parameters, whitening.sharpness / half, dtype)
-    if _unrolled(d):
-        biases = whitening.biases.astype(dtype)
-        few = kernels.unrolled.few_components(*means.shape)
-        return kernels.unrolled.UnrolledDensity(scale, means, factors, biases, *near, (0,) * d, few)
-    if len(means) < FEWEST_COMPONENTS:
+    if not _unrolled(d) and len(means) < FEWEST_COMPONENTS:
         near = far(means)
     biases = whitening.biases.astype(dtype) if near.near else np.zeros_like(means)
+    if _unrolled(d):
+        return kernels.unrolled.UnrolledDensity(scale, means, factors, biases, *near, (0,) * d)
     return kernels.triangles.TriangleDensity(scale, means, factors, biases, *near)
 
 

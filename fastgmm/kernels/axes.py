@@ -38,9 +38,7 @@ from fastgmm.kernels.expectation import (
     accumulate,
     aligned,
     finish,
-    in_registers,
     log_density,
-    no_rows,
     shape_of_tile,
     stride_of,
     whole_tiles,
@@ -137,11 +135,6 @@ def _work(density: Any, tile_rows: Any) -> Any:
 @overload(shape_of_tile)
 def _shape_of_tile(density: Any, n_rows: Any) -> Any:
     return whole_tiles if is_record(density, AxesDensity) else None
-
-
-@overload(in_registers)
-def _in_registers(rows: Any, n_rows: Any, density: Any, scratch: Any, statistics: Any) -> Any:
-    return no_rows if is_record(density, AxesDensity) else None
 
 
 @overload(log_density)

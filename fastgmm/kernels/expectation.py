@@ -1,10 +1,9 @@
 """One fused pass over a block: log densities, responsibilities and moments, tile by tile.
 
 A tile is a few hundred rows whose every number stays in cache; the only n-sized arrays are those
-that a caller asks for. The arithmetic of a covariance family enters by six functions, ``work``,
-``shape_of_tile``, ``in_registers``, ``log_density``, ``accumulate`` and ``finish``, which each
-family's module implements for its own ``Density`` record; the compiler picks them by the record's
-type.
+that a caller asks for. The arithmetic of a covariance family enters by five functions, ``work``,
+``shape_of_tile``, ``log_density``, ``accumulate`` and ``finish``, which each family's module
+implements for its own ``Density`` record; the compiler picks them by the record's type.
 
 The joint densities of a tile lie in *chunks* of rows, a flat (k, stride) matrix each, one behind
 the other. A chunk is a whole tile or a few vectors of rows, as the family prefers: few rows keep a
@@ -81,16 +80,6 @@ def finish(density: Any, scratch: Any, statistics: Any) -> None:
     raise NotImplementedError("implemented by the families' modules, for kernels only")
 
 
-def in_registers(rows: Any, n_rows: int, density: Any, scratch: Any, statistics: Any) -> int:
-    """Add rows that need no tiles to the statistics; return how many rows, from the first on."""
-    raise NotImplementedError("implemented by the families' modules, for kernels only")
-
-
-def no_rows(rows: Any, n_rows: Any, density: Any, scratch: Any, statistics: Any) -> Any:
-    """Return the ``in_registers`` of families that need tiles for all rows."""
-    return 0
-
-
 def whole_tiles(density: Any, n_rows: Any) -> Any:
     """Return the ``shape_of_tile`` of families that take a tile at once, as large as L2 allows."""
     n_components, n_features = density.means.shape
@@ -162,10 +151,7 @@ def expectation(rows: Any, weights: Any, density: Any, statistics: Any) -> None:
     sums = aligned(tile_rows, flat)
     width = lanes_of(flat)
     log_likelihood = 0.0
-    done = 0
-    if weights.size == 0:
-        done = in_registers(flat, rows.shape[0], density, scratch, statistics)
-    for start in range(done, rows.shape[0], tile_rows):
+    for start in range(0, rows.shape[0], tile_rows):
         size = min(tile_rows, rows.shape[0] - start)
         log_density(flat, start, size, density, scratch, joint, stride)
         end = 0

@@ -8,13 +8,72 @@ passes over a tile take, which wait for each other and for the cache.
 
 from typing import Any
 
-from fastgmm._jit import intrinsic, ir, types
-from fastgmm.kernels.blocks import data_of, index, loop, number_at, vector_at
+import numpy as np
+
+from fastgmm._jit import intrinsic, ir, kernel, types
+from fastgmm._typing import FloatArray
+from fastgmm.kernels.blocks import WIDE, data_of, index, loop, number_at, vector_at
 from fastgmm.kernels.softmax import SUMS_PER_LOG
+from fastgmm.kernels.unrolled import UnrolledDensity
+from fastgmm.simd import lanes, lanes_of
 from fastgmm.simd.arithmetic import added, fused, larger, reciprocal_of, smaller
 from fastgmm.simd.elementary import exp_of, log_of
 from fastgmm.simd.shuffles import folded, strided
 from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
+
+FEW = {1: (2, 3, 4), 2: (2, 3, 4)} if WIDE else {1: (2, 3), 2: (2,)}
+"""Components, by the number of columns, whose pass fits in registers: each has its own kernel."""
+
+VECTORS_AT_ONCE = 64
+"""Vectors of rows that are summed before their lanes are, and float32 becomes float64."""
+
+
+def add_whole_vectors(rows: FloatArray, density: Any, statistics: Any) -> int:
+    """Add rows (n, d) of weight one to the statistics, as many as fill vectors; return how many.
+
+    None, and 0, if the mixture is not so small.
+    """
+    k, d = density.means.shape
+    if not isinstance(density, UnrolledDensity) or not density.near or k not in FEW.get(d, ()):
+        return 0
+    whole = len(rows) // lanes(rows.dtype) * lanes(rows.dtype)
+    add_rows(
+        rows[:whole], density.centre, density.whitening, density.biases, density.log_scale,
+        density.dimension, (0,) * k, statistics,
+    )  # fmt: skip
+    return whole
+
+
+@kernel
+def add_rows(
+    rows: Any,
+    centre: Any,
+    whitening: Any,
+    biases: Any,
+    log_scale: Any,
+    dimension: Any,
+    few: Any,
+    statistics: Any,
+) -> None:
+    """Add whole vectors of rows to the statistics; ``few`` is a tuple of k integers."""
+    n_components, d = biases.shape
+    n_features = 1 + d + d * (d + 1) // 2
+    flat = rows.reshape(rows.size)
+    width = lanes_of(flat)
+    n_vectors = rows.shape[0] // width
+    sums = np.zeros(n_components * n_features)
+    for first in range(0, n_vectors, VECTORS_AT_ONCE):
+        statistics.log_likelihood[0] += add_in_registers(
+            flat, first * width * d, min(VECTORS_AT_ONCE, n_vectors - first), centre,
+            whitening, biases, log_scale, dimension, few, sums,
+        )  # fmt: skip
+    for k in range(n_components):
+        mine = sums[k * n_features : (k + 1) * n_features]
+        statistics.counts[k] += mine[0]
+        for j in range(d):
+            statistics.first[k, j] += mine[1 + j]
+        for p in range(n_features - 1 - d):
+            statistics.second[k, p] += mine[1 + d + p]
 
 
 @intrinsic

@@ -22,7 +22,6 @@ from fastgmm.kernels.blocks import (
     PRODUCT_HEIGHT,
     PRODUCT_WIDTH,
     WHITENING_WIDTH,
-    WIDE,
     Operand,
     add_totals,
     data_of,
@@ -40,14 +39,11 @@ from fastgmm.kernels.expectation import (
     accumulate,
     aligned,
     finish,
-    in_registers,
     log_density,
-    no_rows,
     shape_of_tile,
     tile_of,
     work,
 )
-from fastgmm.kernels.registers import add_in_registers
 from fastgmm.kernels.softmax import share_out
 from fastgmm.simd import broadcast, lanes_of, load, load_broadcast, store
 from fastgmm.simd.arithmetic import fused
@@ -59,12 +55,6 @@ MOST_COLUMNS = 8
 
 ACCUMULATORS = 24
 """Vector registers for sums; more columns take several turns through the tile."""
-
-FEW = {1: (2, 3, 4), 2: (2, 3, 4)} if WIDE else {1: (2, 3), 2: (2,)}
-"""Components, by the number of columns, whose pass fits in registers: each has its own kernel."""
-
-VECTORS_IN_REGISTERS = 64
-"""Vectors of rows that are summed before their lanes are."""
 
 
 @intrinsic
@@ -419,8 +409,6 @@ class UnrolledDensity(NamedTuple):
     """(k, d) what the statistics are centred about: the centre if ``near``, else the means."""
     dimension: tuple[int, ...]
     """d integers: their number, a part of the type, is what counts."""
-    few: tuple[int, ...]
-    """k integers if a whole pass fits in registers (kernels/registers.py), or none."""
 
 
 class UnrolledWork(NamedTuple):
@@ -436,13 +424,6 @@ class UnrolledWork(NamedTuple):
     """(d,) the biases of rows that are about the mean."""
     sums: Float64Array
     """(features, slots) responsibilities times features: a slot for each component of a block."""
-    held: Float64Array
-    """(k, features) the same of rows that needed no tile."""
-
-
-def few_components(n_components: int, d: int) -> tuple[int, ...]:
-    """Return ``UnrolledDensity.few``."""
-    return (0,) * n_components if n_components in FEW.get(d, ()) else ()
 
 
 @intrinsic
@@ -478,7 +459,6 @@ def _work(density: Any, tile_rows: Any) -> Any:
             aligned(d * chunk_rows(like), like),
             np.zeros(d, like.dtype),
             sums,
-            np.zeros(len(density.few) * features),
         )
 
     return tile_and_sums
@@ -497,13 +477,6 @@ def _shape_of_tile(density: Any, n_rows: Any) -> Any:
         return tile_of(most, n_rows), chunk, chunk
 
     return small_chunks
-
-
-@overload(in_registers)
-def _in_registers(rows: Any, n_rows: Any, density: Any, scratch: Any, statistics: Any) -> Any:
-    if not is_record(density, UnrolledDensity):
-        return None
-    return no_rows if len(density.types[-1]) == 0 else whole_vectors
 
 
 @overload(log_density)
@@ -547,23 +520,6 @@ def group_of(typingctx: Any, dimension: Any) -> Any:
 
 # The functions below are the implementations themselves and hold their loops over register
 # blocks: every function between a block and its kernel is optimised once more.
-
-
-def whole_vectors(rows: Any, n_rows: Any, density: Any, scratch: Any, statistics: Any) -> Any:
-    """Add all whole vectors of rows in registers (see kernels/registers.py), if near the centre."""
-    if not density.near:
-        return 0
-    d = density.means.shape[1]
-    width = lanes_of(rows)
-    n_vectors = n_rows // width
-    # sums of float32 become float64 after so many rows
-    for first in range(0, n_vectors, VECTORS_IN_REGISTERS):
-        statistics.log_likelihood[0] += add_in_registers(
-            rows, first * width * d, min(VECTORS_IN_REGISTERS, n_vectors - first), density.centre,
-            density.whitening, density.biases, density.log_scale, density.dimension, density.few,
-            scratch.held,
-        )  # fmt: skip
-    return n_vectors * width
 
 
 def unrolled_log_density(
@@ -688,8 +644,6 @@ def unrolled_finish(density: Any, scratch: Any, statistics: Any) -> None:
         k_slot = slot_of(k, n_components, height)
         for f in range(n_features):
             value = scratch.sums[slot_of(f, n_features, block) * slots + k_slot]
-            if scratch.held.size > 0:
-                value += scratch.held[k * n_features + f]
             if f == 0:
                 statistics.counts[k] += value
             elif f <= d:
