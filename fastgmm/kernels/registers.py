@@ -2,8 +2,7 @@
 
 One loop does everything for a vector of rows: columns, log densities, exponentials, sums over the
 components, features, moments. Its accumulators are ``k (1 + d + p)`` vectors, which is why k is
-known when it is compiled, too. At d = 1, k = 2 a row takes less than half of the time that the
-passes over a tile take, which wait for each other and for the cache.
+known when it is compiled, too. The passes over a tile wait for each other and for the cache.
 """
 
 from typing import Any

@@ -147,6 +147,8 @@ class TriangleWork(NamedTuple):
     """Near: (rows, k) responsibilities."""
     sums: Float64Array
     """Near: (features, k), whole panels by whole vectors. Far: bands of scatter."""
+    corner: Float64Array
+    """A square of sums on its way to the statistics."""
 
 
 @part
@@ -207,7 +209,8 @@ def _work(density: Any, tile_rows: Any) -> Any:
         if density.near:
             panel = aligned(PRODUCT_HEIGHT * (tile_rows + width), like)
             turned = aligned(tile_rows * turned_row(n_components, like), like)
-            n_features = round_up(1 + d + d * (d + 1) // 2, PRODUCT_HEIGHT)
+            # one panel more: squares of sums are read whole
+            n_features = round_up(1 + d + d * (d + 1) // 2, PRODUCT_HEIGHT) + PRODUCT_HEIGHT
             sums = aligned(n_features * round_up(n_components, width), np.empty(0))
             away = aligned(0, like)
         else:
@@ -216,7 +219,8 @@ def _work(density: Any, tile_rows: Any) -> Any:
             sums = aligned(density.whitening.shape[0] * band_size(d), np.empty(0))
             away = aligned(max(d * run, (SCATTER_ROWS + 1) * padded_row(d, like)), like)
         sums[:] = 0
-        return TriangleWork(columns, away, panel, turned, sums)
+        corner = aligned(lanes_of(sums) ** 2, sums)
+        return TriangleWork(columns, away, panel, turned, sums, corner)
 
     return operands
 
@@ -413,7 +417,7 @@ def triangle_accumulate(
 def triangle_finish(density: Any, scratch: Any, statistics: Any) -> None:
     """Add the sums of a block of rows to the statistics."""
     n_components, d = density.origins.shape
-    second, sums = statistics.second, scratch.sums
+    second, sums, corner = statistics.second, scratch.sums, scratch.corner
     size = d * (d + 1) // 2
     if density.near:
         whole = round_up(n_components, lanes_of(density.means))
@@ -421,9 +425,20 @@ def triangle_finish(density: Any, scratch: Any, statistics: Any) -> None:
             statistics.counts[k] += sums[k]
             for j in range(d):
                 statistics.first[k, j] += sums[(1 + j) * whole + k]
-        for p in range(size):
-            for k in range(n_components):
-                second[k, p] += sums[(1 + d + p) * whole + k]
+        # square by square: number by number, every one on a page of its own, it was the dearest part
+        # of a pass over few rows
+        step = lanes_of(sums)
+        triangles = second.reshape(second.size)
+        for p in range(0, size, step):
+            for k in range(0, n_components, step):
+                transpose_block(sums, (1 + d + p) * whole + k, whole, corner, 0, step)
+                for r in range(min(step, n_components - k)):
+                    at = (k + r) * size + p
+                    if p + step <= size:
+                        store(triangles, at, load(triangles, at) + load(corner, r * step))
+                    else:
+                        for rest in range(size - p):
+                            triangles[at + rest] += corner[r * step + rest]
         return
     for g in range(second.shape[0]):
         for i in range(d):
