@@ -425,8 +425,8 @@ def triangle_finish(density: Any, scratch: Any, statistics: Any) -> None:
             statistics.counts[k] += sums[k]
             for j in range(d):
                 statistics.first[k, j] += sums[(1 + j) * whole + k]
-        # square by square: number by number, every one on a page of its own, it was the dearest part
-        # of a pass over few rows
+        # square by square: number by number, every one on a page of its own, it was the dearest
+        # part of a pass over few rows
         step = lanes_of(sums)
         triangles = second.reshape(second.size)
         for p in range(0, size, step):
