@@ -86,7 +86,7 @@ def whiten(
             matrices[range_], scale, height, away[range_],
             exact, biases, sharpness, log_determinants,
         )  # fmt: skip
-        if dtype != np.float64:
+        if failed < 0 and dtype != np.float64:  # else some are not there
             factors[:] = exact
         return failed if failed < 0 else first + failed
 

@@ -20,8 +20,11 @@ from fastgmm.simd.elementary import exp_of, log_of
 from fastgmm.simd.shuffles import folded, strided
 from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
 
-FEW = {1: (2, 3, 4), 2: (2, 3, 4)} if WIDE else {1: (2, 3), 2: (2,)}
-"""Components, by the number of columns, whose pass fits in registers: each has its own kernel."""
+FEW = {1: (2, 3), 2: (2, 3, 4)} if WIDE else {1: (2, 3), 2: (2,)}
+"""Components, by the number of columns, whose pass fits in registers: each has its own kernel.
+
+It is 1.1 to 1.6 times faster than tiles in float64; four in one column were slower (0.9).
+"""
 
 VECTORS_AT_ONCE = 64
 """Vectors of rows that are summed before their lanes are, and float32 becomes float64."""
