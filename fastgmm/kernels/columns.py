@@ -84,6 +84,15 @@ def load_about(
             columns[to + j * stride + t] = 0
 
 
+def columns_of_rows(builder: Any, rows: Any, start: Any, d: int, vector: Any) -> list[Any]:
+    """Load d columns of a vector of rows, which follow each other from ``start`` on."""
+    loaded = [
+        vector_at(builder, rows, builder.add(start, index(i * vector.count)), vector)
+        for i in range(d)
+    ]
+    return [strided(builder, loaded, j, d) for j in range(d)]
+
+
 @intrinsic(prefer_literal=True)
 def store_narrow(
     typingctx: Any, rows: Any, start: Any, d: Any, shift: Any, out: Any, at: Any, stride: Any
@@ -100,15 +109,11 @@ def store_narrow(
         rows_at, shift_at, out_at = (
             data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 4)
         )
-        loaded = [
-            vector_at(builder, rows_at, builder.add(arguments[1], index(i * vector.count)), vector)
-            for i in range(n_columns)
-        ]
         place = arguments[5]
-        for j in range(n_columns):
+        columns = columns_of_rows(builder, rows_at, arguments[1], n_columns, vector)
+        for j, column in enumerate(columns):
             centre = splat(builder, number_at(builder, shift_at, index(j)), vector.count)
-            column = builder.fsub(strided(builder, loaded, j, n_columns), centre)
-            store_at(builder, builder.gep(out_at, [place]), column)
+            store_at(builder, builder.gep(out_at, [place]), builder.fsub(column, centre))
             place = builder.add(place, arguments[6])
         return context.get_dummy_value()
 

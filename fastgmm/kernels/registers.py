@@ -11,13 +11,15 @@ import numpy as np
 
 from fastgmm._jit import intrinsic, ir, kernel, types
 from fastgmm._typing import FloatArray
-from fastgmm.kernels.blocks import WIDE, data_of, index, loop, number_at, vector_at
+from fastgmm.kernels.blocks import WIDE, data_of, index, loop, number_at
+from fastgmm.kernels.columns import columns_of_rows
+from fastgmm.kernels.features import n_features
 from fastgmm.kernels.softmax import SUMS_PER_LOG
 from fastgmm.kernels.unrolled import UnrolledDensity
 from fastgmm.simd import lanes, lanes_of
 from fastgmm.simd.arithmetic import added, fused, larger, reciprocal_of, smaller
 from fastgmm.simd.elementary import exp_of, log_of
-from fastgmm.simd.shuffles import folded, strided
+from fastgmm.simd.shuffles import folded
 from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
 
 FEW = {1: (2, 3), 2: (2, 3, 4)} if WIDE else {1: (2, 3), 2: (2,)}
@@ -114,13 +116,9 @@ def add_in_registers(
 
         def columns(turn: Any) -> list[Any]:
             at = builder.add(start, builder.mul(turn, index(d * lanes)))
-            loaded = [
-                vector_at(builder, rows_at, builder.add(at, index(i * lanes)), vector)
-                for i in range(d)
-            ]
+            loaded = columns_of_rows(builder, rows_at, at, d, vector)
             return [
-                builder.fsub(strided(builder, loaded, j, d), parameter(centre_at, j))
-                for j in range(d)
+                builder.fsub(column, parameter(centre_at, j)) for j, column in enumerate(loaded)
             ]
 
         def log_density(x: list[Any], k: int) -> Any:
@@ -162,7 +160,7 @@ def add_in_registers(
             )
             return [added(builder, logarithms, log_of(builder, product)), *rest]
 
-        n_sums = n_components * (1 + d + d * (d + 1) // 2)
+        n_sums = n_components * n_features(d)
         stretches = builder.sdiv(builder.add(n, index(SUMS_PER_LOG - 1)), index(SUMS_PER_LOG))
         zeros = [constant(vector, 0.0)] * (2 + n_sums)
         logarithms, highest, *moments = loop(builder, stretches, zeros, stretch)

@@ -16,25 +16,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm._jit import intrinsic, ir, is_record, overload, types
+from fastgmm._jit import intrinsic, is_record, overload, types
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.kernels.blocks import (
-    PRODUCT_HEIGHT,
-    PRODUCT_WIDTH,
     WHITENING_WIDTH,
-    Operand,
-    add_totals,
     data_of,
-    dot_products,
     height_of,
     index,
     literal,
-    loop,
     number_at,
     slot_of,
     vector_at,
 )
-from fastgmm.kernels.columns import chunk_rows, pitch_of
+from fastgmm.kernels.columns import chunk_rows, columns_of_rows, pitch_of
 from fastgmm.kernels.expectation import (
     accumulate,
     aligned,
@@ -44,17 +38,15 @@ from fastgmm.kernels.expectation import (
     tile_of,
     work,
 )
+from fastgmm.kernels.features import add_features, shape_of, write_features
+from fastgmm.kernels.moments import add_moments
 from fastgmm.kernels.softmax import share_out
 from fastgmm.simd import broadcast, lanes_of, load, load_broadcast, store
 from fastgmm.simd.arithmetic import fused
 from fastgmm.simd.memory import store_at
-from fastgmm.simd.shuffles import folded, strided
-from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
+from fastgmm.simd.vectors import llvm_vector, splat, vector_of
 
 MOST_COLUMNS = 8
-
-ACCUMULATORS = 24
-"""Vector registers for sums; more columns take several turns through the tile."""
 
 
 @intrinsic
@@ -70,11 +62,7 @@ def load_columns(typingctx: Any, rows: Any, start: Any, dimension: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
         pointer = data_of(context, signature.args[0], arguments[0], builder)
-        loaded = [
-            vector_at(builder, pointer, builder.add(arguments[1], index(i * vector.count)), vector)
-            for i in range(d)
-        ]
-        columns = [strided(builder, loaded, c, d) for c in range(d)]
+        columns = columns_of_rows(builder, pointer, arguments[1], d, vector)
         return context.make_tuple(builder, result, columns)
 
     return result(rows, types.intp, dimension), codegen
@@ -160,236 +148,6 @@ def write_log_densities(
     )
 
 
-@intrinsic
-def write_features(
-    typingctx: Any,
-    columns: Any,
-    at: Any,
-    features: Any,
-    feature_at: Any,
-    stride: Any,
-    shares: Any,
-    row: Any,
-    dimension: Any,
-) -> Any:
-    """Write the features 1, x_i and x_i x_j, j <= i, of a vector of rows, times the rows' shares.
-
-    Column j lies at ``at + j stride``, feature f goes to ``feature_at + f stride``; the shares of
-    the rows begin at ``row``.
-    """
-    vector_type = vector_of(columns.dtype)
-    d = len(dimension)
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = llvm_vector(vector_type)
-        columns_at, features_to, shares_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 2, 5)
-        )
-        first, to, step, t = (arguments[i] for i in (1, 3, 4, 6))
-
-        def column(j: int) -> Any:
-            return vector_at(
-                builder, columns_at, builder.add(first, builder.mul(index(j), step)), vector
-            )
-
-        x = [column(j) for j in range(d)]
-        share = vector_at(builder, shares_at, t, vector)
-        scaled = [builder.fmul(share, each) for each in x]
-        products = [builder.fmul(scaled[i], x[j]) for i in range(d) for j in range(i + 1)]
-        for f, feature in enumerate([share, *scaled, *products]):
-            place = builder.add(to, builder.mul(index(f), step))
-            store_at(builder, builder.gep(features_to, [place]), feature)
-        return context.get_dummy_value()
-
-    size = types.intp
-    return (
-        types.void(columns, size, features, size, size, shares, size, dimension),
-        codegen,
-    )
-
-
-@intrinsic(prefer_literal=True)
-def add_features(
-    typingctx: Any,
-    joint: Any,
-    component: Any,
-    n_components: Any,
-    features: Any,
-    feature: Any,
-    n_chunks: Any,
-    height: Any,
-    dimension: Any,
-    sums: Any,
-    slot: Any,
-) -> Any:
-    """Add the products of ``height`` components and some features, over a tile, to ``sums``.
-
-    ``joint`` has the chunks' (k, rows) matrices one behind the other, ``features`` their
-    (features, rows) matrices. The sums are float64, the components of a feature side by side, the
-    first of the block's at ``slot`` in a row of as many slots as whole blocks of components need.
-    """
-    vector_type = vector_of(joint.dtype)
-    rows, columns = literal(height), features_of_block(len(dimension))
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = llvm_vector(vector_type)
-        chunk = index(WHITENING_WIDTH * vector.count)
-        joint_at, features_at, sums_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 8)
-        )
-        k, n, f = (arguments[i] for i in (1, 2, 4))
-
-        def operand(pointer: Any, first: Any, count: Any) -> Operand:
-            pitch = builder.add(builder.mul(count, chunk), index(vector.count))
-            return Operand(pointer, builder.mul(first, chunk), pitch, chunk)
-
-        products = dot_products(
-            builder,
-            operand(joint_at, k, n),
-            operand(features_at, f, index(n_features(len(dimension)))),
-            arguments[5],
-            WHITENING_WIDTH,
-            rows,
-            columns,
-            vector,
-        )
-        slots = builder.mul(builder.sdiv(builder.add(n, index(rows - 1)), index(rows)), index(rows))
-        at = arguments[9]
-        for column in range(columns):
-            add_totals(builder, sums_at, at, [row[column] for row in products])
-            at = builder.add(at, slots)
-        return context.get_dummy_value()
-
-    size = types.intp
-    return (
-        types.void(joint, size, size, features, size, size, height, dimension, sums, size),
-        codegen,
-    )
-
-
-def n_features(d: int) -> int:
-    """Return how many features there are: 1, the columns and their products."""
-    return 1 + d + d * (d + 1) // 2
-
-
-def features_of_block(d: int) -> int:
-    """Return how many features a block has; it divides their number but for d = 6."""
-    return 5 if d == 3 and PRODUCT_WIDTH == 3 else PRODUCT_WIDTH
-
-
-def components_of_block(d: int) -> int:
-    """Return how many components a block has at most."""
-    return 4 if d == 3 else PRODUCT_HEIGHT
-
-
-def _groups(d: int) -> list[list[int]]:
-    """Share out the rows of the triangle so that their sums fit the registers."""
-    groups: list[list[int]] = [[]]
-    used = 1  # the counts
-    for i in range(d):
-        if groups[-1] and used + i + 2 > ACCUMULATORS:
-            groups.append([])
-            used = 0
-        groups[-1].append(i)
-        used += i + 2  # first moment and the row's i + 1 second moments
-    return groups
-
-
-@intrinsic
-def add_moments(
-    typingctx: Any,
-    columns: Any,
-    joint: Any,
-    n_components: Any,
-    n_chunks: Any,
-    origins: Any,
-    component: Any,
-    dimension: Any,
-    counts: Any,
-    first: Any,
-    second: Any,
-) -> Any:
-    """Add one component's count and moments about its origin over a tile.
-
-    ``columns`` has the chunks' (d, rows) matrices one behind the other, ``joint`` the weighted
-    responsibilities (k, rows); ``counts`` (k,), ``first`` (k d,) and ``second`` (k p,) are flat
-    float64.
-    """
-    vector_type = vector_of(columns.dtype)
-    d = len(dimension)
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = llvm_vector(vector_type)
-        lanes = vector.count
-        chunk = WHITENING_WIDTH * lanes
-        columns_at, joint_at, origins_at, counts_at, first_at, second_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 1, 4, 7, 8, 9)
-        )
-        n, n_turns, k = (arguments[i] for i in (2, 3, 5))
-        size = d * (d + 1) // 2
-
-        def add_total(pointer: Any, per_component: int, which: int, value: Any) -> None:
-            total = folded(builder, value)
-            if total.type != ir.DoubleType():
-                total = builder.fpext(total, ir.DoubleType())
-            at = builder.add(builder.mul(k, index(per_component)), index(which))
-            place = builder.gep(pointer, [at])
-            builder.store(builder.fadd(builder.load(place), total), place)
-
-        for number, group in enumerate(_groups(d)):
-            needed = range(group[-1] + 1)
-            means = [
-                splat(
-                    builder,
-                    number_at(builder, origins_at, builder.add(builder.mul(k, index(d)), index(j))),
-                    lanes,
-                )
-                for j in needed
-            ]
-
-            def body(
-                turn: Any,
-                sums: list[Any],
-                group: list[int] = group,
-                means: list[Any] = means,
-                counting: bool = number == 0,
-            ) -> list[Any]:
-                which = builder.sdiv(turn, index(WHITENING_WIDTH))
-                within = builder.mul(builder.srem(turn, index(WHITENING_WIDTH)), index(lanes))
-                pitch = builder.add(builder.mul(n, index(chunk)), index(lanes))
-                row = builder.add(builder.mul(which, pitch), builder.mul(k, index(chunk)))
-                r = vector_at(builder, joint_at, builder.add(row, within), vector)
-                at = builder.add(builder.mul(which, index(d * chunk + lanes)), within)
-                z = []
-                for j, mean in enumerate(means):
-                    place = builder.add(at, index(j * chunk))
-                    z.append(builder.fsub(vector_at(builder, columns_at, place, vector), mean))
-                old = iter(sums)
-                new = [builder.fadd(next(old), r)] if counting else []
-                for i in group:
-                    weighted = builder.fmul(r, z[i])
-                    new.append(builder.fadd(next(old), weighted))
-                    new += [fused(builder, weighted, z[j], next(old)) for j in range(i + 1)]
-                return new
-
-            n_sums = (number == 0) + sum(i + 2 for i in group)
-            turns = builder.mul(n_turns, index(WHITENING_WIDTH))
-            sums = iter(loop(builder, turns, [constant(vector, 0.0)] * n_sums, body))
-            if number == 0:
-                add_total(counts_at, 1, 0, next(sums))
-            for i in group:
-                add_total(first_at, d, i, next(sums))
-                for j in range(i + 1):
-                    add_total(second_at, size, i * (i + 1) // 2 + j, next(sums))
-        return context.get_dummy_value()
-
-    size = types.intp
-    return (
-        types.void(columns, joint, size, size, origins, size, dimension, counts, first, second),
-        codegen,
-    )
-
-
 class UnrolledDensity(NamedTuple):
     """What a pass needs of a mixture with full covariances in few columns, in the compute dtype."""
 
@@ -424,19 +182,6 @@ class UnrolledWork(NamedTuple):
     """(d,) the biases of rows that are about the mean."""
     sums: Float64Array
     """(features, slots) responsibilities times features: a slot for each component of a block."""
-
-
-@intrinsic
-def shape_of(typingctx: Any, dimension: Any) -> Any:
-    """Return the features, those of a block and its most components: compile-time constants."""
-    d = len(dimension)
-    numbers = n_features(d), features_of_block(d), components_of_block(d)
-    constants = types.Tuple([types.literal(number) for number in numbers])
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return context.make_tuple(builder, constants, [index(number) for number in numbers])
-
-    return constants(dimension), codegen
 
 
 @overload(work, makes_arrays=True)

@@ -1,0 +1,127 @@
+"""One component's count and moments about an origin of its own, columns unrolled."""
+
+from typing import Any
+
+from fastgmm._jit import intrinsic, ir, types
+from fastgmm.kernels.blocks import (
+    WHITENING_WIDTH,
+    data_of,
+    index,
+    loop,
+    number_at,
+    vector_at,
+)
+from fastgmm.simd.arithmetic import fused
+from fastgmm.simd.shuffles import folded
+from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
+
+ACCUMULATORS = 24
+"""Vector registers for sums; more columns take several turns through the tile."""
+
+
+def _groups(d: int) -> list[list[int]]:
+    """Share out the rows of the triangle so that their sums fit the registers."""
+    groups: list[list[int]] = [[]]
+    used = 1  # the counts
+    for i in range(d):
+        if groups[-1] and used + i + 2 > ACCUMULATORS:
+            groups.append([])
+            used = 0
+        groups[-1].append(i)
+        used += i + 2  # first moment and the row's i + 1 second moments
+    return groups
+
+
+@intrinsic
+def add_moments(
+    typingctx: Any,
+    columns: Any,
+    joint: Any,
+    n_components: Any,
+    n_chunks: Any,
+    origins: Any,
+    component: Any,
+    dimension: Any,
+    counts: Any,
+    first: Any,
+    second: Any,
+) -> Any:
+    """Add one component's count and moments about its origin over a tile.
+
+    ``columns`` has the chunks' (d, rows) matrices one behind the other, ``joint`` the weighted
+    responsibilities (k, rows); ``counts`` (k,), ``first`` (k d,) and ``second`` (k p,) are flat
+    float64.
+    """
+    vector_type = vector_of(columns.dtype)
+    d = len(dimension)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        lanes = vector.count
+        chunk = WHITENING_WIDTH * lanes
+        columns_at, joint_at, origins_at, counts_at, first_at, second_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 1, 4, 7, 8, 9)
+        )
+        n, n_turns, k = (arguments[i] for i in (2, 3, 5))
+        size = d * (d + 1) // 2
+
+        def add_total(pointer: Any, per_component: int, which: int, value: Any) -> None:
+            total = folded(builder, value)
+            if total.type != ir.DoubleType():
+                total = builder.fpext(total, ir.DoubleType())
+            at = builder.add(builder.mul(k, index(per_component)), index(which))
+            place = builder.gep(pointer, [at])
+            builder.store(builder.fadd(builder.load(place), total), place)
+
+        for number, group in enumerate(_groups(d)):
+            needed = range(group[-1] + 1)
+            means = [
+                splat(
+                    builder,
+                    number_at(builder, origins_at, builder.add(builder.mul(k, index(d)), index(j))),
+                    lanes,
+                )
+                for j in needed
+            ]
+
+            def body(
+                turn: Any,
+                sums: list[Any],
+                group: list[int] = group,
+                means: list[Any] = means,
+                counting: bool = number == 0,
+            ) -> list[Any]:
+                which = builder.sdiv(turn, index(WHITENING_WIDTH))
+                within = builder.mul(builder.srem(turn, index(WHITENING_WIDTH)), index(lanes))
+                pitch = builder.add(builder.mul(n, index(chunk)), index(lanes))
+                row = builder.add(builder.mul(which, pitch), builder.mul(k, index(chunk)))
+                r = vector_at(builder, joint_at, builder.add(row, within), vector)
+                at = builder.add(builder.mul(which, index(d * chunk + lanes)), within)
+                z = []
+                for j, mean in enumerate(means):
+                    place = builder.add(at, index(j * chunk))
+                    z.append(builder.fsub(vector_at(builder, columns_at, place, vector), mean))
+                old = iter(sums)
+                new = [builder.fadd(next(old), r)] if counting else []
+                for i in group:
+                    weighted = builder.fmul(r, z[i])
+                    new.append(builder.fadd(next(old), weighted))
+                    new += [fused(builder, weighted, z[j], next(old)) for j in range(i + 1)]
+                return new
+
+            n_sums = (number == 0) + sum(i + 2 for i in group)
+            turns = builder.mul(n_turns, index(WHITENING_WIDTH))
+            sums = iter(loop(builder, turns, [constant(vector, 0.0)] * n_sums, body))
+            if number == 0:
+                add_total(counts_at, 1, 0, next(sums))
+            for i in group:
+                add_total(first_at, d, i, next(sums))
+                for j in range(i + 1):
+                    add_total(second_at, size, i * (i + 1) // 2 + j, next(sums))
+        return context.get_dummy_value()
+
+    size = types.intp
+    return (
+        types.void(columns, joint, size, size, origins, size, dimension, counts, first, second),
+        codegen,
+    )
