@@ -30,8 +30,16 @@ class PassBegan(NamedTuple):
     """The rows are about to be read once from the first to the last."""
 
     name: str
-    """What the pass is for, in one or two words: "checking", "start", "iteration", "reseeding"."""
+    """What the pass is for, in one or two words: "checking", "start", "iteration", "reseeding",
+    "scoring"."""
     n_samples: int | None
+
+
+class StartMade(NamedTuple):
+    """One model of a sweep has its start; all have it before the first iteration."""
+
+    model: int
+    """Index of the model, from 0."""
 
 
 class RowsDone(NamedTuple):
@@ -92,7 +100,14 @@ class FitEnded(NamedTuple):
 
 
 Event: TypeAlias = (
-    FitBegan | PassBegan | RowsDone | ComponentsReseeded | IterationDone | ModelEnded | FitEnded
+    FitBegan
+    | PassBegan
+    | RowsDone
+    | StartMade
+    | ComponentsReseeded
+    | IterationDone
+    | ModelEnded
+    | FitEnded
 )
 Observer: TypeAlias = Callable[[Event], object]
 

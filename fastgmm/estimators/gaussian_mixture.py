@@ -46,6 +46,17 @@ class GivenParameters(NamedTuple):
         return Parameters(*(mine if wish is None else wish for mine, wish in wishes))
 
 
+class Plan(NamedTuple):
+    """What the starts of a fit are made of."""
+
+    given: GivenParameters
+    cold: bool
+    """Whether they are made anew, not taken from the last fit."""
+    draws: bool
+    """Whether ``init_params`` has a say in them."""
+    n_starts: int
+
+
 class GaussianMixture(Predictor):
     """Gaussian mixture fitted by expectation-maximisation, in memory, out of core or on a cluster.
 
@@ -93,6 +104,11 @@ class GaussianMixture(Predictor):
     persist : {"auto", True, False}
         On a cluster: whether a Dask collection is kept in the workers' memory between passes.
         "auto" keeps what fits in half of it.
+    memory_limit : int, optional
+        Most bytes that a pass over the rows takes for statistics and buffers, over all threads; by
+        default half of the memory there is. Starts that do not fit wait until others have finished,
+        which changes the number of passes and nothing else. (Making the starts takes memory of its
+        own: up to 2^23 numbers and what k-means keeps beside them.)
     missing : {"raise", "drop"}
         Whether rows with NaN are an error or left out of ``fit``.
     regularization : {"absolute", "relative"}
@@ -180,6 +196,7 @@ class GaussianMixture(Predictor):
         n_threads: int | None = None,
         chunk_size: int | None = None,
         persist: bool | str = "auto",
+        memory_limit: int | None = None,
         missing: str = "raise",
         regularization: str = "absolute",
         on_collapse: str = "keep",
@@ -201,6 +218,7 @@ class GaussianMixture(Predictor):
         self.n_threads = n_threads
         self.chunk_size = chunk_size
         self.persist = persist
+        self.memory_limit = memory_limit
         self.missing = missing
         self.regularization = regularization
         self.on_collapse = on_collapse
@@ -261,7 +279,7 @@ class GaussianMixture(Predictor):
             verbose = Verbose(self.verbose, self.verbose_interval)
             observe = Observers(history, *observers, verbose)
             fits = self._run(placement, observe)
-            index = _best(fits)
+            index = best_start(fits)
             best = fits[index]
             self._publish(best, source, history)
             seconds = time.perf_counter() - began
@@ -273,53 +291,78 @@ class GaussianMixture(Predictor):
     def _run(self, placement: Placement, observe: Observer) -> list[em.Fit]:
         """Make the starts and fit them."""
         source, n_samples = placement.source, placement.grid.n_samples
-        cold = not (self.warm_start and hasattr(self, "converged_"))
-        if not cold:
-            self._check_warm_start(source)
-        given = self._given_parameters(source.n_features)
-        draws = cold and any(part is None for part in given)
-        fixed = not (isinstance(self.init_params, str) or callable(self.init_params))
-        n_init = self.n_init if draws and not fixed else 1
-        observe(FitBegan(n_samples, source.n_features, n_init))
+        plan = self._plan(source)
+        observe(FitBegan(n_samples, source.n_features, plan.n_starts))
 
         def report(rows: int) -> None:
             observe(RowsDone(rows))
 
         observe(PassBegan("checking", n_samples))
-        random_state = as_random_state(self.random_state) if draws else None
+        random_state = as_random_state(self.random_state) if plan.draws else None
         regularization = REGULARIZATIONS[self.regularization]
-        constants, start_rows = survey(
+        found = survey(
             placement,
             self.n_components,
             random_state,
             report,
             variances=regularization.needs_variances,
         )
+        constants = found.constants
         ridge = regularization.ridge(self.reg_covar, constants.variances)
-        if start_rows is not None and random_state is not None:
+        if random_state is not None:
             observe(PassBegan("start", n_samples))
-            starts = [
-                em.Start(
-                    self.covariance_type,
-                    given.put_into(self._start(start_rows, random_state, ridge)),
-                )
-                for _ in range(n_init)
-            ]
-        elif cold:
-            starts = [em.Start(self.covariance_type, Parameters(*given))]  # type: ignore[arg-type]
+            start_rows = found.start_rows(self.n_components)
+            n_threads = available_threads() if self.n_threads is None else self.n_threads
+            starts = self._drawn(plan, start_rows, random_state, ridge, n_threads)
+            del start_rows
+        elif plan.cold:
+            starts = [em.Start(self.covariance_type, Parameters(*plan.given))]  # type: ignore[arg-type]
         else:
             starts = [em.Start(self.covariance_type, self._current(), self.lower_bound_)]
-        del start_rows
-        settings = em.Settings(self.tol, self.max_iter, ridge, self.on_collapse)  # type: ignore[arg-type]
-        return em.run(placement, starts, settings, constants, observe)
+        del found  # the rows that starts were made from
+        return em.run(placement, starts, self._em_settings(ridge), constants, observe)
+
+    def _plan(self, source: Source) -> Plan:
+        """Decide what the starts are made of."""
+        cold = not (self.warm_start and hasattr(self, "converged_"))
+        if not cold:
+            self._check_warm_start(source)
+        given = self._given_parameters(source.n_features)
+        draws = cold and any(part is None for part in given)
+        fixed = not (isinstance(self.init_params, str) or callable(self.init_params))
+        return Plan(given, cold, draws, self.n_init if draws and not fixed else 1)
+
+    def _em_settings(self, ridge: Float64Array) -> em.Settings:
+        tol: Any = self.tol
+        return em.Settings(tol, self.max_iter, ridge, self.on_collapse, self.memory_limit)
+
+    def _drawn(
+        self,
+        plan: Plan,
+        start_rows: StartRows,
+        random_state: np.random.RandomState,
+        ridge: Float64Array,
+        n_threads: int,
+    ) -> list[em.Start]:
+        """Make the starts of a plan that draws, one after another."""
+        return [
+            em.Start(
+                self.covariance_type,
+                plan.given.put_into(self._start(start_rows, random_state, ridge, n_threads)),
+            )
+            for _ in range(plan.n_starts)
+        ]
 
     def _start(
-        self, start_rows: StartRows, random_state: np.random.RandomState, ridge: Float64Array
+        self,
+        start_rows: StartRows,
+        random_state: np.random.RandomState,
+        ridge: Float64Array,
+        n_threads: int,
     ) -> Parameters:
         """Make one start."""
         k, d = self.n_components, start_rows.rows.shape[1]
         start = start_by(self.init_params, self._family.shape(k, d))
-        n_threads = available_threads() if self.n_threads is None else self.n_threads
         found = start(start_rows, k, random_state, n_threads)
         if isinstance(found, Parameters):
             return found
@@ -386,7 +429,7 @@ class GaussianMixture(Predictor):
             )
 
 
-def _best(fits: Sequence[em.Fit]) -> int:
+def best_start(fits: Sequence[em.Fit]) -> int:
     """Return which start is kept: of equal ones the first, as in scikit-learn.
 
     Without an iteration no start has a bound, and scikit-learn keeps the last.
