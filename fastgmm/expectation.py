@@ -156,12 +156,16 @@ def _totals(density: Density, rows: FloatArray, weights: Float64Array) -> Float6
     shares = np.empty((len(rows), len(density.means)), rows.dtype)
     kernels.expectation.score(rows, density, log_density, _NO_LABELS, shares)
     # of a share of zero it is zero, not zero times minus infinity
-    entropy = -np.sum(shares * np.log(np.maximum(shares, np.finfo(rows.dtype).tiny)), axis=1)
-    if not weights.size:
-        return np.array(
-            [log_density.sum(dtype=np.float64), len(rows), entropy.sum(dtype=np.float64)]
-        )
-    return np.array([weights @ log_density, weights.sum(), weights @ entropy])
+    surprise = shares + np.finfo(rows.dtype).tiny
+    np.log(surprise, out=surprise)
+    surprise *= shares
+    # sums over all at once: over a few components of every row they take ten times as long
+    if weights.size:
+        surprise = surprise * weights[:, np.newaxis]
+        totals = weights @ log_density, weights.sum(), -surprise.sum()
+    else:
+        totals = log_density.sum(dtype=np.float64), len(rows), -surprise.sum(dtype=np.float64)
+    return np.array(totals)
 
 
 def check_finite(chunk: Chunk, columns: tuple[str, ...] | None) -> None:
