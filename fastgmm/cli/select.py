@@ -20,7 +20,6 @@ from fastgmm.cli.options import (
     open_rows,
     output_option,
 )
-from fastgmm.cli.tables import aligned
 from fastgmm.progress import Event, Observer, PassBegan, TqdmProgress
 
 if TYPE_CHECKING:
@@ -210,6 +209,7 @@ def _select(
 
 def table_lines(selection: "Selection") -> list[str]:
     """Return the lines of a table of the candidates for people, with marks explained below."""
+    from fastgmm.cli.tables import aligned
     from fastgmm.selection.choice import NARROW
 
     lines = [["", "components", "shape", "log likelihood", "parameters", "AIC", "BIC", "ICL"]]
