@@ -44,6 +44,7 @@ SHARED_WITH_FIT = (
     "scheduler_file",
     "persist",
     "chunk_size",
+    "memory_limit",
     "quiet",
 )
 """Options of ``fastgmm fit``, with its defaults: the best model is what ``fit`` would make."""
@@ -125,12 +126,6 @@ class RegisteredList(NameList):
     help="Starts of each candidate; all share each pass over the data.",
 )
 @click.option("--allow-degenerate", is_flag=True, help="Let a degenerate candidate be the best.")
-@click.option(
-    "--memory-limit",
-    type=click.IntRange(min=1),
-    metavar="BYTES",
-    help="Memory of a pass; candidates that do not fit wait  [default: half of what there is].",
-)
 @output_option(MODEL_ENDINGS, "File for the best model")
 @click.option("--table", type=Output((".csv",)), help="Write the candidates to this file (.csv).")
 @click.option(

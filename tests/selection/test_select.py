@@ -161,6 +161,9 @@ def test_models_that_do_not_fit_into_memory_wait():
     assert 6 <= tight.passes.em < 36
     for one, other in zip(free.models, tight.models, strict=True):
         assert fingerprint(one) == fingerprint(other)
+    restarts = {"n_components": 4, "n_init": 3, "random_state": 0, "chunk_size": 128}
+    one, other = (fit(X, **restarts, memory_limit=limit) for limit in (None, 2**25))
+    assert fingerprint(one) == fingerprint(other)
     with pytest.raises(InvalidParameterError, match=r"memory_limit=100 is too little.* \d+ bytes"):
         select(X, **SWEEP, memory_limit=100)
 
