@@ -140,8 +140,6 @@ class _Data:
     settings: Settings
     training: Training
     observe: Observer
-    memory: int
-    """Bytes that the statistics of a pass may take."""
 
     @property
     def dtype(self) -> np.dtype[np.floating]:
@@ -198,11 +196,12 @@ def run(
     """
     n_samples = placement.grid.n_samples
     training = Training(None, constants, settings.ridge)
-    data = _Data(placement, settings, training, observe, _memory(placement, settings))
+    data = _Data(placement, settings, training, observe)
     runs = [data.begin(start, i) for i, start in enumerate(starts)]
+    memory = _memory(placement, runs, settings.memory_limit)
     unfinished = runs if settings.max_iter > 0 else []
     while unfinished:
-        active = _aboard(unfinished, data)
+        active = memory.aboard(unfinished)
         began = time.perf_counter()
         observe(PassBegan("iteration", n_samples))
         works = [within(model.training.part, model.step(placement)) for model in active]
@@ -226,32 +225,44 @@ def run(
     return [model.fit() for model in runs]
 
 
-def _memory(placement: Placement, settings: Settings) -> int:
-    """Return the bytes that are left for statistics."""
-    limit = placement.memory // 2 if settings.memory_limit is None else settings.memory_limit
-    return limit - reading_bytes(placement.source, placement.grid, placement.n_threads)
+@dataclass(frozen=True)
+class _Memory:
+    """What there is for the statistics of a pass, and what each model needs of it, in bytes."""
+
+    room: int
+    needs: list[int]
+    limit: int | None
+    """What the user allows a pass."""
+    n_threads: int
+
+    def aboard(self, unfinished: Sequence[_Run]) -> Sequence[_Run]:
+        """Return the models of the next pass: the first ones that fit into memory together.
+
+        A model that has begun stays, since those that finish leave room to those behind them.
+        """
+        taken, aboard = 0, 0
+        for model in unfinished:
+            taken += self.needs[model.index]
+            if taken > self.room and (aboard or self.limit is not None):
+                break
+            aboard += 1
+        if aboard == 0 and self.limit is not None:
+            first = unfinished[0]
+            raise InvalidParameterError(
+                f"memory_limit={self.limit} is too little: a pass with "
+                f"{len(first.density.means)} components takes "
+                f"{self.limit - self.room + self.needs[first.index]} bytes on {self.n_threads} "
+                "threads; allow as many, or take fewer threads or smaller blocks (chunk_size)"
+            )
+        return unfinished[:aboard]
 
 
-def _aboard(unfinished: Sequence[_Run], data: _Data) -> Sequence[_Run]:
-    """Return the models of the next pass: the first ones that fit into memory together.
-
-    A model that has begun stays, since those that finish leave room to those behind them.
-    """
-    placement, limit = data.placement, data.settings.memory_limit
-    taken, aboard = 0, 0
-    for model in unfinished:
-        needed = state_bytes(model.step(placement), placement.grid, placement.n_threads)
-        if taken + needed > data.memory and (aboard or limit is not None):
-            break
-        taken += needed
-        aboard += 1
-    if aboard == 0 and limit is not None:
-        raise InvalidParameterError(
-            f"memory_limit={limit} is too little: a pass with {len(unfinished[0].density.means)} "
-            f"components takes {limit - data.memory + needed} bytes on {placement.n_threads} "
-            "threads; allow as many, or take fewer threads or smaller blocks (chunk_size)"
-        )
-    return unfinished[:aboard]
+def _memory(placement: Placement, runs: Sequence[_Run], limit: int | None) -> _Memory:
+    n_threads, grid = placement.n_threads, placement.grid
+    room = placement.memory // 2 if limit is None else limit
+    room -= reading_bytes(placement.source, grid, n_threads)
+    needs = [state_bytes(model.step(placement), grid, n_threads) for model in runs]
+    return _Memory(room, needs, limit, n_threads)
 
 
 def _advance(model: _Run, statistics: Statistics, data: _Data) -> bool:

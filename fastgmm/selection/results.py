@@ -47,9 +47,9 @@ class Passes(NamedTuple):
         return sum(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Selection:
-    """The candidates of a sweep and the best of them."""
+    """The candidates of a sweep and the best of them; ``pandas.DataFrame(table)`` is a frame."""
 
     criterion: str
     table: list[Candidate]
@@ -66,3 +66,9 @@ class Selection:
     def best(self) -> GaussianMixture:
         """The model with the best value of the criterion."""
         return self.models[self.best_index]
+
+    def __repr__(self) -> str:
+        return (
+            f"<Selection: {self.best!r} is the best of {len(self.table)} by {self.criterion}, "
+            f"found in {self.passes.total} passes>"
+        )

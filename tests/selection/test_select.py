@@ -69,8 +69,7 @@ def test_the_rows_are_read_as_often_as_the_slowest_start_needs():
     (began,) = (event for event in events if isinstance(event, FitBegan))
     assert began.n_models == 12
     assert isinstance(events[-1], FitEnded)
-    owner = found.best_index * 2
-    assert events[-1].model == owner
+    assert events[-1].model == 2 * found.best_index
     assert events[-1].lower_bound == found.best.lower_bound_
 
 
@@ -115,6 +114,7 @@ def test_the_best_has_the_best_value(criterion):
     losses = [-c.cv if criterion == "cv" else getattr(c, criterion) for c in found.table]
     assert found.best_index == int(np.argmin(losses))
     assert found.best is found.models[found.best_index]
+    assert f"{found.best!r} is the best of 6 by {criterion}" in repr(found)
     # two of the four clouds overlap: labels are surest for three
     assert found.best.n_components == (3 if criterion == "icl" else 4)
 
