@@ -46,17 +46,6 @@ class GivenParameters(NamedTuple):
         return Parameters(*(mine if wish is None else wish for mine, wish in wishes))
 
 
-class Plan(NamedTuple):
-    """What the starts of a fit are made of."""
-
-    given: GivenParameters
-    cold: bool
-    """Whether they are made anew, not taken from the last fit."""
-    draws: bool
-    """Whether ``init_params`` has a say in them."""
-    n_starts: int
-
-
 class GaussianMixture(Predictor):
     """Gaussian mixture fitted by expectation-maximisation, in memory, out of core or on a cluster.
 
@@ -291,14 +280,20 @@ class GaussianMixture(Predictor):
     def _run(self, placement: Placement, observe: Observer) -> list[em.Fit]:
         """Make the starts and fit them."""
         source, n_samples = placement.source, placement.grid.n_samples
-        plan = self._plan(source)
-        observe(FitBegan(n_samples, source.n_features, plan.n_starts))
+        cold = not (self.warm_start and hasattr(self, "converged_"))
+        if not cold:
+            self._check_warm_start(source)
+        given = self._given_parameters(source.n_features)
+        draws = cold and any(part is None for part in given)
+        fixed = not (isinstance(self.init_params, str) or callable(self.init_params))
+        n_init = self.n_init if draws and not fixed else 1
+        observe(FitBegan(n_samples, source.n_features, n_init))
 
         def report(rows: int) -> None:
             observe(RowsDone(rows))
 
         observe(PassBegan("checking", n_samples))
-        random_state = as_random_state(self.random_state) if plan.draws else None
+        random_state = as_random_state(self.random_state) if draws else None
         regularization = REGULARIZATIONS[self.regularization]
         found = survey(
             placement,
@@ -313,44 +308,37 @@ class GaussianMixture(Predictor):
             observe(PassBegan("start", n_samples))
             start_rows = found.start_rows(self.n_components)
             n_threads = available_threads() if self.n_threads is None else self.n_threads
-            starts = self._drawn(plan, start_rows, random_state, ridge, n_threads)
+            starts = self._drawn(n_init, start_rows, random_state, ridge, n_threads)
             del start_rows
-        elif plan.cold:
-            starts = [em.Start(self.covariance_type, Parameters(*plan.given))]  # type: ignore[arg-type]
+        elif cold:
+            starts = [em.Start(self.covariance_type, Parameters(*given))]  # type: ignore[arg-type]
         else:
             starts = [em.Start(self.covariance_type, self._current(), self.lower_bound_)]
         del found  # the rows that starts were made from
         return em.run(placement, starts, self._em_settings(ridge), constants, observe)
 
-    def _plan(self, source: Source) -> Plan:
-        """Decide what the starts are made of."""
-        cold = not (self.warm_start and hasattr(self, "converged_"))
-        if not cold:
-            self._check_warm_start(source)
-        given = self._given_parameters(source.n_features)
-        draws = cold and any(part is None for part in given)
-        fixed = not (isinstance(self.init_params, str) or callable(self.init_params))
-        return Plan(given, cold, draws, self.n_init if draws and not fixed else 1)
-
     def _em_settings(self, ridge: Float64Array) -> em.Settings:
         tol: Any = self.tol
-        return em.Settings(tol, self.max_iter, ridge, self.on_collapse, self.memory_limit)
+        return em.Settings(
+            tol, self.max_iter, ridge, self.on_collapse, memory_limit=self.memory_limit
+        )
 
     def _drawn(
         self,
-        plan: Plan,
+        n_starts: int,
         start_rows: StartRows,
         random_state: np.random.RandomState,
         ridge: Float64Array,
         n_threads: int,
     ) -> list[em.Start]:
-        """Make the starts of a plan that draws, one after another."""
+        """Make starts, one after another."""
+        given = self._given_parameters(start_rows.rows.shape[1])
         return [
             em.Start(
                 self.covariance_type,
-                plan.given.put_into(self._start(start_rows, random_state, ridge, n_threads)),
+                given.put_into(self._start(start_rows, random_state, ridge, n_threads)),
             )
-            for _ in range(plan.n_starts)
+            for _ in range(n_starts)
         ]
 
     def _start(

@@ -173,9 +173,7 @@ def select(
     best = best_of(outcome.table, criterion, allow_degenerate)
     fit, seconds = outcome.fits[best], time.perf_counter() - began
     models[best]._warn_of(fit)
-    observe(
-        FitEnded(outcome.first_starts[best], fit.n_iter, fit.converged, fit.lower_bound, seconds)
-    )
+    observe(FitEnded(best * n_init, fit.n_iter, fit.converged, fit.lower_bound, seconds))
     return Selection(criterion, outcome.table, models, best, outcome.passes, seconds)
 
 

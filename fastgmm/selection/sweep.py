@@ -14,7 +14,7 @@ from fastgmm._typing import Float64Array
 from fastgmm.covariance import FAMILIES
 from fastgmm.estimators import GaussianMixture
 from fastgmm.estimators.callbacks import History
-from fastgmm.estimators.gaussian_mixture import Plan, best_start
+from fastgmm.estimators.gaussian_mixture import best_start
 from fastgmm.executors import Placement, Work
 from fastgmm.executors.threads import available_threads
 from fastgmm.expectation import EntropyScoring, Scoring, column_names
@@ -40,8 +40,6 @@ class Outcome(NamedTuple):
     table: list[Candidate]
     fits: list[em.Fit]
     """Each candidate's best start on all rows."""
-    first_starts: list[int]
-    """Of each candidate on all rows, among all models of the sweep."""
     passes: Passes
 
 
@@ -59,33 +57,29 @@ class Sweep:
     def run(self) -> Outcome:
         """Fit, publish and judge all candidates."""
         source, n_samples = self.placement.source, self.placement.grid.n_samples
-        plans = [model._plan(source) for model in self.models]
         n_parts = 1 if self.folds is None else 1 + self.folds.n_folds
         owners = [
-            _Owner(part, candidate, start)
-            for part in range(n_parts)
-            for candidate, plan in enumerate(plans)
-            for start in range(plan.n_starts)
+            _Owner(*one)
+            for one in product(
+                range(n_parts), range(len(self.models)), range(self.models[0].n_init)
+            )
         ]
-        ledger = _Ledger(owners, len(plans), self.observe)
-        ledger(FitBegan(n_samples, source.n_features, len(owners)))
-        trainings, starts = self._starts(plans, ledger)
+        books = _Books(owners, len(self.models), self.observe)
+        books(FitBegan(n_samples, source.n_features, len(owners)))
+        trainings, starts = self._starts(books)
         settings = self.models[0]._em_settings(trainings[0].ridge)
-        all_fits = em.run(self.placement, starts, settings, trainings[0].constants, ledger)
+        all_fits = em.run(self.placement, starts, settings, trainings[0].constants, books)
         fits = [self._bests(owners, all_fits, part) for part in range(n_parts)]
-        for model, fit, history in zip(self.models, fits[0], ledger.histories, strict=True):
+        for model, fit, history in zip(self.models, fits[0], books.histories, strict=True):
             model._publish(fit, source, history)
-        scores = self._scores(fits[1:], ledger)
+        scores = self._scores(fits[1:], books)
         table = [
             self._candidate(*line, trainings[0])
-            for line in zip(self.models, fits[0], scores, ledger.seconds, strict=True)
+            for line in zip(self.models, fits[0], scores, books.seconds, strict=True)
         ]
-        firsts = [owners.index(_Owner(0, candidate, 0)) for candidate in range(len(plans))]
-        return Outcome(table, fits[0], firsts, ledger.passes())
+        return Outcome(table, fits[0], books.passes())
 
-    def _starts(
-        self, plans: Sequence[Plan], observe: Observer
-    ) -> tuple[list[em.Training], list[em.Start]]:
+    def _starts(self, observe: Observer) -> tuple[list[em.Training], list[em.Start]]:
         """Read the rows once and make all starts from what was gathered."""
         observe(PassBegan("checking", self.placement.grid.n_samples))
         parts = [] if self.folds is None else [*map(self.folds.training, range(self.folds.n_folds))]
@@ -108,11 +102,10 @@ class Sweep:
             )
         ]
         observe(PassBegan("start", None))
-        return trainings, self._drawn(plans, trainings, found, generator, observe)
+        return trainings, self._drawn(trainings, found, generator, observe)
 
     def _drawn(
         self,
-        plans: Sequence[Plan],
         trainings: Sequence[em.Training],
         found: Survey,
         generator: np.random.RandomState,
@@ -130,12 +123,12 @@ class Sweep:
             model = self.models[candidate]
             rows = found.start_rows(model.n_components, training.part)
             share = max(n_threads // at_once, 1)
-            starts = model._drawn(plans[candidate], rows, own, training.ridge, share)
+            starts = model._drawn(model.n_init, rows, own, training.ridge, share)
             return [replace(start, training=training) for start in starts]
 
         starts: list[em.Start] = []
         with ThreadPoolExecutor(at_once, thread_name_prefix="fastgmm") as pool:
-            tasks = [pool.submit(draw, *one) for one in product(trainings, range(len(plans)))]
+            tasks = [pool.submit(draw, *one) for one in product(trainings, range(len(self.models)))]
             try:
                 for task in tasks:
                     for start in task.result():
@@ -244,7 +237,7 @@ def _reporting(observe: Observer) -> Callable[[int], None]:
     return report
 
 
-class _Ledger:
+class _Books:
     """Write down the passes and what belongs to each candidate; hand everything on."""
 
     def __init__(self, owners: Sequence[_Owner], n_candidates: int, observe: Observer) -> None:
