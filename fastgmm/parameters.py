@@ -8,8 +8,8 @@ from fastgmm._typing import Float64Array
 class Parameters(NamedTuple):
     """A Gaussian mixture with k components in d features, always float64.
 
-    ``covariances`` has the shape of its covariance family, which is scikit-learn's:
-    full (k, d, d), tied (d, d), diag (k, d), spherical (k,).
+    ``covariances`` has the shape of its covariance family: full (k, d, d), tied (d, d), diag
+    (k, d), spherical (k,), as in scikit-learn; tied_diag (d,), tied_spherical (1,).
     """
 
     weights: Float64Array

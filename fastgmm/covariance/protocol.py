@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from fastgmm._typing import Float64Array, FloatArray, IntArray
+from fastgmm.covariance.conditioning import Regression
 from fastgmm.parameters import Parameters
 
 Density: TypeAlias = Any
@@ -32,7 +33,7 @@ class CovarianceFamily(Protocol):
     """A shape of covariance matrices. Stateless; k components, d features throughout."""
 
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        """Shape of ``covariances`` (and of precisions), as in scikit-learn."""
+        """Shape of ``covariances`` (and of precisions); scikit-learn's where it has the family."""
 
     def second_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
         """Shape of ``Statistics.second``."""
@@ -94,6 +95,19 @@ class CovarianceFamily(Protocol):
     def dense(self, covariances: Float64Array, n_components: int, n_features: int) -> Float64Array:
         """Covariances as full matrices (k, d, d)."""
 
+    def select(
+        self, covariances: Float64Array, components: IntArray, columns: IntArray
+    ) -> Float64Array:
+        """Return the covariances of these components in these columns: of a marginal mixture."""
+
+    def regression(
+        self, covariances: Float64Array, n_components: int, given: IntArray, rest: IntArray
+    ) -> Regression:
+        """Return how, within a component, the columns ``rest`` follow from the columns ``given``.
+
+        Raises numpy.linalg.LinAlgError where a covariance is not positive definite.
+        """
+
     def from_precisions(self, precisions: Float64Array) -> Float64Array:
         """Invert precisions (the family's shape) into covariances, or the other way round.
 
@@ -101,7 +115,7 @@ class CovarianceFamily(Protocol):
         """
 
     def precisions_cholesky(self, parameters: Parameters) -> Float64Array:
-        """Upper triangular U with U U^T = precision (full, tied); 1 / sigma (diag, spherical)."""
+        """Upper triangular U with U U^T = precision, or along the axes 1 / sigma."""
 
     def precisions(self, precisions_cholesky: Float64Array) -> Float64Array:
         """Precisions from their Cholesky factors."""

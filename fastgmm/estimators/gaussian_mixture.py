@@ -56,8 +56,8 @@ class GaussianMixture(Predictor):
     ----------
     n_components : int
         Number of components k.
-    covariance_type : {"full", "tied", "diag", "spherical"}
-        Shape of the covariance matrices.
+    covariance_type : {"full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"}
+        Shape of the covariance matrices; all components share those that are tied.
     tol : float or "statistical"
         Stop when the mean log likelihood per row (nats) gains less than this in an iteration.
         ``"statistical"``: when less than 0.01 nats of *total* log likelihood are left to gain
@@ -103,17 +103,18 @@ class GaussianMixture(Predictor):
         ``reg_covar`` that is lost in the rounding of a covariance is raised there, with a warning.
     on_collapse : {"keep", "raise", "reseed"}
         What is done about a component that has collapsed: one that holds at most m + 1/2 rows (m is
-        n_features for "full", 1 for "diag" and "spherical", 0 for "tied"; a row counts by the mean
-        weight), or whose variance in every column is at most twice what ``reg_covar`` adds. "keep"
-        goes on, "raise" raises CollapseError, "reseed" starts the component anew on the rows of the
-        lowest log density, at most 5 times; the lower bound may fall at such an iteration.
+        n_features for "full", 1 for "diag" and "spherical", 0 for tied shapes; a row counts by the
+        mean weight), or whose variance in every column is at most twice what ``reg_covar`` adds.
+        "keep" goes on, "raise" raises CollapseError, "reseed" starts the component anew on the rows
+        of the lowest log density, at most 5 times; the lower bound may fall at such an iteration.
 
     Attributes
     ----------
     weights_ : (k,) array
     means_ : (k, d) array
     covariances_ : array
-        full (k, d, d), tied (d, d), diag (k, d), spherical (k,).
+        full (k, d, d), tied (d, d), diag (k, d), spherical (k,), tied_diag (d,), tied_spherical
+        (1,).
     precisions_, precisions_cholesky_ : array
         Inverses of the covariances and their Cholesky factors, in the same shapes; matrices U are
         upper triangular with U U^T = precision.

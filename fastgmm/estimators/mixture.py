@@ -156,7 +156,7 @@ class Mixture(ScikitLearnEstimator):
         means : (k, d) array-like
         covariances, precisions : array-like
             One of the two, in the shape of ``covariance_type``.
-        covariance_type : {"full", "tied", "diag", "spherical"}
+        covariance_type : {"full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"}
 
         Raises
         ------

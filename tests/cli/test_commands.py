@@ -7,8 +7,10 @@ import re
 
 import numpy as np
 import pytest
+from reference import as_matrices
 
 from fastgmm import GaussianMixture, open_dataset
+from fastgmm.covariance import FAMILIES
 
 
 def test_fit_writes_the_model_that_the_library_makes(run, data, rows, tmp_path):
@@ -123,7 +125,7 @@ def test_samples_are_those_of_the_library(run, model_file, tmp_path, ending):
     np.testing.assert_array_equal(read(output), model.sample(30)[0])
 
 
-@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+@pytest.mark.parametrize("covariance_type", FAMILIES)
 def test_info_prints_what_is_in_the_file(run, rows, tmp_path, covariance_type):
     file = tmp_path / "model.npz"
     model = GaussianMixture(2, covariance_type=covariance_type, random_state=0).fit(rows)
@@ -140,18 +142,8 @@ def test_info_prints_what_is_in_the_file(run, rows, tmp_path, covariance_type):
     lines = list(csv.DictReader(io.StringIO(run("info", file, "--csv").stdout)))
     np.testing.assert_array_equal([float(line["mean x1"]) for line in lines], model.means_[:, 1])
     variance = float(lines[0]["cov x0 x0"])
-    assert variance == pytest.approx(rows_variance(model)[0], rel=1e-12)
-
-
-def rows_variance(model):
-    """Return the variance of feature 0 in every component."""
-    family = np.asarray(model.covariances_)
-    return {
-        "full": lambda: family[:, 0, 0],
-        "tied": lambda: np.repeat(family[0, 0], 2),
-        "diag": lambda: family[:, 0],
-        "spherical": lambda: family,
-    }[model.covariance_type]()
+    expected = as_matrices(model.covariances_, covariance_type, 2, 2)[0, 0, 0]
+    assert variance == pytest.approx(expected, rel=1e-12)
 
 
 def test_info_of_many_columns_fits_the_terminal(run, tmp_path):

@@ -1,35 +1,39 @@
-"""Spherical: one variance for every component, covariances (k,)."""
+"""Diagonal: variances of its own for every component, covariances (k, d)."""
 
 import numpy as np
 
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import replacing
-from fastgmm.covariance.axes import axes_about, axes_density
+from fastgmm.covariance.axes import (
+    axes_about,
+    axes_density,
+    reciprocal_deviations,
+    reciprocals,
+)
+from fastgmm.covariance.conditioning import Regression, independent
 from fastgmm.covariance.drawing import draw_axes
 from fastgmm.covariance.protocol import Density, Share, alone
-from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.parameters import Parameters
 
 
 def shape(n_components: int, n_features: int) -> tuple[int, ...]:
-    """Return (k,)."""
-    return (n_components,)
+    """Return (k, d)."""
+    return n_components, n_features
 
 
 def second_shape(n_components: int, n_features: int) -> tuple[int, ...]:
-    """Return (k, 1): sums of squared distances."""
-    return n_components, 1
+    """Return (k, d)."""
+    return n_components, n_features
 
 
 def n_parameters(n_components: int, n_features: int) -> int:
-    """Return k."""
-    return n_components
+    """Return k d."""
+    return n_components * n_features
 
 
 def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share = alone) -> Density:
     """Take reciprocal standard deviations."""
-    each = np.broadcast_to(precisions_cholesky(parameters)[:, np.newaxis], parameters.means.shape)
-    return axes_density(parameters, each, dtype)
+    return axes_density(parameters, precisions_cholesky(parameters), dtype)
 
 
 def about(density: Density, origins: FloatArray) -> Density:
@@ -40,14 +44,13 @@ def about(density: Density, origins: FloatArray) -> Density:
 def estimate(
     second: Float64Array, counts: Float64Array, delta: Float64Array, share: Share = alone
 ) -> Float64Array:
-    """Return the mean over the features of the diagonal family's variances."""
-    spread: Float64Array = second[:, 0] / counts - (delta**2).sum(axis=1)
-    return spread / delta.shape[1]
+    """Return second / counts - delta^2."""
+    return second / counts[:, np.newaxis] - delta**2
 
 
 def regularise(covariances: Float64Array, ridge: Float64Array) -> None:
-    """Add the mean of the columns' ridges to each variance."""
-    covariances += ridge.mean(axis=1)
+    """Add to each variance."""
+    covariances += ridge
 
 
 replace = replacing.replace
@@ -64,28 +67,35 @@ def join(seconds: list[Float64Array]) -> Float64Array:
 
 
 def variances(covariances: Float64Array, n_features: int) -> Float64Array:
-    """Return the variances (k, 1)."""
-    return covariances[:, np.newaxis]
+    """Return the variances (k, d)."""
+    return covariances
 
 
 def dense(covariances: Float64Array, n_components: int, n_features: int) -> Float64Array:
-    """Put the variance on diagonals."""
-    return covariances[:, np.newaxis, np.newaxis] * np.eye(n_features)
+    """Put the variances on diagonals."""
+    return covariances[:, :, np.newaxis] * np.eye(n_features)
+
+
+def select(covariances: Float64Array, components: IntArray, columns: IntArray) -> Float64Array:
+    """Return these variances."""
+    return covariances[np.ix_(components, columns)]
+
+
+def regression(
+    covariances: Float64Array, n_components: int, given: IntArray, rest: IntArray
+) -> Regression:
+    """Return slopes of zero and the other columns' variances."""
+    return independent(select(covariances, np.arange(n_components), rest), given, rest)
 
 
 def from_precisions(precisions: Float64Array) -> Float64Array:
     """Return reciprocals."""
-    if not np.all(precisions > 0.0):
-        raise ValueError("'spherical precision' should be positive")
-    return 1.0 / precisions
+    return reciprocals(precisions, "diag")
 
 
 def precisions_cholesky(parameters: Parameters) -> Float64Array:
-    """Return 1 / sigma (k,)."""
-    positive = (parameters.covariances > 0.0) & np.isfinite(parameters.covariances)
-    if not positive.all():
-        raise IllDefinedCovarianceError(int(np.argmin(positive)))
-    return 1.0 / np.sqrt(parameters.covariances)
+    """Return 1 / sigma (k, d)."""
+    return reciprocal_deviations(parameters.covariances)
 
 
 def precisions(precisions_cholesky: Float64Array) -> Float64Array:
@@ -97,5 +107,4 @@ def draw(
     parameters: Parameters, counts: IntArray, random_state: np.random.RandomState
 ) -> Float64Array:
     """Draw each column on its own."""
-    each = np.broadcast_to(parameters.covariances[:, np.newaxis], parameters.means.shape)
-    return draw_axes(parameters.means, each, counts, random_state)
+    return draw_axes(parameters.means, parameters.covariances, counts, random_state)

@@ -1,19 +1,17 @@
 """Tied: all components share one matrix, covariances (d, d)."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 
 from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray, IntArray
-from fastgmm.covariance import triangles
+from fastgmm.covariance import shared, triangles
+from fastgmm.covariance.conditioning import Regression, by_matrices
 from fastgmm.covariance.drawing import draw_matrices
 from fastgmm.covariance.nearness import far
 from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.covariance.scale import log_scale
-from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.parameters import Parameters
 
 
@@ -32,19 +30,10 @@ def n_parameters(n_components: int, n_features: int) -> int:
     return triangles.packed_size(n_features)
 
 
-@contextmanager
-def _no_component() -> Iterator[None]:
-    """Have an ill-defined matrix blamed on no component: it belongs to all."""
-    try:
-        yield
-    except IllDefinedCovarianceError:
-        raise IllDefinedCovarianceError from None
-
-
 def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share = alone) -> Density:
     """Factorise the one covariance."""
     height = kernels.blocks.WHITENING_HEIGHT
-    with _no_component():
+    with shared.no_component():
         whitening = triangles.whiten(
             parameters.covariances[np.newaxis], math.sqrt(0.5), height, dtype, share
         )
@@ -73,14 +62,8 @@ def regularise(covariances: Float64Array, ridge: Float64Array) -> None:
     covariances[range(d), range(d)] += ridge.max(axis=0)
 
 
-def replace(covariances: Float64Array, components: IntArray, others: Float64Array) -> Float64Array:
-    """Return the one matrix, which belongs to the other components as well."""
-    return covariances
-
-
-def rows_without_spread(n_features: int) -> int:
-    """Return 0: a component has no covariance of its own."""
-    return 0
+replace = shared.replace
+rows_without_spread = shared.rows_without_spread
 
 
 def join(seconds: list[Float64Array]) -> Float64Array:
@@ -99,6 +82,19 @@ def dense(covariances: Float64Array, n_components: int, n_features: int) -> Floa
     return np.broadcast_to(covariances, (n_components, n_features, n_features))
 
 
+def select(covariances: Float64Array, components: IntArray, columns: IntArray) -> Float64Array:
+    """Return these rows and columns of the matrix."""
+    return covariances[np.ix_(columns, columns)]
+
+
+def regression(
+    covariances: Float64Array, n_components: int, given: IntArray, rest: IntArray
+) -> Regression:
+    """Regress once for all components."""
+    slopes, noise = by_matrices(covariances[np.newaxis], given, rest)
+    return Regression(slopes, noise[0])
+
+
 def from_precisions(precisions: Float64Array) -> Float64Array:
     """Invert the matrix."""
     covariances = triangles.inverses(precisions[np.newaxis])
@@ -109,7 +105,7 @@ def from_precisions(precisions: Float64Array) -> Float64Array:
 
 def precisions_cholesky(parameters: Parameters) -> Float64Array:
     """Return U = L^-T (d, d)."""
-    with _no_component():
+    with shared.no_component():
         return triangles.upper_factors(parameters.covariances[np.newaxis])[0]
 
 

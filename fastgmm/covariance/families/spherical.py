@@ -1,34 +1,39 @@
-"""Diagonal: variances of its own for every component, covariances (k, d)."""
+"""Spherical: one variance for every component, covariances (k,)."""
 
 import numpy as np
 
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import replacing
-from fastgmm.covariance.axes import axes_about, axes_density
+from fastgmm.covariance.axes import (
+    axes_about,
+    axes_density,
+    reciprocal_deviations,
+    reciprocals,
+)
+from fastgmm.covariance.conditioning import Regression, independent
 from fastgmm.covariance.drawing import draw_axes
 from fastgmm.covariance.protocol import Density, Share, alone
-from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.parameters import Parameters
 
 
 def shape(n_components: int, n_features: int) -> tuple[int, ...]:
-    """Return (k, d)."""
-    return n_components, n_features
+    """Return (k,)."""
+    return (n_components,)
 
 
 def second_shape(n_components: int, n_features: int) -> tuple[int, ...]:
-    """Return (k, d)."""
-    return n_components, n_features
+    """Return (k, 1): sums of squared distances."""
+    return n_components, 1
 
 
 def n_parameters(n_components: int, n_features: int) -> int:
-    """Return k d."""
-    return n_components * n_features
+    """Return k."""
+    return n_components
 
 
 def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share = alone) -> Density:
     """Take reciprocal standard deviations."""
-    return axes_density(parameters, precisions_cholesky(parameters), dtype)
+    return axes_density(parameters, precisions_cholesky(parameters)[:, np.newaxis], dtype)
 
 
 def about(density: Density, origins: FloatArray) -> Density:
@@ -39,13 +44,14 @@ def about(density: Density, origins: FloatArray) -> Density:
 def estimate(
     second: Float64Array, counts: Float64Array, delta: Float64Array, share: Share = alone
 ) -> Float64Array:
-    """Return second / counts - delta^2."""
-    return second / counts[:, np.newaxis] - delta**2
+    """Return the mean over the features of the diagonal family's variances."""
+    spread: Float64Array = second[:, 0] / counts - (delta**2).sum(axis=1)
+    return spread / delta.shape[1]
 
 
 def regularise(covariances: Float64Array, ridge: Float64Array) -> None:
-    """Add to each variance."""
-    covariances += ridge
+    """Add the mean of the columns' ridges to each variance."""
+    covariances += ridge.mean(axis=1)
 
 
 replace = replacing.replace
@@ -62,28 +68,35 @@ def join(seconds: list[Float64Array]) -> Float64Array:
 
 
 def variances(covariances: Float64Array, n_features: int) -> Float64Array:
-    """Return the variances (k, d)."""
-    return covariances
+    """Return the variances (k, 1)."""
+    return covariances[:, np.newaxis]
 
 
 def dense(covariances: Float64Array, n_components: int, n_features: int) -> Float64Array:
-    """Put the variances on diagonals."""
-    return covariances[:, :, np.newaxis] * np.eye(n_features)
+    """Put the variance on diagonals."""
+    return covariances[:, np.newaxis, np.newaxis] * np.eye(n_features)
+
+
+def select(covariances: Float64Array, components: IntArray, columns: IntArray) -> Float64Array:
+    """Return these components' variances."""
+    return covariances[components]
+
+
+def regression(
+    covariances: Float64Array, n_components: int, given: IntArray, rest: IntArray
+) -> Regression:
+    """Return slopes of zero and the variances as they are."""
+    return independent(covariances.copy(), given, rest)
 
 
 def from_precisions(precisions: Float64Array) -> Float64Array:
     """Return reciprocals."""
-    if not np.all(precisions > 0.0):
-        raise ValueError("'diag precision' should be positive")
-    return 1.0 / precisions
+    return reciprocals(precisions, "spherical")
 
 
 def precisions_cholesky(parameters: Parameters) -> Float64Array:
-    """Return 1 / sigma (k, d)."""
-    positive = np.all((parameters.covariances > 0.0) & np.isfinite(parameters.covariances), axis=1)
-    if not positive.all():
-        raise IllDefinedCovarianceError(int(np.argmin(positive)))
-    return 1.0 / np.sqrt(parameters.covariances)
+    """Return 1 / sigma (k,)."""
+    return reciprocal_deviations(parameters.covariances)
 
 
 def precisions(precisions_cholesky: Float64Array) -> Float64Array:
@@ -95,4 +108,5 @@ def draw(
     parameters: Parameters, counts: IntArray, random_state: np.random.RandomState
 ) -> Float64Array:
     """Draw each column on its own."""
-    return draw_axes(parameters.means, parameters.covariances, counts, random_state)
+    each = np.broadcast_to(parameters.covariances[:, np.newaxis], parameters.means.shape)
+    return draw_axes(parameters.means, each, counts, random_state)
