@@ -54,11 +54,12 @@ def e_step(X, weights, means, matrices):
     return np.exp(joint - log_density[:, None]), log_density
 
 
-def m_step(X, responsibilities, sample_weight, covariance_type, reg_covar):
+def m_step(X, responsibilities, sample_weight, covariance_type, reg_covar, means=None):
+    """The next parameters; scatter is about ``means`` where these are given."""
     d = X.shape[1]
     r = responsibilities * sample_weight[:, None]
     counts = r.sum(axis=0) + 10 * np.finfo(float).eps * sample_weight.mean()
-    means = (r.T @ X) / counts[:, None]
+    means = (r.T @ X) / counts[:, None] if means is None else means
     scatter = np.array(
         [(r[:, k, None] * (X - means[k])).T @ (X - means[k]) for k in range(len(counts))]
     )
@@ -73,9 +74,19 @@ def m_step(X, responsibilities, sample_weight, covariance_type, reg_covar):
 
 
 def em(
-    X, weights, means, covariances, covariance_type, n_iter, *, reg_covar=1e-6, sample_weight=None
+    X,
+    weights,
+    means,
+    covariances,
+    covariance_type,
+    n_iter,
+    *,
+    reg_covar=1e-6,
+    sample_weight=None,
+    fixed=(),
 ):
     """Parameters after ``n_iter`` iterations and the mean log likelihood before each."""
+    start = {"weights": weights, "means": means, "covariances": covariances}
     sample_weight = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, float)
     k, d = means.shape
     bounds = []
@@ -83,7 +94,9 @@ def em(
         matrices = as_matrices(covariances, covariance_type, k, d)
         responsibilities, log_density = e_step(X, weights, means, matrices)
         bounds.append(sample_weight @ log_density / sample_weight.sum())
-        weights, means, covariances = m_step(
-            X, responsibilities, sample_weight, covariance_type, reg_covar
+        kept = means if "means" in fixed else None
+        new = m_step(X, responsibilities, sample_weight, covariance_type, reg_covar, kept)
+        weights, means, covariances = (
+            start[name] if name in fixed else part for name, part in zip(start, new, strict=True)
         )
     return weights, means, covariances, bounds

@@ -5,7 +5,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from fastgmm._typing import Float64Array, LabelArray
 from fastgmm.estimators.callbacks import History, Observers, Occasion, told_of
 from fastgmm.estimators.mixture import Ended
 from fastgmm.estimators.predictions import Predictor
-from fastgmm.estimators.settings import check_settings
+from fastgmm.estimators.settings import check_fixed, check_settings, names_of
 from fastgmm.estimators.verbose import Verbose
 from fastgmm.exceptions import ConvergenceWarning, DataError
 from fastgmm.executors import Placement
@@ -27,23 +27,10 @@ from fastgmm.initialization import (
     survey,
 )
 from fastgmm.maximization import REGULARIZATIONS, count_floor
-from fastgmm.parameters import Parameters
+from fastgmm.parameters import GivenParameters, Parameters
 from fastgmm.progress import FitBegan, FitEnded, IterationDone, Observer, PassBegan, RowsDone
 from fastgmm.sources import Source, as_source
 from fastgmm.validation import as_random_state, check_array, check_weights
-
-
-class GivenParameters(NamedTuple):
-    """What ``weights_init``, ``means_init`` and ``precisions_init`` replace in a start."""
-
-    weights: Float64Array | None
-    means: Float64Array | None
-    covariances: Float64Array | None
-
-    def put_into(self, own: Parameters) -> Parameters:
-        """Return a start's own parameters but for the given ones."""
-        wishes = zip(own, self, strict=True)
-        return Parameters(*(mine if wish is None else wish for mine, wish in wishes))
 
 
 class GaussianMixture(Predictor):
@@ -107,6 +94,11 @@ class GaussianMixture(Predictor):
         mean weight), or whose variance in every column is at most twice what ``reg_covar`` adds.
         "keep" goes on, "raise" raises CollapseError, "reseed" starts the component anew on the rows
         of the lowest log density, at most 5 times; the lower bound may fall at such an iteration.
+    fixed : tuple of {"weights", "means", "covariances"}
+        Parameters that stay as the fit starts with them; the others are the best that go with
+        these. Values are needed: by ``weights_init``, ``means_init``, ``precisions_init``, an
+        ``init_params`` that is no name, or ``warm_start``. Covariances are about the means that are
+        kept; ``reg_covar`` is not added to covariances that are. AIC and BIC do not count them.
 
     Attributes
     ----------
@@ -184,6 +176,7 @@ class GaussianMixture(Predictor):
         missing: str = "raise",
         regularization: str = "absolute",
         on_collapse: str = "keep",
+        fixed: Any = (),
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -205,6 +198,7 @@ class GaussianMixture(Predictor):
         self.missing = missing
         self.regularization = regularization
         self.on_collapse = on_collapse
+        self.fixed = fixed
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Estimate the parameters.
@@ -278,9 +272,10 @@ class GaussianMixture(Predictor):
         if not cold:
             self._check_warm_start(source)
         given = self._given_parameters(source.n_features)
+        fixed = check_fixed(self.get_params(), given, not cold)
         draws = cold and any(part is None for part in given)
-        fixed = not (isinstance(self.init_params, str) or callable(self.init_params))
-        n_init = self.n_init if draws and not fixed else 1
+        single = not (isinstance(self.init_params, str) or callable(self.init_params))
+        n_init = self.n_init if draws and not single else 1
         observe(FitBegan(n_samples, source.n_features, n_init))
 
         def report(rows: int) -> None:
@@ -311,7 +306,9 @@ class GaussianMixture(Predictor):
         else:
             starts = [em.Start(self.covariance_type, self._current(), self.lower_bound_)]
         del start_rows
-        settings = em.Settings(self.tol, self.max_iter, ridge, self.on_collapse)  # type: ignore[arg-type]
+        if "covariances" in fixed:
+            ridge = np.zeros_like(ridge)
+        settings = em.Settings(self.tol, self.max_iter, ridge, self.on_collapse, fixed)  # type: ignore[arg-type]
         return em.run(placement, starts, settings, constants, observe)
 
     def _start(
@@ -326,7 +323,10 @@ class GaussianMixture(Predictor):
             return found
         mean_weight = 1.0 if start_rows.weights is None else float(start_rows.weights.mean())
         floor = count_floor(start_rows.rows.dtype, mean_weight)
-        return first_parameters(found, start_rows, k, self.covariance_type, ridge, floor)
+        first = first_parameters(found, start_rows, k, self.covariance_type, ridge, floor)
+        if "weights" in names_of(self.fixed):  # rows that begin in no component have no share in it
+            first = first._replace(weights=first.weights / first.weights.sum())
+        return first
 
     def _given_parameters(self, d: int) -> GivenParameters:
         """Check weights_init, means_init and precisions_init."""

@@ -12,8 +12,9 @@ from fastgmm._typing import Float64Array, IntArray, LabelArray
 from fastgmm.covariance import FAMILIES, CovarianceFamily
 from fastgmm.estimators.callbacks import Iteration
 from fastgmm.estimators.scikit_learn import ScikitLearnEstimator
-from fastgmm.estimators.settings import SETTINGS, check_settings
+from fastgmm.estimators.settings import SETTINGS, check_settings, names_of
 from fastgmm.exceptions import NotFittedError
+from fastgmm.maximization import n_free_parameters
 from fastgmm.parameters import Parameters
 from fastgmm.validation import as_random_state, check_array, check_setting, check_weights
 
@@ -39,6 +40,7 @@ class Mixture(ScikitLearnEstimator):
     n_components: int
     covariance_type: str
     random_state: Any
+    fixed: Any
     _exact: Parameters
     _factors: NDArray[np.floating[Any]]
     """``precisions_cholesky_`` as it was published."""
@@ -133,9 +135,9 @@ class Mixture(ScikitLearnEstimator):
             )
 
     def _n_parameters(self) -> int:
-        """Return the number of free parameters."""
+        """Return the number of free parameters: without those that are fixed."""
         k, d = self._current().means.shape
-        return self._family.n_parameters(k, d) + k * d + k - 1
+        return n_free_parameters(self._family, k, d, names_of(self.fixed))
 
     @classmethod
     def from_parameters(
