@@ -55,8 +55,15 @@ def reciprocal_deviations(variances: Float64Array) -> Float64Array:
     return 1.0 / np.sqrt(variances)
 
 
-def reciprocals(precisions: Float64Array, covariance_type: str) -> Float64Array:
-    """Turn precisions into variances or the other way round; ValueError if one is not positive."""
-    if not np.all(precisions > 0.0):
-        raise ValueError(f"'{covariance_type} precision' should be positive")
-    return 1.0 / precisions
+def check_axes(values: Float64Array, name: str, *, shared: bool = False) -> None:
+    """Raise ValueError unless variances or precisions, (k, ...) or ``shared``, are positive.
+
+    ``name`` is what they are called, "diag covariance".
+    """
+    bad = np.argwhere(~(values > 0.0))
+    if len(bad):
+        places = ["column"] if shared else ["component", "column"]
+        named = zip(places, bad[0], strict=False)
+        where = "" if values.size == 1 else ", ".join(f"{place} {i}" for place, i in named) + " "
+        value = values[tuple(bad[0])]
+        raise ValueError(f"'{name}' should be positive, but {where}has {value:.6g}: correct it")

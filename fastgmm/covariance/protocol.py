@@ -108,11 +108,15 @@ class CovarianceFamily(Protocol):
         Raises numpy.linalg.LinAlgError where a covariance is not positive definite.
         """
 
-    def from_precisions(self, precisions: Float64Array) -> Float64Array:
-        """Invert precisions (the family's shape) into covariances, or the other way round.
+    def check(self, values: Float64Array, what: str) -> None:
+        """Check covariances or precisions (the family's shape); ``what`` says which they are.
 
-        Raises ValueError with scikit-learn's text where one is not positive definite.
+        Raises ValueError, beginning as scikit-learn's does and naming the component, where one is
+        not (symmetric and) positive definite.
         """
+
+    def from_precisions(self, precisions: Float64Array) -> Float64Array:
+        """Check precisions (the family's shape) and invert them into covariances."""
 
     def precisions_cholesky(self, parameters: Parameters) -> Float64Array:
         """Upper triangular U with U U^T = precision, or along the axes 1 / sigma."""

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from fastgmm import sinks
 from fastgmm.covariance import Density
 from fastgmm.estimators.columns import check_columns
-from fastgmm.estimators.mixture import Mixture
+from fastgmm.estimators.portable import PortableMixture
 from fastgmm.exceptions import DataError
 from fastgmm.executors import Placement, executor_for
 from fastgmm.expectation import PREDICTIONS, Scoring, column_names
 from fastgmm.sources import ArraySource, Source, as_source
 
 
-class Predictor(Mixture):
+class Predictor(PortableMixture):
     """A mixture that is asked about rows, in memory, in files or on a cluster."""
 
     n_threads: int | None

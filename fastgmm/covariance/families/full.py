@@ -112,12 +112,14 @@ def regression(
     return by_matrices(covariances, given, rest)
 
 
+def check(values: Float64Array, what: str) -> None:
+    """Check each matrix."""
+    triangles.check_matrices(values, f"full {what}")
+
+
 def from_precisions(precisions: Float64Array) -> Float64Array:
     """Invert each matrix."""
-    covariances = triangles.inverses(precisions)
-    if covariances is None:
-        raise ValueError("'full precision' should be symmetric, positive-definite")
-    return covariances
+    return triangles.inverses(precisions, "full precision")
 
 
 def precisions_cholesky(parameters: Parameters) -> Float64Array:

@@ -7,8 +7,8 @@ from fastgmm.covariance import replacing
 from fastgmm.covariance.axes import (
     axes_about,
     axes_density,
+    check_axes,
     reciprocal_deviations,
-    reciprocals,
 )
 from fastgmm.covariance.conditioning import Regression, independent
 from fastgmm.covariance.drawing import draw_axes
@@ -89,9 +89,15 @@ def regression(
     return independent(covariances.copy(), given, rest)
 
 
+def check(values: Float64Array, what: str) -> None:
+    """Check each variance."""
+    check_axes(values, f"spherical {what}")
+
+
 def from_precisions(precisions: Float64Array) -> Float64Array:
     """Return reciprocals."""
-    return reciprocals(precisions, "spherical")
+    check(precisions, "precision")
+    return 1.0 / precisions
 
 
 def precisions_cholesky(parameters: Parameters) -> Float64Array:

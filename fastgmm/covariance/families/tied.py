@@ -95,12 +95,14 @@ def regression(
     return Regression(slopes, noise[0])
 
 
+def check(values: Float64Array, what: str) -> None:
+    """Check the one matrix."""
+    triangles.check_matrices(values[np.newaxis], f"tied {what}", shared=True)
+
+
 def from_precisions(precisions: Float64Array) -> Float64Array:
     """Invert the matrix."""
-    covariances = triangles.inverses(precisions[np.newaxis])
-    if covariances is None:
-        raise ValueError("'tied precision' should be symmetric, positive-definite")
-    return covariances[0]
+    return triangles.inverses(precisions[np.newaxis], "tied precision", shared=True)[0]
 
 
 def precisions_cholesky(parameters: Parameters) -> Float64Array:
