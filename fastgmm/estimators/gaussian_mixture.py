@@ -12,8 +12,8 @@ import numpy as np
 from fastgmm import em, sinks
 from fastgmm._typing import Float64Array, LabelArray
 from fastgmm.estimators.callbacks import History, Observers, Occasion, told_of
+from fastgmm.estimators.conditioning import Conditional
 from fastgmm.estimators.mixture import Ended
-from fastgmm.estimators.predictions import Predictor
 from fastgmm.estimators.settings import check_fixed, check_settings, names_of
 from fastgmm.estimators.verbose import Verbose
 from fastgmm.exceptions import ConvergenceWarning, DataError
@@ -33,7 +33,7 @@ from fastgmm.sources import Source, as_source
 from fastgmm.validation import as_random_state, check_array, check_weights
 
 
-class GaussianMixture(Predictor):
+class GaussianMixture(Conditional):
     """Gaussian mixture fitted by expectation-maximisation, in memory, out of core or on a cluster.
 
     The parameters up to ``verbose_interval`` are scikit-learn's, with its names, order and

@@ -23,6 +23,7 @@ DTYPES = ("float64", "float32")
 class PortableMixture(Mixture):
     """A mixture that is built from numbers and handed over as numbers."""
 
+    init_params: Any
     precisions_init: Any
 
     @classmethod
