@@ -20,6 +20,10 @@ class Parameters(NamedTuple):
     covariances: Float64Array
 
 
+NAMES = Parameters._fields
+"""What a mixture's parameters are called."""
+
+
 class GivenParameters(NamedTuple):
     """Some of a mixture's parameters, as :class:`Parameters`; None where nothing is given."""
 

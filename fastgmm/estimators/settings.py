@@ -8,7 +8,7 @@ from fastgmm.covariance import FAMILIES
 from fastgmm.exceptions import InvalidParameterError
 from fastgmm.initialization import STARTS
 from fastgmm.maximization import REGULARIZATIONS
-from fastgmm.parameters import GivenParameters, Parameters
+from fastgmm.parameters import NAMES, GivenParameters
 from fastgmm.validation import (
     ARRAY_LIKE,
     BOOLEAN,
@@ -45,14 +45,12 @@ SETTINGS: dict[str, tuple[Rule, ...]] = {
     "missing": (word("raise", "drop"),),
     "regularization": (word(*REGULARIZATIONS),),
     "on_collapse": (word(*ON_COLLAPSE),),
-    "fixed": (words(*Parameters._fields),),
+    "fixed": (words(*NAMES),),
 }
 """Parameter -> the rules of which it has to meet one."""
 
 
-GIVEN_BY = dict(
-    zip(Parameters._fields, ("weights_init", "means_init", "precisions_init"), strict=True)
-)
+GIVEN_BY = dict(zip(NAMES, ("weights_init", "means_init", "precisions_init"), strict=True))
 """Parameter of a mixture -> what gives its start."""
 
 
@@ -76,7 +74,7 @@ def check_fixed(settings: dict[str, Any], given: GivenParameters, warm: bool) ->
                 f"{GIVEN_BY[name]}, an init_params with values, or warm_start=True to go on with a "
                 "model's"
             )
-    if set(fixed) == set(Parameters._fields):
+    if set(fixed) == set(NAMES):
         raise InvalidParameterError(
             f"fixed={fixed!r} leaves nothing to fit: leave one out, or build the model with "
             "from_parameters"

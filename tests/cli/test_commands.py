@@ -46,6 +46,27 @@ def test_every_setting_of_fit_reaches_the_estimator(run, data, tmp_path):
     assert {name: found[name] for name in wanted} == wanted
 
 
+def test_a_fit_goes_on_from_a_model_and_keeps_what_is_fixed(run, data, rows, model_file, tmp_path):
+    output = tmp_path / "out.npz"
+    options = [
+        "--start-from",
+        model_file,
+        "--fixed",
+        "means,weights",
+        "--tol",
+        0.0,
+        "--max-iter",
+        3,
+    ]
+    np.save(data, rows * [1.0, 1.5])
+    run("fit", data, "-k", 2, "-o", output, "-q", *options)
+    start, model = GaussianMixture.load(model_file), GaussianMixture.load(output)
+    np.testing.assert_array_equal(model.means_, start.means_)
+    np.testing.assert_array_equal(model.weights_, start.weights_)
+    assert (model.covariances_[:, 1, 1] > 1.2 * start.covariances_[:, 1, 1]).all()
+    assert (model.fixed, model.warm_start, model.n_iter_) == (("means", "weights"), False, 3)
+
+
 def test_fit_chooses_columns_weights_and_complete_rows(run, table, tmp_path):
     output = tmp_path / "out.npz"
     options = ["--columns", "b,a", "--weight", "w", "--missing", "drop"]

@@ -18,9 +18,8 @@ from reference import em
 from sklearn.base import clone
 
 from fastgmm import GaussianMixture
-from fastgmm.parameters import Parameters
+from fastgmm.parameters import NAMES
 
-NAMES = Parameters._fields
 CHOICES = [choice for m in (1, 2) for choice in combinations(NAMES, m)]
 X, MEANS = blobs(700, 3, 3)
 
