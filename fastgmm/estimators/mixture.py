@@ -131,6 +131,22 @@ class Mixture(ScikitLearnEstimator):
                 "appropriate arguments before using this estimator."
             )
 
+    def covariance_matrices(self) -> Float64Array:
+        """Return the covariances as matrices (k, d, d) in float64, whatever their type.
+
+        Examples
+        --------
+        >>> from fastgmm import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters(
+        ...     [0.5, 0.5], [[0.0, 1.0], [2.0, 3.0]], [4.0, 9.0], covariance_type="spherical")
+        >>> gm.covariance_matrices()[1]
+        array([[9., 0.],
+               [0., 9.]])
+        """
+        parameters = self._current()
+        matrices = self._family.dense(parameters.covariances, *parameters.means.shape)
+        return np.array(matrices)  # not the model's own
+
     def _n_parameters(self) -> int:
         """Return the number of free parameters: without those that are fixed."""
         k, d = self._current().means.shape

@@ -211,8 +211,7 @@ class PortableMixture(Mixture):
         parameters, family, covariance_type = self._current(), self._family, self.covariance_type
         given = self.precisions_init
         if covariance_type not in SCIKIT_LEARNS_TYPES:
-            dense = family.dense(parameters.covariances, *parameters.means.shape)
-            parameters = parameters._replace(covariances=np.array(dense))
+            parameters = parameters._replace(covariances=self.covariance_matrices())
             family, covariance_type, given = FAMILIES["full"], "full", None
         settings = {
             **self.get_params(),

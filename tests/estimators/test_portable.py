@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 from problems import COVARIANCE_TYPES, blobs, fit, parameters
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
 
 from fastgmm import GaussianMixture
 from fastgmm.exceptions import ModelFileError
@@ -225,6 +227,15 @@ def test_other_dictionaries_are_refused(changed, message):
     for nothing in ({}, None, "model.npz"):
         with pytest.raises(ModelFileError, match="to_dict"):
             GaussianMixture.from_dict(nothing)
+
+
+def test_scipy_finds_the_same_log_densities(model):
+    components = map(multivariate_normal, model.means_, model.covariance_matrices())
+    each = np.transpose([one.logpdf(X) for one in components])
+    expected = logsumexp(np.log(model.weights_) + each, axis=1)
+    np.testing.assert_allclose(model.score_samples(X), expected, rtol=1e-10, atol=1e-10)
+    model.covariance_matrices()[:] = 0.0
+    assert model.covariances_.any()
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
