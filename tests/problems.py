@@ -6,14 +6,14 @@ import numpy as np
 import sklearn
 from reference import as_matrices, from_matrices
 
-from fastgmm import GaussianMixture
+from fastgmm import GaussianMixture, _sklearn
 from fastgmm.covariance import FAMILIES
 from fastgmm.exceptions import ConvergenceWarning
 from fastgmm.initialization import DataConstants
 
 SCIKIT_LEARN = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
 COVARIANCE_TYPES = tuple(FAMILIES)
-SCIKIT_LEARNS_TYPES = ("full", "tied", "diag", "spherical")
+SCIKIT_LEARNS_TYPES = _sklearn.COVARIANCE_TYPES
 
 
 def blobs(n, d, k, seed=0, spread=3.0):

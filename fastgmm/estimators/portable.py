@@ -24,7 +24,6 @@ class PortableMixture(Mixture):
     """A mixture that is built from numbers and handed over as numbers."""
 
     init_params: Any
-    precisions_init: Any
 
     @classmethod
     def from_parameters(
@@ -207,39 +206,40 @@ class PortableMixture(Mixture):
         >>> gm.to_sklearn().predict([[-1.0], [3.0]])
         array([0, 1])
         """
-        theirs = _sklearn.asked_for("sklearn.mixture").GaussianMixture
-        parameters, family, covariance_type = self._current(), self._family, self.covariance_type
-        given = self.precisions_init
-        if covariance_type not in SCIKIT_LEARNS_TYPES:
+        try:
+            theirs = _sklearn.asked_for("sklearn.mixture").GaussianMixture
+        except ImportError:
+            raise ImportError("to_sklearn needs scikit-learn: pip install scikit-learn") from None
+        parameters, covariance_type = self._current(), self.covariance_type
+        if covariance_type not in _sklearn.COVARIANCE_TYPES:
             parameters = parameters._replace(covariances=self.covariance_matrices())
-            family, covariance_type, given = FAMILIES["full"], "full", None
-        settings = {
-            **self.get_params(),
-            "precisions_init": given,
-            "covariance_type": covariance_type,
-        }
-        settings["n_components"] = len(parameters.weights)
-        defaults = theirs().get_params()
-        if isinstance(settings["tol"], str):
-            settings["tol"] = defaults["tol"]
-        if not isinstance(settings["init_params"], str):
-            settings["init_params"] = defaults["init_params"]
-        model = theirs(**{name: settings[name] for name in defaults})
-        dtype = np.asarray(self.means_).dtype
+            covariance_type = "full"
+        model = theirs(**self._settings_for(theirs().get_params(), covariance_type))
+        family, dtype = FAMILIES[covariance_type], np.asarray(self.means_).dtype
         factors = family.precisions_cholesky(parameters)
-        model.weights_, model.means_, model.covariances_ = (
-            part.astype(dtype) for part in parameters
-        )
-        model.precisions_cholesky_ = factors.astype(dtype)
-        model.precisions_ = family.precisions(factors).astype(dtype)
+        for name, part in (
+            *parameters._asdict().items(),
+            ("precisions_cholesky", factors),
+            ("precisions", family.precisions(factors)),
+        ):
+            setattr(model, f"{name}_", part.astype(dtype))
         for name in ("converged_", "n_iter_", "lower_bound_", "lower_bounds_", "n_features_in_"):
             setattr(model, name, getattr(self, name))
         if hasattr(self, "feature_names_in_"):
             model.feature_names_in_ = self.feature_names_in_
         return model
 
-
-SCIKIT_LEARNS_TYPES = ("full", "tied", "diag", "spherical")
+    def _settings_for(self, defaults: dict[str, Any], covariance_type: str) -> dict[str, Any]:
+        """Return the settings that scikit-learn has, with its own values where it lacks ours."""
+        mine = self.get_params()
+        settings = {name: mine[name] for name in defaults}
+        settings["n_components"] = len(self.weights_)
+        for name in ("tol", "init_params"):
+            if isinstance(settings[name], str) != isinstance(defaults[name], str):
+                settings[name] = defaults[name]
+        if covariance_type != self.covariance_type:
+            settings |= {"covariance_type": covariance_type, "precisions_init": None}
+        return settings
 
 
 def _is_saved(name: str, value: Any) -> bool:
@@ -251,13 +251,11 @@ def _is_saved(name: str, value: Any) -> bool:
 def _settings(estimator: type, saved: dict[str, Any]) -> dict[str, Any]:
     """Return those of the saved settings that an estimator has; JSON made its tuples lists."""
     known = inspect.signature(estimator).parameters
-    return {
-        name: tuple(value)
-        if isinstance(value, list) and isinstance(known[name].default, tuple)
-        else value
-        for name, value in saved.items()
-        if name in known
-    }
+    settings = {name: value for name, value in saved.items() if name in known}
+    for name, value in settings.items():
+        if isinstance(value, list) and isinstance(known[name].default, tuple):
+            settings[name] = tuple(value)
+    return settings
 
 
 def _components(numbers: list[int], k: int) -> IntArray:

@@ -1,6 +1,7 @@
 """Models from known parameters, to files, JSON and other libraries: the same numbers everywhere."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -236,6 +237,13 @@ def test_scipy_finds_the_same_log_densities(model):
     np.testing.assert_allclose(model.score_samples(X), expected, rtol=1e-10, atol=1e-10)
     model.covariance_matrices()[:] = 0.0
     assert model.covariances_.any()
+
+
+def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch):
+    model = GaussianMixture.from_parameters(np.full(3, 1 / 3), np.zeros((3, 2)), UNIT)
+    monkeypatch.setitem(sys.modules, "sklearn.mixture", None)
+    with pytest.raises(ImportError, match="pip install scikit-learn"):
+        model.to_sklearn()
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
