@@ -124,6 +124,34 @@ def test_a_bad_covariance_is_refused(name, problem, wrong):
         FAMILIES[name].prepare(parameters._replace(covariances=bad), np.dtype(float))
 
 
+def test_a_ridge_widens_what_components_and_columns_share(name, problem):
+    _, parameters = problem
+    family = FAMILIES[name]
+    k, d = parameters.means.shape
+    ridge = np.random.default_rng(0).random((k, d))
+    widened = parameters.covariances.copy()
+    family.regularise(widened, ridge)
+    expected = np.repeat(ridge.mean(axis=1, keepdims=True), d, axis=1)
+    expected = expected if name.endswith("spherical") else ridge
+    if name.startswith("tied"):
+        expected = np.repeat(expected.max(axis=0, keepdims=True), k, axis=0)
+    before, after = (family.dense(c, k, d) for c in (parameters.covariances, widened))
+    np.testing.assert_allclose(after - before, expected[:, :, None] * np.eye(d), atol=1e-13)
+
+
+def test_a_selection_has_the_covariances_of_its_components_and_columns(name, problem):
+    _, parameters = problem
+    family = FAMILIES[name]
+    k, d = parameters.means.shape
+    components, columns = np.arange(k)[::2], np.arange(d)[::-2]
+    kept = family.select(parameters.covariances, components, columns)
+    assert kept.shape == family.shape(len(components), len(columns))
+    expected = family.dense(parameters.covariances, k, d)[np.ix_(components, columns, columns)]
+    np.testing.assert_array_equal(family.dense(kept, *expected.shape[:2]), expected)
+    kept += 1.0
+    assert not np.shares_memory(kept, parameters.covariances)
+
+
 def test_free_parameters_count(name):
     expected = {"full": 3 * 10, "tied": 10, "diag": 12, "spherical": 3,
                 "tied_diag": 4, "tied_spherical": 1}  # fmt: skip
