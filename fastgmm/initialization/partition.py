@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray, IntArray
@@ -39,10 +40,12 @@ class Soft:
 Partition: TypeAlias = Hard | Soft
 
 
-def labels_partition(labels: IntArray, n_components: int) -> Hard:
+def labels_partition(labels: NDArray[np.integer[Any]], n_components: int) -> Hard:
     """Return the partition of rows by their labels 0 ... k - 1."""
-    order = np.argsort(labels, kind="stable")
-    cuts = np.searchsorted(labels[order], np.arange(n_components + 1))
+    # NumPy sorts 16 bits by radix, a tenth of the time of 64; -1, in no component, goes last there
+    small = labels.astype(np.uint16) if n_components < 2**16 else labels
+    order = np.argsort(small, kind="stable")
+    cuts = np.searchsorted(small[order], np.arange(n_components + 1))
     return Hard([order[a:b] for a, b in pairwise(cuts)])
 
 
