@@ -5,6 +5,7 @@ well-separated data the same partition in the same order comes out.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -54,9 +55,8 @@ class _Potentials:
     def accumulate(self, state: Float64Array, chunk: Chunk) -> Float64Array:
         rows, first = chunk.rows, chunk.first_row
         closest = self.closest[first : first + len(rows)]
-        vectors = kernels.kmeans.vectors_of_rows(first, rows.dtype)
         kernels.kmeans.candidate_potentials(
-            rows, chunk.weights, self.candidates, closest, self.nearer, vectors, state
+            rows, chunk.weights, self.candidates, closest, self.nearer, first, state
         )
         return state
 
@@ -81,16 +81,19 @@ class _Assignment:
     labels: NDArray[np.int32]
     level: int = 0
 
+    @cached_property
+    def searched(self) -> tuple[FloatArray, FloatArray]:
+        return kernels.kmeans.searched(self.centres)
+
     def start(self) -> _Sums:
         return _Sums(np.zeros(len(self.centres)), np.zeros(self.centres.shape), 0)
 
     def accumulate(self, state: _Sums, chunk: Chunk) -> _Sums:
         labels = self.labels[chunk.first_row : chunk.first_row + len(chunk.rows)]
-        searched = kernels.kmeans.searched(self.centres)
         at_once = kernels.kmeans.adds_up_at_once(*self.centres.shape, chunk.weights)
         counts, sums = (state.counts, state.sums) if at_once else _NOTHING
         state.changed += kernels.kmeans.label_rows(
-            chunk.rows, self.shift, *searched, labels, counts, sums
+            chunk.rows, self.shift, *self.searched, labels, counts, sums
         )
         if not at_once:
             kernels.kmeans.add_up(
@@ -116,33 +119,35 @@ def _seeds(
     Greedy k-means++ (Arthur and Vassilvitskii 2007), with the draws that scikit-learn makes.
     """
     rows, n_samples = start.rows, len(start.rows)
-    weights = np.ones(n_samples) if start.weights is None else start.weights
     n_candidates = 2 + int(np.log(n_components))
-    n_vectors = kernels.kmeans.vectors_of_rows(n_samples, rows.dtype)
     closest = np.full(n_samples, np.inf, rows.dtype)
-    nearer = np.empty(n_candidates * n_vectors, np.uint16)
+    nearer = kernels.kmeans.nearer_bits(n_candidates, n_samples, rows.dtype)
+    n_chunks = nearer.shape[1] // kernels.kmeans.WHITENING_WIDTH
+    mass = np.empty(n_samples)
     seeds = np.empty(n_components, np.int64)
     placement = _place(start, n_candidates, n_threads)
 
     def choose(k: int, candidates: IntArray) -> float:
-        work = _Potentials(rows[candidates], closest, nearer[: len(candidates) * n_vectors])
-        (potentials,) = placement.reduce([work])
+        (potentials,) = placement.reduce([_Potentials(rows[candidates], closest, nearer)])
         best = int(np.argmin(potentials))
         seeds[k] = candidates[best]
-        centre, bits = rows[seeds[k]], nearer[best * n_vectors : (best + 1) * n_vectors]
 
         def lower(first: int, last: int) -> None:
-            kernels.kmeans.lower_closest(rows, centre, bits, first, last, closest)
+            kernels.kmeans.lower_closest(rows, rows[seeds[k]], nearer[best], first, last, closest)
 
-        placement.share(lower, n_vectors)
+        placement.share(lower, n_chunks)
         return float(potentials[best])
 
     try:
-        potential = choose(0, random_state.choice(n_samples, p=weights / weights.sum(), size=1))
+        # as random_state.choice draws with chances, without its checks (50 ms a million rows)
+        mass[:] = 1.0 if start.weights is None else start.weights
+        np.cumsum(np.divide(mass, mass.sum(), out=mass), out=mass)
+        mass /= mass[-1]
+        potential = choose(0, mass.searchsorted(random_state.random_sample(1), side="right"))
         for k in range(1, n_components):
             drawn = random_state.uniform(size=n_candidates) * potential
-            mass = closest if start.weights is None else weights * closest
-            candidates = np.searchsorted(np.cumsum(mass, dtype=np.float64), drawn)
+            np.multiply(closest, 1.0 if start.weights is None else start.weights, out=mass)
+            candidates = np.searchsorted(np.cumsum(mass, out=mass), drawn)
             potential = choose(k, np.minimum(candidates, n_samples - 1))
     finally:
         placement.close()
@@ -161,27 +166,41 @@ def kmeans(
     start: StartRows, n_components: int, random_state: np.random.RandomState, n_threads: int
 ) -> Hard:
     """Begin each component with a cluster of k-means."""
-    # column by column, as rows.var() would make another copy of them all
-    tolerance = TOLERANCE * float(np.mean([column.var() for column in start.rows.T]))
+    shift, variance = _centre(start, n_threads)
     seeds = start.rows[_seeds(start, n_components, random_state, n_threads)]
     placement = _place(start, n_components, n_threads)
     try:
-        labels = _lloyd(placement, start, seeds, tolerance)
+        labels = _lloyd(placement, shift, seeds - shift, TOLERANCE * variance)
     finally:
         placement.close()
     return labels_partition(labels, n_components)
 
 
+def _centre(start: StartRows, n_threads: int) -> tuple[FloatArray, float]:
+    """Return the mean of the rows, whatever their weights, and the mean variance of a column."""
+    rows, (n_samples, d) = start.rows, start.rows.shape
+    placement = _place(StartRows(rows, None), 1, n_threads)
+    nobody = np.full(n_samples, np.inf, rows.dtype)
+    bits = kernels.kmeans.nearer_bits(1, n_samples, rows.dtype)
+    try:
+        # about one of them, so that nothing cancels far from the origin
+        labels = np.zeros(n_samples, np.int32)
+        (sums,) = placement.reduce([_Assignment(rows[0], np.zeros_like(rows[:1]), labels)])
+        mean = (rows[0] + sums.sums[0] / n_samples).astype(rows.dtype)
+        (inertia,) = placement.reduce([_Potentials(mean[np.newaxis], nobody, bits)])
+    finally:
+        placement.close()
+    return mean, float(inertia[0]) / (n_samples * d)
+
+
 def _lloyd(
-    placement: ThreadPlacement, start: StartRows, seeds: FloatArray, tolerance: float
+    placement: ThreadPlacement, shift: FloatArray, centres: FloatArray, tolerance: float
 ) -> NDArray[np.int32]:
     """Iterate until no label changes or the centres' movement is within the tolerance.
 
     Rows and centres are taken about the mean of the rows: sums far from the origin lose digits.
     """
-    shift = start.rows.mean(axis=0)
-    centres = seeds - shift
-    labels = np.full(len(start.rows), -1, np.int32)
+    labels = np.full(placement.grid.n_samples, -1, np.int32)
     for _ in range(MAX_ITER):
         (sums,) = placement.reduce([_Assignment(shift, centres, labels)])
         if sums.changed == 0:

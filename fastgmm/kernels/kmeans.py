@@ -3,9 +3,11 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastgmm._jit import kernel, maker, part
 from fastgmm._typing import Float64Array, FloatArray
+from fastgmm.kernels.blocks import WHITENING_WIDTH
 from fastgmm.kernels.columns import chunk_rows, load_about
 from fastgmm.kernels.expectation import aligned
 from fastgmm.kernels.nearest import (
@@ -14,6 +16,7 @@ from fastgmm.kernels.nearest import (
     add_members,
     add_potentials,
     add_row,
+    chunk_distances,
     find_nearest,
     is_close,
     row_distance,
@@ -30,9 +33,10 @@ MEMBERS = 128
 of row by row: 1.4 cycles a row instead of 12 with four centres in two columns."""
 
 
-def vectors_of_rows(n_rows: int, dtype: Any) -> int:
-    """Return how many vectors hold a number for each row."""
-    return -(-n_rows // lanes(dtype))
+def nearer_bits(n_candidates: int, n_rows: int, dtype: Any) -> NDArray[np.uint16]:
+    """Return memory for a bit for each candidate (whole blocks of them) and row (whole chunks)."""
+    blocks, chunks = -(-n_candidates // CANDIDATES), -(-n_rows // (WHITENING_WIDTH * lanes(dtype)))
+    return np.empty((blocks * CANDIDATES, chunks * WHITENING_WIDTH), np.uint16)
 
 
 @maker
@@ -58,67 +62,73 @@ def candidate_potentials(
     candidates: Any,
     closest: Any,
     nearer: Any,
-    first: int,
+    first_row: int,
     potentials: Any,
 ) -> None:
     """Add to ``potentials`` (c,) the weighted inertia if each candidate (c, d) became a centre.
 
-    ``closest`` (n,) has the squared distances to the centres so far. ``nearer``, flat (c, vectors
-    of rows), gets a bit for each row to which a candidate is nearer than these; the block's rows
-    begin with the vector ``first``.
+    ``closest`` (n,) has the squared distances to the centres so far. ``nearer`` is told to which
+    rows a candidate is nearer than these; the block begins with the whole chunk of ``first_row``.
     """
     n_rows, d = rows.shape
     n_candidates = candidates.shape[0]
-    whole = (n_candidates + CANDIDATES - 1) // CANDIDATES * CANDIDATES
+    whole, n_vectors = nearer.shape
     centres = np.zeros(whole * d, rows.dtype)
     centres[: n_candidates * d] = candidates.reshape(n_candidates * d)
     flat = rows.reshape(rows.size)
     run, width = chunk_rows(flat), lanes_of(flat)
     double = lanes_of(potentials)
-    total = nearer.size // n_candidates
     columns, shift = columns_for(d, flat), np.zeros(d, rows.dtype)
-    so_far, counted = aligned(run, flat), aligned(run, potentials)
+    counted, step = (weights, 1) if weights.size > 0 else (np.ones(run), 0)
     sums = aligned(whole * double, potentials)
-    bits = np.zeros(run // width * whole, np.uint16)
     sums[:] = 0
-    counted[:] = 1
     for t in range(0, n_rows, run):
         size = min(run, n_rows - t)
         load_about(flat, d, t, size, run, shift, columns, 0, run)
-        so_far[size:] = 0  # and nothing is nearer
-        so_far[:size] = closest[t : t + size]
-        if weights.size > 0:
-            counted[:size] = weights[t : t + size]
         for c in range(0, n_candidates, CANDIDATES):
-            add_potentials(columns, run, d, centres, c, so_far, counted, sums, bits, 0, whole)
-        for c in range(n_candidates):
-            at = c * total + first + t // width
-            for v in range((size + width - 1) // width):
-                nearer[at + v] = bits[v * whole + c]
+            add_potentials(
+                columns, run, d, centres, c, closest, t, size, counted, t * step,
+                sums, nearer, (first_row + t) // width, n_vectors,
+            )  # fmt: skip
     for c in range(n_candidates):
         potentials[c] += sums[c * double : (c + 1) * double].sum()
 
 
 @kernel
-def lower_closest(
-    rows: Any, centre: Any, nearer: Any, first: int, last: int, closest: Any
-) -> None:
+def lower_closest(rows: Any, centre: Any, nearer: Any, first: int, last: int, closest: Any) -> None:
     """Lower ``closest`` (n,) of the rows to which a new ``centre`` (d,) is nearer.
 
-    These have a bit in ``nearer`` (vectors of rows), of which the vectors ``first`` to ``last``
-    (excluded) are gone through.
+    These have a bit in ``nearer`` (vectors of rows), of which the chunks ``first`` to ``last``
+    (excluded) are gone through: row by row, or at once where every fourth row or more is concerned.
     """
-    d = rows.shape[1]
+    n_rows, d = rows.shape
     flat = rows.reshape(rows.size)
-    width = lanes_of(flat)
-    for v in range(first, last):
-        bits = nearer[v]
-        n = v * width
-        while bits != 0:
-            if bits & 1:
-                closest[n] = min(closest[n], row_distance(flat, n * d, d, centre, 0))
-            bits >>= 1
-            n += 1
+    run, width = chunk_rows(flat), lanes_of(flat)
+    columns, shift = columns_for(d, flat), np.zeros(d, rows.dtype)
+    distances = aligned(run, flat)
+    for chunk in range(first, last):
+        t = chunk * run
+        count = 0
+        for v in range(WHITENING_WIDTH):
+            bits = nearer[chunk * WHITENING_WIDTH + v]
+            while bits != 0:
+                bits &= bits - 1
+                count += 1
+        if count * 4 >= run:
+            size = min(run, n_rows - t)
+            load_about(flat, d, t, size, run, shift, columns, 0, run)
+            chunk_distances(columns, run, d, centre, distances)
+            for i in range(size):
+                closest[t + i] = min(closest[t + i], distances[i])
+        elif count > 0:
+            for v in range(WHITENING_WIDTH):
+                bits = nearer[chunk * WHITENING_WIDTH + v]
+                n = t + v * width
+                while bits != 0:
+                    if bits & 1:
+                        closest[n] = min(closest[n], row_distance(flat, n * d, d, centre, 0))
+                    bits >>= 1
+                    n += 1
 
 
 def adds_up_at_once(k: int, d: int, weights: Float64Array) -> bool:
@@ -196,7 +206,8 @@ def label_rows(
             label = np.int32(which[i])
             changed += label != labels[t + i]
             labels[t + i] = label
-        which[size:] = -1
+        for i in range(size, run):
+            which[i] = -1
         for k in range(counts.size):
             add_members(columns, run, d, which, k, members)
     at = 0

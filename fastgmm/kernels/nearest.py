@@ -341,7 +341,10 @@ def add_potentials(
     candidates: Any,
     candidate: Any,
     closest: Any,
+    start: Any,
+    size: Any,
     weights: Any,
+    weights_start: Any,
     potentials: Any,
     nearer: Any,
     at: Any,
@@ -349,9 +352,10 @@ def add_potentials(
 ) -> Any:
     """Add what ``closest`` would be with CANDIDATES more centres, each alone, times the weights.
 
-    ``closest`` and ``weights`` are those of the rows of the chunk. ``potentials`` holds a vector of
-    float64 for each candidate; the bits of the rows for which it is nearer than the centres so far
-    go to ``nearer``, from ``at`` on, ``step`` numbers from vector to vector.
+    ``closest`` and ``weights`` have the numbers of the chunk's ``size`` rows from ``start`` and
+    ``weights_start`` on. ``potentials`` holds a vector of float64 for each candidate. Bits of the
+    rows for which it is nearer than the centres so far go to ``nearer``, those of a chunk from
+    ``at`` on, those of a candidate ``step`` numbers apart.
     """
     vector_type = vector_of(columns.dtype)
 
@@ -360,10 +364,10 @@ def add_potentials(
         lanes = vector.count
         double = widened(vector)
         columns_at, candidates_at, closest_at, weights_at, sums_at, nearer_at = (
-            data_of(context, signature.args[i], arguments[i], builder)
-            for i in (0, 3, 5, 6, 7, 8)
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 5, 8, 10, 11)
         )
-        stride_of, n_columns, c, first_bits, step_of = (arguments[i] for i in (1, 2, 4, 9, 10))
+        stride_of, n_columns, c, first, n_rows = (arguments[i] for i in (1, 2, 4, 6, 7))
+        first_weight, first_bits, apart = (arguments[i] for i in (9, 12, 13))
         squares = _distance_block(
             builder,
             columns_at,
@@ -379,30 +383,60 @@ def add_potentials(
             candidate_of = builder.add(c, index(r))
             place = builder.gep(sums_at, [builder.mul(candidate_of, index(double.count))])
             total = load_at(builder, place, double)
+            to = builder.add(first_bits, builder.mul(candidate_of, apart))
             for v in range(WHITENING_WIDTH):
                 square = squares[r * WHITENING_WIDTH + v]
-                so_far = vector_at(builder, closest_at, index(v * lanes), vector)
+                # behind the last row nothing is nearer than 0, and nothing counts
+                rest = builder.sub(n_rows, index(v * lanes))
+                source = builder.gep(closest_at, [builder.add(first, index(v * lanes))])
+                so_far = load_part_at(builder, source, vector, rest)
                 mask = builder.fcmp_ordered("<", square, so_far)
                 kept = builder.select(mask, square, so_far)
                 for part, own in enumerate(halves_of(builder, kept)):
                     offset = index(v * lanes + part * double.count)
-                    weight = vector_at(builder, weights_at, offset, double)
+                    source = builder.gep(weights_at, [builder.add(first_weight, offset)])
+                    rest = builder.sub(n_rows, offset)
+                    weight = load_part_at(builder, source, double, rest)
                     total = fused(builder, weight, own, total)
                 bits = builder.bitcast(mask, ir.IntType(lanes))
                 bits = builder.zext(bits, ir.IntType(16)) if lanes < 16 else bits
-                where = builder.add(first_bits, builder.mul(index(v), step_of))
-                builder.store(
-                    bits, builder.gep(nearer_at, [builder.add(where, candidate_of)])
-                )
+                builder.store(bits, builder.gep(nearer_at, [builder.add(to, index(v))]))
             store_at(builder, place, total)
         return context.get_dummy_value()
 
-    size = types.intp
-    arrays = (closest, weights, potentials, nearer)
+    size_ = types.intp
     return (
-        types.void(columns, size, size, candidates, size, *arrays, size, size),
+        types.void(
+            *(columns, size_, size_, candidates, size_, closest, size_, size_),
+            *(weights, size_, potentials, nearer, size_, size_),
+        ),
         codegen,
     )
+
+
+@intrinsic
+def chunk_distances(
+    typingctx: Any, columns: Any, stride: Any, d: Any, centre: Any, out: Any
+) -> Any:
+    """Write |x - centre|^2 of the rows of a chunk."""
+    vector_type = vector_of(columns.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        columns_at, centre_at, out_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 4)
+        )
+        step, n_columns = arguments[1:3]
+        starts = [constant(vector, 0.0)] * WHITENING_WIDTH
+        squares = _distance_block(
+            builder, columns_at, step, n_columns, centre_at, index(0), starts, True, vector
+        )
+        for v in range(WHITENING_WIDTH):
+            store_at(builder, builder.gep(out_at, [index(v * vector.count)]), squares[v])
+        return context.get_dummy_value()
+
+    size = types.intp
+    return types.void(columns, size, size, centre, out), codegen
 
 
 @intrinsic
