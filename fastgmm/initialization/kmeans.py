@@ -90,7 +90,8 @@ class _Assignment:
 
     def accumulate(self, state: _Sums, chunk: Chunk) -> _Sums:
         labels = self.labels[chunk.first_row : chunk.first_row + len(chunk.rows)]
-        at_once = kernels.kmeans.adds_up_at_once(*self.centres.shape, chunk.weights)
+        k, d = self.centres.shape
+        at_once = kernels.kmeans.adds_up_at_once(k, d, chunk.weights)
         counts, sums = (state.counts, state.sums) if at_once else _NOTHING
         state.changed += kernels.kmeans.label_rows(
             chunk.rows, self.shift, *self.searched, labels, counts, sums
@@ -122,7 +123,7 @@ def _seeds(
     n_candidates = 2 + int(np.log(n_components))
     closest = np.full(n_samples, np.inf, rows.dtype)
     nearer = kernels.kmeans.nearer_bits(n_candidates, n_samples, rows.dtype)
-    n_chunks = nearer.shape[1] // kernels.kmeans.WHITENING_WIDTH
+    n_chunks = kernels.kmeans.chunks_of(n_samples, rows.dtype)
     mass = np.empty(n_samples)
     seeds = np.empty(n_components, np.int64)
     placement = _place(start, n_candidates, n_threads)

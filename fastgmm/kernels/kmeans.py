@@ -29,14 +29,19 @@ centre at d = 2, as many as products and the second lowest score take."""
 
 
 MEMBERS = 128
-"""Up to so many counts and sums each is made from all rows, of which the others' count zero, instead
-of row by row: 1.4 cycles a row instead of 12 with four centres in two columns."""
+"""Up to so many counts and sums each is made from all rows, of which the others' count zero: 0.7 ns
+a row instead of 3 with four centres in two columns."""
+
+
+def chunks_of(n_rows: int, dtype: Any) -> int:
+    """Return how many chunks the rows make."""
+    return -(-n_rows // (WHITENING_WIDTH * lanes(dtype)))
 
 
 def nearer_bits(n_candidates: int, n_rows: int, dtype: Any) -> NDArray[np.uint16]:
     """Return memory for a bit for each candidate (whole blocks of them) and row (whole chunks)."""
-    blocks, chunks = -(-n_candidates // CANDIDATES), -(-n_rows // (WHITENING_WIDTH * lanes(dtype)))
-    return np.empty((blocks * CANDIDATES, chunks * WHITENING_WIDTH), np.uint16)
+    blocks = -(-n_candidates // CANDIDATES)
+    return np.empty((blocks * CANDIDATES, chunks_of(n_rows, dtype) * WHITENING_WIDTH), np.uint16)
 
 
 @maker
@@ -131,9 +136,9 @@ def lower_closest(rows: Any, centre: Any, nearer: Any, first: int, last: int, cl
                     n += 1
 
 
-def adds_up_at_once(k: int, d: int, weights: Float64Array) -> bool:
+def adds_up_at_once(n_centres: int, d: int, weights: Float64Array) -> bool:
     """Return whether ``label_rows`` adds rows up faster than ``add_up`` would."""
-    return weights.size == 0 and k * (d + 1) <= MEMBERS
+    return weights.size == 0 and n_centres * (d + 1) <= MEMBERS
 
 
 def searched(centres: FloatArray) -> tuple[FloatArray, FloatArray]:
