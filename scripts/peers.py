@@ -231,7 +231,7 @@ class Pomegranate:
 
 
 class TorchGmm:
-    """torchgmm on PyTorch Lightning; its fit runs two passes an iteration and starts its own way."""
+    """torchgmm on PyTorch Lightning; its fit runs two passes an iteration, after its own start."""
 
     requirements = ("torch", "torchgmm")
     families = ("full", "tied", "diag", "spherical")

@@ -17,11 +17,13 @@ from fastgmm.estimators.predictions import Predictor
 from fastgmm.estimators.settings import check_settings
 from fastgmm.estimators.verbose import Verbose
 from fastgmm.exceptions import ConvergenceWarning, DataError
-from fastgmm.executors import Placement
+from fastgmm.executors import Placement, Work
 from fastgmm.executors.threads import available_threads
 from fastgmm.expectation import column_names
 from fastgmm.initialization import (
+    STREAMED_STARTS,
     StartRows,
+    StreamedStart,
     first_parameters,
     start_by,
     survey,
@@ -69,9 +71,11 @@ class GaussianMixture(Predictor):
         Most EM iterations; 0 gives the start.
     n_init : int
         Number of starts; they share the passes over the data, and the best is kept.
-    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, array, tuple or callable
+    init_params : {"kmeans", "k-means++", "random", "random_from_data", "k-means||"}, array, tuple,
+            callable
         How starts are made. Up to 2^23 elements (n d) from all rows with scikit-learn's draws;
-        above from a sample of rows drawn by a hash of their index. An array starts from labels
+        above from a sample of rows drawn by a hash of their index. "k-means||" takes all rows
+        however many there are, in about 18 passes shared by all starts. An array starts from labels
         (n,), -1 for rows that begin in no component, or from responsibilities (n, k); a tuple from
         parameters (weights, means, covariances). A callable is called as
         ``init_params(rows, n_components, random_state)`` and returns one of these.
@@ -287,11 +291,12 @@ class GaussianMixture(Predictor):
 
         observe(PassBegan("checking", n_samples))
         random_state = as_random_state(self.random_state) if draws else None
+        streamed = self._streamed_start() if draws else None
         regularization = REGULARIZATIONS[self.regularization]
         constants, start_rows = survey(
             placement,
             self.n_components,
-            random_state,
+            None if streamed else random_state,
             report,
             variances=regularization.needs_variances,
         )
@@ -305,6 +310,20 @@ class GaussianMixture(Predictor):
                 )
                 for _ in range(n_init)
             ]
+        elif streamed is not None and random_state is not None:
+
+            def read(works: Sequence[Work[Any]]) -> list[Any]:
+                observe(PassBegan("start", n_samples))
+                return placement.reduce(works, report)
+
+            k, floor = (
+                self.n_components,
+                count_floor(source.dtype, constants.total_weight / n_samples),
+            )
+            made = streamed(
+                placement, read, k, random_state, n_init, self.covariance_type, ridge, floor
+            )
+            starts = [em.Start(self.covariance_type, given.put_into(one)) for one in made]
         elif cold:
             starts = [em.Start(self.covariance_type, Parameters(*given))]  # type: ignore[arg-type]
         else:
@@ -312,6 +331,9 @@ class GaussianMixture(Predictor):
         del start_rows
         settings = em.Settings(self.tol, self.max_iter, ridge, self.on_collapse)  # type: ignore[arg-type]
         return em.run(placement, starts, settings, constants, observe)
+
+    def _streamed_start(self) -> StreamedStart | None:
+        return STREAMED_STARTS.get(self.init_params) if isinstance(self.init_params, str) else None
 
     def _start(
         self, start_rows: StartRows, random_state: np.random.RandomState, ridge: Float64Array

@@ -66,35 +66,53 @@ class _Potentials:
 
 
 @dataclass
-class _Sums:
+class ClusterSums:
+    """What the rows of each cluster weigh and add up to."""
+
     counts: Float64Array
+    """(k,)."""
     sums: Float64Array
+    """(k, d)."""
     changed: int
+    """How many rows have changed their cluster."""
+
+    def means(self) -> Float64Array:
+        """Return (k, d) means; zeros for clusters without rows."""
+        counts = np.where(self.counts > 0, self.counts, 1.0)
+        means: Float64Array = self.sums / counts[:, np.newaxis]
+        return means
 
 
 @dataclass(frozen=True)
-class _Assignment:
-    """Assign the rows, less ``shift``, to their nearest centres, into ``labels``; add them up."""
+class Assignment:
+    """Assign the rows, less ``shift``, to their nearest centres; add them up."""
 
     shift: FloatArray
     centres: FloatArray
-    labels: NDArray[np.int32]
+    """(k, d), less the shift, too."""
+    labels: NDArray[np.int32] | None = None
+    """(n,) where the labels go; None: nobody keeps them."""
     level: int = 0
 
     @cached_property
-    def searched(self) -> tuple[FloatArray, FloatArray]:
+    def _searched(self) -> tuple[FloatArray, FloatArray]:
         return kernels.kmeans.searched(self.centres)
 
-    def start(self) -> _Sums:
-        return _Sums(np.zeros(len(self.centres)), np.zeros(self.centres.shape), 0)
+    def start(self) -> ClusterSums:
+        """Return no rows."""
+        return ClusterSums(np.zeros(len(self.centres)), np.zeros(self.centres.shape), 0)
 
-    def accumulate(self, state: _Sums, chunk: Chunk) -> _Sums:
-        labels = self.labels[chunk.first_row : chunk.first_row + len(chunk.rows)]
+    def accumulate(self, state: ClusterSums, chunk: Chunk) -> ClusterSums:
+        """Add a chunk."""
         k, d = self.centres.shape
         at_once = kernels.kmeans.adds_up_at_once(k, d, chunk.weights)
         counts, sums = (state.counts, state.sums) if at_once else _NOTHING
+        if self.labels is None:
+            labels = np.full(len(chunk.rows), -1, np.int32)
+        else:
+            labels = self.labels[chunk.first_row : chunk.first_row + len(chunk.rows)]
         state.changed += kernels.kmeans.label_rows(
-            chunk.rows, self.shift, *self.searched, labels, counts, sums
+            chunk.rows, self.shift, *self._searched, labels, counts, sums
         )
         if not at_once:
             kernels.kmeans.add_up(
@@ -102,7 +120,14 @@ class _Assignment:
             )
         return state
 
-    def merge(self, left: _Sums, right: _Sums) -> _Sums:
+    def nearest(self, chunk: Chunk) -> NDArray[np.int32]:
+        """Return (t,) the nearest centre of each row of a chunk."""
+        labels = np.full(len(chunk.rows), -1, np.int32)
+        kernels.kmeans.label_rows(chunk.rows, self.shift, *self._searched, labels, *_NOTHING)
+        return labels
+
+    def merge(self, left: ClusterSums, right: ClusterSums) -> ClusterSums:
+        """Add."""
         left.counts += right.counts
         left.sums += right.sums
         left.changed += right.changed
@@ -112,7 +137,7 @@ class _Assignment:
 _NOTHING = np.empty(0), np.empty((0, 0))
 
 
-def _seeds(
+def seed_rows(
     start: StartRows, n_components: int, random_state: np.random.RandomState, n_threads: int
 ) -> IntArray:
     """Choose rows as seeds: each the best of 2 + log k candidates drawn by squared distance.
@@ -159,7 +184,7 @@ def kmeans_plus_plus(
     start: StartRows, n_components: int, random_state: np.random.RandomState, n_threads: int
 ) -> Hard:
     """Begin each component with one row, spread out by k-means++."""
-    return rows_partition(_seeds(start, n_components, random_state, n_threads))
+    return rows_partition(seed_rows(start, n_components, random_state, n_threads))
 
 
 @np.errstate(over="ignore", invalid="ignore")  # rows whose squares are no numbers: EM will tell
@@ -167,14 +192,22 @@ def kmeans(
     start: StartRows, n_components: int, random_state: np.random.RandomState, n_threads: int
 ) -> Hard:
     """Begin each component with a cluster of k-means."""
+    labels, _ = clusters(start, n_components, random_state, n_threads)
+    return labels_partition(labels, n_components)
+
+
+def clusters(
+    start: StartRows, n_components: int, random_state: np.random.RandomState, n_threads: int
+) -> tuple[NDArray[np.int32], FloatArray]:
+    """Return labels (m,) and the centres (k, d) they are nearest to."""
     shift, variance = _centre(start, n_threads)
-    seeds = start.rows[_seeds(start, n_components, random_state, n_threads)]
+    seeds = start.rows[seed_rows(start, n_components, random_state, n_threads)]
     placement = _place(start, n_components, n_threads)
     try:
-        labels = _lloyd(placement, shift, seeds - shift, TOLERANCE * variance)
+        labels, centres = _lloyd(placement, shift, seeds - shift, TOLERANCE * variance)
     finally:
         placement.close()
-    return labels_partition(labels, n_components)
+    return labels, centres + shift
 
 
 def _centre(start: StartRows, n_threads: int) -> tuple[FloatArray, float]:
@@ -186,7 +219,7 @@ def _centre(start: StartRows, n_threads: int) -> tuple[FloatArray, float]:
     try:
         # about one of them, so that nothing cancels far from the origin
         labels = np.zeros(n_samples, np.int32)
-        (sums,) = placement.reduce([_Assignment(rows[0], np.zeros_like(rows[:1]), labels)])
+        (sums,) = placement.reduce([Assignment(rows[0], np.zeros_like(rows[:1]), labels)])
         mean = (rows[0] + sums.sums[0] / n_samples).astype(rows.dtype)
         (inertia,) = placement.reduce([_Potentials(mean[np.newaxis], nobody, bits)])
     finally:
@@ -196,29 +229,28 @@ def _centre(start: StartRows, n_threads: int) -> tuple[FloatArray, float]:
 
 def _lloyd(
     placement: ThreadPlacement, shift: FloatArray, centres: FloatArray, tolerance: float
-) -> NDArray[np.int32]:
+) -> tuple[NDArray[np.int32], FloatArray]:
     """Iterate until no label changes or the centres' movement is within the tolerance.
 
     Rows and centres are taken about the mean of the rows: sums far from the origin lose digits.
     """
     labels = np.full(placement.grid.n_samples, -1, np.int32)
     for _ in range(MAX_ITER):
-        (sums,) = placement.reduce([_Assignment(shift, centres, labels)])
+        (sums,) = placement.reduce([Assignment(shift, centres, labels)])
         if sums.changed == 0:
-            return labels
+            return labels, centres
         _fill_empty_clusters(sums, placement, shift, centres, labels)
-        counts = np.where(sums.counts > 0, sums.counts, 1.0)
-        moved = (sums.sums / counts[:, np.newaxis]).astype(centres.dtype)
+        moved = sums.means().astype(centres.dtype)
         distance = float(((moved - centres) ** 2).sum())
         centres = moved
         if distance <= tolerance:
             break
-    placement.reduce([_Assignment(shift, centres, labels)])
-    return labels
+    placement.reduce([Assignment(shift, centres, labels)])
+    return labels, centres
 
 
 def _fill_empty_clusters(
-    sums: _Sums,
+    sums: ClusterSums,
     placement: ThreadPlacement,
     shift: FloatArray,
     centres: FloatArray,

@@ -78,7 +78,7 @@ def first_parameters(
     return parameters._replace(weights=(statistics.counts + floor) / total)
 
 
-def _density_about(
+def density_about(
     origins: Float64Array, covariance_type: str, dtype: np.dtype[np.floating]
 ) -> Density:
     """Return a density whose statistics are about the given origins; covariances are the unit.
@@ -117,16 +117,20 @@ def _hard_statistics(
         weights = None if start.weights is None else start.weights[indices]
         origins[k] = _mean(rows, weights)
         placement = executor.place(ArraySource(rows, weights))
-        density = _density_about(origins[k : k + 1].astype(np.float64), covariance_type, rows.dtype)
+        density = density_about(origins[k : k + 1].astype(np.float64), covariance_type, rows.dtype)
         parts += placement.reduce([expectation_step(covariance_type, density, placement.grid)])
         placement.close()
-    joined = Statistics(
+    return joined(parts, covariance_type), origins.astype(np.float64)
+
+
+def joined(parts: Sequence[Statistics], covariance_type: str) -> Statistics:
+    """Return the statistics of components of which each has its own."""
+    return Statistics(
         np.zeros(1),
         np.concatenate([part.counts for part in parts]),
         np.concatenate([part.first for part in parts]),
-        family.join([part.second for part in parts]),
+        FAMILIES[covariance_type].join([part.second for part in parts]),
     )
-    return joined, origins.astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,7 @@ def _soft_statistics(
     placement = executor.place(ArraySource(start.rows, start.weights))
     origins = np.repeat(_mean(start.rows, start.weights)[np.newaxis], n_components, axis=0)
     for _ in range(2):
-        density = _density_about(origins, covariance_type, start.rows.dtype)
+        density = density_about(origins, covariance_type, start.rows.dtype)
         origins = density.origins.astype(np.float64)
         step = _GivenStep(covariance_type, density, partition.draw())
         (statistics,) = placement.reduce([step])
