@@ -316,14 +316,10 @@ class GaussianMixture(Predictor):
                 observe(PassBegan("start", n_samples))
                 return placement.reduce(works, report)
 
-            k, floor = (
-                self.n_components,
-                count_floor(source.dtype, constants.total_weight / n_samples),
-            )
-            made = streamed(
-                placement, read, k, random_state, n_init, self.covariance_type, ridge, floor
-            )
-            starts = [em.Start(self.covariance_type, given.put_into(one)) for one in made]
+            floor = count_floor(source.dtype, constants.total_weight / n_samples)
+            k, shape = self.n_components, self.covariance_type
+            made = streamed(placement, read, k, random_state, n_init, shape, ridge, floor)
+            starts = [em.Start(shape, given.put_into(parameters)) for parameters in made]
         elif cold:
             starts = [em.Start(self.covariance_type, Parameters(*given))]  # type: ignore[arg-type]
         else:

@@ -1,7 +1,7 @@
 """Where EM begins: starts by name, made from the rows that the first pass gathered.
 
-A new start is one function and one line in ``STARTS``, or in ``STREAMED_STARTS`` if it reads all rows,
-however many there are.
+A new start is one function and one line in ``STARTS``, or in ``STREAMED_STARTS`` if it reads all
+rows, however many there are.
 """
 
 from typing import Any, Protocol

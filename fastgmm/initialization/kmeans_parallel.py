@@ -192,8 +192,8 @@ def kmeans_parallel(
         moving = [start for start in starts if start.moving]
         if not moving:
             break
-        works = [start.assignment(level) for start in moving]
-        for start, sums in zip(moving, read(works), strict=True):
+        passes = [start.assignment(level) for start in moving]
+        for start, sums in zip(moving, read(passes), strict=True):
             start.move(sums, tolerance)
     return _parameters(placement, read, starts, covariance_type, ridge, floor)
 
