@@ -177,9 +177,9 @@ class Gmmx:
         k, d = means.shape
         shape = np.tile(np.eye(d), (k, 1, 1)) if family == "full" else np.ones((k, d))
         model = GaussianMixtureModelJax.from_squeezed(
-            np.full(k, 1 / k, np.float32),
-            means.astype(np.float32),
-            (shape * variance).astype(np.float32),
+            means=means.astype(np.float32),
+            covariances=(shape * variance).astype(np.float32),
+            weights=np.full(k, 1 / k, np.float32),
             covariance_type=family,
         )
         result = EMFitter(tol=tol, max_iter=n_iter).fit(rows, model)

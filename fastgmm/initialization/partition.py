@@ -1,6 +1,7 @@
 """What a start method returns: which rows a component begins with, wholly or in part."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeAlias
@@ -116,10 +117,15 @@ def _hard_statistics(
         rows = start.rows[indices]
         weights = None if start.weights is None else start.weights[indices]
         origins[k] = _mean(rows, weights)
-        placement = executor.place(ArraySource(rows, weights))
+        source = ArraySource(rows, weights)
+        grid = source.grid(None)
         density = density_about(origins[k : k + 1].astype(np.float64), covariance_type, rows.dtype)
-        parts += placement.reduce([expectation_step(covariance_type, density, placement.grid)])
-        placement.close()
+        step = expectation_step(covariance_type, density, grid)
+        if grid.n_blocks == 1:  # threads for each of a hundred small components take 20 ms
+            parts += [step.accumulate(step.start(), chunk) for chunk in source.chunks(grid, 0, 1)]
+            continue
+        with closing(executor.place(source)) as placement:
+            parts += placement.reduce([step])
     return joined(parts, covariance_type), origins.astype(np.float64)
 
 
