@@ -66,7 +66,7 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
 @missing_option
 @click.option(
     "--init-params",
-    type=Registered("fastgmm.initialization", "STARTS"),
+    type=Registered("fastgmm.initialization", "START_NAMES"),
     default="kmeans",
     show_default=True,
     help="How a fit starts.",

@@ -17,11 +17,13 @@ from fastgmm.estimators.mixture import Ended
 from fastgmm.estimators.settings import check_fixed, check_settings, names_of
 from fastgmm.estimators.verbose import Verbose
 from fastgmm.exceptions import ConvergenceWarning, DataError
-from fastgmm.executors import Placement
+from fastgmm.executors import Placement, Work
 from fastgmm.executors.threads import available_threads
 from fastgmm.expectation import column_names
 from fastgmm.initialization import (
+    STREAMED_STARTS,
     StartRows,
+    StreamedStart,
     first_parameters,
     start_by,
     survey,
@@ -56,9 +58,11 @@ class GaussianMixture(Conditional):
         Most EM iterations; 0 gives the start.
     n_init : int
         Number of starts; they share the passes over the data, and the best is kept.
-    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, array, tuple or callable
+    init_params : {"kmeans", "k-means++", "random", "random_from_data", "k-means||"}, array, tuple,
+            callable
         How starts are made. Up to 2^23 elements (n d) from all rows with scikit-learn's draws;
-        above from a sample of rows drawn by a hash of their index. An array starts from labels
+        above from a sample of rows drawn by a hash of their index. "k-means||" takes all rows
+        however many there are, in about 18 passes shared by all starts. An array starts from labels
         (n,), -1 for rows that begin in no component, or from responsibilities (n, k); a tuple from
         parameters (weights, means, covariances). A callable is called as
         ``init_params(rows, n_components, random_state)`` and returns one of these.
@@ -290,18 +294,29 @@ class GaussianMixture(Conditional):
 
         observe(PassBegan("checking", n_samples))
         random_state = as_random_state(self.random_state) if draws else None
+        streamed = self._streamed_start() if draws else None
         regularization = REGULARIZATIONS[self.regularization]
         found = survey(
             placement,
             self.n_components,
-            random_state,
+            None if streamed else random_state,
             report,
             variances=regularization.needs_variances,
             scatter=self._family.needs_scatter,
         )
         constants = found.constants
         ridge = regularization.ridge(self.reg_covar, constants.variances)
-        if random_state is not None:
+        if streamed is not None and random_state is not None:
+
+            def read(works: Sequence[Work[Any]]) -> list[Any]:
+                observe(PassBegan("start", n_samples))
+                return placement.reduce(works, report)
+
+            floor = count_floor(source.dtype, constants.total_weight / n_samples)
+            k, shape = self.n_components, self.covariance_type
+            made = streamed(placement, read, k, random_state, n_init, shape, ridge, floor)
+            starts = [em.Start(shape, given.put_into(parameters)) for parameters in made]
+        elif random_state is not None:
             observe(PassBegan("start", n_samples))
             start_rows = found.start_rows(self.n_components)
             n_threads = available_threads() if self.n_threads is None else self.n_threads
@@ -337,6 +352,9 @@ class GaussianMixture(Conditional):
             )
             for _ in range(n_starts)
         ]
+
+    def _streamed_start(self) -> StreamedStart | None:
+        return STREAMED_STARTS.get(self.init_params) if isinstance(self.init_params, str) else None
 
     def _start(
         self,
