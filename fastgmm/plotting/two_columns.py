@@ -72,10 +72,9 @@ def plot_ellipses(
     for mass in sorted(masses, reverse=True):
         diameters = 2 * np.sqrt(-2 * np.log1p(-mass) * variances)
         for k, (minor, major) in enumerate(diameters):
-            face = (*colours[k], 0.3 * float(strengths[k]))
-            ax.add_patch(
-                Ellipse(model.means_[k], major, minor, angle=angles[k], fc=face, ec=colours[k])
-            )
+            ellipse = Ellipse(model.means_[k], major, minor, angle=angles[k], zorder=1.5)
+            ellipse.set(facecolor=(*colours[k], 0.25 * float(strengths[k])), edgecolor=colours[k])
+            ax.add_patch(ellipse)  # over points: their border is seen in a crowd
     x, y = model.means_.T
     ax.scatter(x, y, s=18, color=colours, edgecolors="white", linewidths=0.6, zorder=3)
     ax.autoscale_view()
