@@ -87,18 +87,24 @@ def fastgmm_trace(x):
 
 def draw(ours, theirs):
     """Draw the three kinds of parameters against the iteration, by both rules."""
-    figure, axes = pyplot.subplots(1, 3, figsize=(12, 3.8))
+    figure, axes = pyplot.subplots(1, 3, figsize=(12, 4))
     iterations, colours = np.arange(1, STEPS + 1), palette(2)
     for part, (ax, name) in enumerate(
         zip(axes, ("weights", "means", "standard deviations"), strict=True)
     ):
         for k in range(2):
-            ax.semilogx(iterations, ours[:, part, k], color=colours[k], label=f"EM, component {k}")
+            ax.semilogx(iterations, ours[:, part, k], color=colours[k], label=f"EM, {k}")
             ax.semilogx(
-                iterations, theirs[:, part, k], "--", color=colours[k], label=f"tutorial, {k}"
+                iterations,
+                theirs[:, part, k],
+                "--",
+                color=colours[k],
+                label=f"tutorial, {k}",
             )
         ax.set(title=name, xlabel="iteration")
-    axes[1].legend(frameon=False, loc="center left")
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), frameon=False, ncols=4, loc="outside lower center"
+    )
     return figure
 
 

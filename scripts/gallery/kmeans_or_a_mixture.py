@@ -46,7 +46,7 @@ def main(show: Show) -> None:
         draw_circles(X, kmeans, row[0])
         row[0].set_title(f"k-means, {name} blobs: adjusted Rand {found[name][0]:.2f}")
         plot_ellipses(model, (0.9,), row[1])
-        plot_responsibilities(X, model.predict_proba(X), row[1])
+        plot_responsibilities(X, model.predict_proba(X), row[1], size=18)
         row[1].set_title(f"mixture, {name} blobs: adjusted Rand {found[name][1]:.2f}")
         row[1].set(xlabel="", ylabel="")
         for ax in row:

@@ -92,7 +92,7 @@ def main(show: Show) -> None:
     plot_density_2d(model, (0.5, 0.95), (-3.5, 3.5, -4.0, 3.0), left)
     left.scatter(*X[::5].T, s=4, color="0.35")
     left.set_title("the base: a mixture, and every fifth row")
-    right.contourf(x, y, bent, levels=12, cmap="Blues")
+    right.contourf(x, y, bent, bent.max() * np.linspace(0.02, 1.001, 10), cmap="Blues")
     drawn = model.set_params(random_state=1).sample(600)[0]
     right.scatter(drawn[:, 0], drawn[:, 1] + drawn[:, 0] ** 2, s=4, color="#D55E00")
     right.set(xlim=(-3.5, 3.5), ylim=(-2.5, 7.5), xlabel="y0", ylabel="y1")
