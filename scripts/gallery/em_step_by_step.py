@@ -93,13 +93,13 @@ def draw(ours, theirs):
         zip(axes, ("weights", "means", "standard deviations"), strict=True)
     ):
         for k in range(2):
-            ax.semilogx(iterations, ours[:, part, k], color=colours[k], label=f"EM, {k}")
+            ax.semilogx(iterations, ours[:, part, k], color=colours[k], label=f"EM, component {k}")
             ax.semilogx(
                 iterations,
                 theirs[:, part, k],
                 "--",
                 color=colours[k],
-                label=f"tutorial, {k}",
+                label=f"tutorial, component {k}",
             )
         ax.set(title=name, xlabel="iteration")
     figure.legend(

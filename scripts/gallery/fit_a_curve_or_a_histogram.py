@@ -107,7 +107,7 @@ def fit_curve(show, ax):
     ax.plot(x, y, ".", color="0.6", markersize=4, label="measured")
     ax.plot(fine, curve(fine, *alone), color="#D55E00", label="weighted EM alone")
     ax.plot(fine, curve(fine, *found), color="black", label="least squares, started by EM")
-    ax.set(title="a curve: EM gives the start only", xlabel="x", ylabel="y", ylim=(0, 3.2))
+    ax.set(title="a curve: EM gives the start only", xlabel="x", ylabel="y", ylim=(0, 4))
     ax.legend(frameon=False)
 
 

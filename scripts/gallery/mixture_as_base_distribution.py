@@ -89,13 +89,13 @@ def main(show: Show) -> None:
     show.claim(f"the bent density integrates to {mass:.8f}: 1 to 1e-6", abs(mass - 1) <= 1e-6)
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.2))
-    plot_density_2d(model, (0.5, 0.95), (-3.5, 3.5, -4.0, 3.0), left)
+    plot_density_2d(model, (0.5, 0.95), (-3.5, 3.5, -3.5, 2.5), left)
     left.scatter(*X[::5].T, s=4, color="0.35")
     left.set_title("the base: a mixture, and every fifth row")
     right.contourf(x, y, bent, bent.max() * np.linspace(0.02, 1.001, 10), cmap="Blues")
     drawn = model.set_params(random_state=1).sample(600)[0]
     right.scatter(drawn[:, 0], drawn[:, 1] + drawn[:, 0] ** 2, s=4, color="#D55E00")
-    right.set(xlim=(-3.5, 3.5), ylim=(-2.5, 7.5), xlabel="y0", ylabel="y1")
+    right.set(xlim=(-3.5, 3.5), ylim=(-2.0, 6.5), xlabel="y0", ylabel="y1")
     right.set_title("bent: its density, and 600 rows drawn and bent")
     show.picture(figure)
 

@@ -17,10 +17,11 @@ from matplotlib import pyplot
 from showing import Show, run
 
 from fastgmm import GaussianMixture
-from fastgmm.plotting import Histogram, histogram_1d, plot_density_1d, plot_density_2d
+from fastgmm.plotting import histogram_1d, plot_density_1d, plot_density_2d
 from fastgmm.progress import ParameterTrace
 
 TIGHT = {"tol": 1e-9, "max_iter": 10_000}
+SHARES = (0.0, 0.1, 0.6, 0.999)
 OVERLAPPING = (
     np.array([0.5, 0.5]),
     np.array([[0.0, 0.0], [2.0, 0.0]]),
@@ -84,11 +85,11 @@ def compare(show, name, truth, model, n_samples):
     )
 
 
-def draw_steps(trace, X, axes):
-    """Draw the density after some of the iterations, over the rows."""
-    steps = np.unique(np.geomspace(1, len(trace), len(axes)).round().astype(int))
-    histogram: Histogram = histogram_1d(X, bins=40)
-    for step, ax in zip(steps, axes, strict=True):
+def draw_steps(model, trace, X, axes):
+    """Draw the density over the rows, when shares of all that EM gains have been gained."""
+    bounds, histogram = np.array(model.lower_bounds_), histogram_1d(X, bins=40)
+    gained = (bounds - bounds[0]) / (bounds[-1] - bounds[0])
+    for step, ax in zip(np.searchsorted(gained, SHARES) + 1, axes, strict=True):
         plot_density_1d(GaussianMixture.from_parameters(*trace[step - 1]), histogram, ax)
         ax.get_legend().remove()
         ax.set(title=f"after {step} step{'s' if step > 1 else ''}", ylim=(0, 0.16))
@@ -107,8 +108,8 @@ def main(show: Show) -> None:
         X = rows_of(truth, rows_each, seed=0)
         model = GaussianMixture(len(truth[0]), n_init=3, random_state=0, **TIGHT).fit(X)
         compare(show, name, truth, model, len(X))
-        ax.scatter(*X.T, s=3, color="0.4")
         plot_density_2d(model, (0.25, 0.5, 0.75, 0.95), ax=ax)
+        ax.scatter(*X.T, s=2, color="0.2", linewidths=0)
         ax.set_title(f"{name}: 25, 50, 75, 95 % of the density")
 
     X, trace = rows_of(ONE_COLUMN, 100, seed=0), ParameterTrace()
@@ -116,7 +117,7 @@ def main(show: Show) -> None:
     model.set_callbacks(trace).fit(X)
     print(f"  one column: {model.n_iter_} steps from a random start")
     compare(show, "three bells in one column", ONE_COLUMN, model, len(X))
-    draw_steps(trace.models[0], X, [axes[i] for i in range(4)])
+    draw_steps(model, trace.models[0], X, [axes[i] for i in range(4)])
     show.picture(figure)
 
 
