@@ -1,7 +1,7 @@
 """How many components: the criteria of a sweep over their number, best candidates marked."""
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import cycle
 from typing import TYPE_CHECKING, Protocol
 
 from fastgmm.plotting.style import DISTINCT, current_axes
@@ -55,49 +55,45 @@ def plot_criteria(
 
     ax = current_axes(ax)
     shapes = list(dict.fromkeys(row.covariance_type for row in table))
-    for (i, criterion), (j, shape) in product(enumerate(criteria), enumerate(shapes)):
-        rows = sorted(
-            (row for row in table if row.covariance_type == shape), key=lambda row: row.n_components
-        )
-        colour, name = DISTINCT[i % len(DISTINCT)], criterion.upper()
-        ax.plot(
-            [row.n_components for row in rows],
-            [getattr(row, criterion) for row in rows],
-            color=colour,
-            linestyle=LINES[j % len(LINES)],
-            linewidth=1.4,
-            marker=".",
-            label=name if len(shapes) == 1 else f"{name}, {shape}",
-        )
+    for criterion, colour in zip(criteria, cycle(DISTINCT)):
+        for shape, line in zip(shapes, cycle(LINES)):
+            label = criterion.upper() if len(shapes) == 1 else f"{criterion.upper()}, {shape}"
+            rows = [row for row in table if row.covariance_type == shape]
+            rows.sort(key=lambda row: row.n_components)
+            ax.plot(
+                *_points(rows, criterion), ls=line, color=colour, lw=1.4, marker=".", label=label
+            )
+    for n, criterion in enumerate(criteria):
+        degenerate = _points([row for row in table if row.degenerate], criterion)
+        if degenerate[0]:
+            label = "_hidden" if n else "degenerate"
+            ax.plot(*degenerate, "x", color="0.4", zorder=3, label=label)
+    for criterion, colour in zip(criteria, cycle(DISTINCT)):
+        _ring_best([row for row in table if not row.degenerate], criterion, colour, ax)
     ax.set(xlabel="number of components", ylabel="criterion (smaller is better)")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for i, criterion in enumerate(criteria):
-        _mark(table, criterion, DISTINCT[i % len(DISTINCT)], ax, named=len(shapes) > 1)
     ax.legend(frameon=False)
     return ax
 
 
-def _mark(table: Sequence[Scored], criterion: str, colour: str, ax: "Axes", *, named: bool) -> None:
-    """Ring the best candidate, cross out the degenerate ones; the shape is named on demand."""
-    bad = [row for row in table if row.degenerate]
+def _points(rows: Sequence[Scored], criterion: str) -> tuple[list[int], list[float]]:
+    return [row.n_components for row in rows], [getattr(row, criterion) for row in rows]
+
+
+def _ring_best(sound: Sequence[Scored], criterion: str, colour: str, ax: "Axes") -> None:
+    """Ring the lowest of the sound candidates, if there are any, and name it in the legend."""
+    if not sound:
+        return
+    best = min(sound, key=lambda row: getattr(row, criterion))
+    several = len({row.covariance_type for row in sound}) > 1
+    shape = f" ({best.covariance_type})" if several else ""
     ax.plot(
-        [row.n_components for row in bad],
-        [getattr(row, criterion) for row in bad],
-        "x",
-        color="0.4",
-        zorder=3,
+        *_points([best], criterion),
+        ls="none",
+        color=colour,
+        marker="o",
+        markersize=11,
+        fillstyle="none",
+        markeredgewidth=1.8,
+        label=f"lowest {criterion.upper()}: {best.n_components}{shape}",
     )
-    sound = [row for row in table if not row.degenerate]
-    if sound:
-        best = min(sound, key=lambda row: getattr(row, criterion))
-        shape = f" ({best.covariance_type})" if named else ""
-        ax.plot(
-            best.n_components,
-            getattr(best, criterion),
-            "o",
-            markersize=11,
-            markerfacecolor="none",
-            markeredgecolor=colour,
-            markeredgewidth=1.8,
-            label=f"lowest {criterion.upper()}: {best.n_components}{shape}",
-        )

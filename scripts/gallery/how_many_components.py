@@ -10,7 +10,6 @@ often as the slowest fit needs, not once for each fit and iteration. For a file 
 that is the difference between one fit's time and two hundred.
 """
 
-import numpy as np
 from matplotlib import pyplot
 from showing import Show, run
 from sklearn.datasets import make_moons
@@ -69,6 +68,7 @@ def main(show: Show) -> None:
         plot_responsibilities(X, model.predict_proba(X), ax, size=14)
         plot_ellipses(model, (0.9,), ax)
         ax.set_aspect("equal")
+        ax.set(xlim=(-1.4, 2.4), ylim=(-0.8, 1.3))
         ax.set_title(f"{name.upper()}'s choice: {model.n_components} components")
     show.picture(figure)
 
