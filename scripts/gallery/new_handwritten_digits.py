@@ -26,8 +26,9 @@ SETTINGS = {"covariance_type": "full", "n_init": 1, "reg_covar": REG_COVAR, "ran
 
 
 def mosaic(images):
-    """Return 100 images of 8 x 8 pixels as one of 10 x 10 images."""
-    return images.reshape(10, 10, 8, 8).swapaxes(1, 2).reshape(80, 80)
+    """Return 100 images of 8 x 8 pixels as one, with white between them."""
+    framed = np.pad(images.reshape(10, 10, 8, 8), ((0, 0), (0, 0), (2, 2), (2, 2)))
+    return framed.swapaxes(1, 2).reshape(120, 120)
 
 
 def at_the_floor(model):
@@ -36,23 +37,23 @@ def at_the_floor(model):
     return int(np.sum(narrowest < 10 * REG_COVAR))
 
 
-def draw(show, digits, new, aic, held_out):
-    """Draw the sweep of AIC, held-out likelihood, and old digits next to new ones."""
+def draw(show, digits, new, aic, surprise):
+    """Draw the sweep of AIC, the surprise of rows held out, and old digits next to new ones."""
     figure, axes = pyplot.subplot_mosaic(
-        [["aic", "old", "new"], ["cv", "old", "new"]], figsize=(13, 5.2), width_ratios=[1, 1.1, 1.1]
+        [["aic", "old", "new"], ["unseen", "old", "new"]],
+        figsize=(14, 5),
+        width_ratios=[1, 1.25, 1.25],
     )
     for name, curve, colour, title in (
-        ("aic", aic, "#0072B2", f"AIC at reg_covar={REG_COVAR:g}: smaller is better"),
-        ("cv", held_out, "#D55E00", "log likelihood of an unseen row: larger is better"),
+        ("aic", aic, "#0072B2", f"AIC at reg_covar={REG_COVAR:g}"),
+        ("unseen", surprise, "#D55E00", "-log density of an unseen row (nats)"),
     ):
-        ax, (sizes, values) = axes[name], np.array(list(curve.items())).T
-        best = min(curve, key=curve.get) if name == "aic" else max(curve, key=curve.get)
-        ax.plot(sizes, values, ".-", color=colour)
+        ax, best = axes[name], min(curve, key=curve.get)
+        ax.plot(list(curve), list(curve.values()), ".-", color=colour)
         ax.plot(best, curve[best], "o", markersize=11, fillstyle="none", color=colour)
-        ax.annotate(f"K={best}", (best, curve[best]), (10, 4), textcoords="offset points")
-        ax.set(xlabel="number of components", ylabel="nats", title=title)
-        ax.margins(y=0.2)
-    axes["cv"].set_xscale("log")
+        ax.set(xlabel="number of components", title=f"{title}: least at {best}")
+        ax.margins(y=0.15)
+    axes["unseen"].set(xscale="log", yscale="log")
     for name, images, title in (
         ("old", digits[:100], "100 of the 1,797 digits"),
         ("new", new, "100 digits that nobody wrote"),
@@ -94,15 +95,15 @@ def main(show: Show) -> None:
 
     floor = at_the_floor(model)
     print(f"  {floor} of {k} components are at the floor of the regularisation,")
-    print(f"  {np.sum(model.weights_ * n <= d)} hold no more rows than there are columns")
+    print(f"  and {np.sum(model.weights_ * n <= d)} hold no more rows than there are columns")
     show.claim("at K=110 most components are at the floor", floor > 0.5 * k)
     checked = select(X, few, criterion="cv", allow_degenerate=True, **SETTINGS)
-    held_out = {row.n_components: row.cv for row in checked.table}
-    print("  mean log likelihood of rows held out, by K:")
-    print("   ", ", ".join(f"{size}: {value:.1f}" for size, value in held_out.items()))
-    preferred = max(held_out, key=held_out.get)
+    surprise = {row.n_components: -row.cv for row in checked.table}
+    print("  mean log density of rows held out, by K:")
+    print("   ", ", ".join(f"{size}: {-value:.1f}" for size, value in surprise.items()))
+    preferred = min(surprise, key=surprise.get)
     show.claim(f"held-out rows prefer few components, K={preferred}, not {k}", preferred <= 20)
-    draw(show, digits, new, aic, held_out)
+    draw(show, digits, new, aic, surprise)
 
 
 if __name__ == "__main__":
