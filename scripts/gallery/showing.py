@@ -16,7 +16,6 @@ mpl.use("Agg")
 mpl.rcParams.update(
     {
         "figure.constrained_layout.use": True,
-        "savefig.dpi": 110,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.titlesize": "medium",
@@ -42,7 +41,7 @@ class Show:
         from matplotlib import pyplot
 
         path = self.folder / f"{self.name}.png"
-        figure.savefig(path)
+        figure.savefig(path, dpi=50 if self.small else 110)
         pyplot.close(figure)
         print(f"  picture: {path}")
 
