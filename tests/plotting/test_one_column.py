@@ -3,24 +3,28 @@
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from problems import COVARIANCE_TYPES
 from scipy.stats import norm
 
 from fastgmm import GaussianMixture
 from fastgmm.exceptions import DataError
 from fastgmm.plotting import component_densities, histogram_1d, palette, plot_density_1d
 
-VARIANCES = {"full": [[[0.04]], [[4.0]]], "tied": [[0.5]], "diag": [[0.04], [4.0]]}
+VARIANCES = {
+    "full": [[[0.04]], [[4.0]]],
+    "tied": [[0.5]],
+    "diag": [[0.04], [4.0]],
+    "spherical": [0.04, 4.0],
+}
 
 
 def model_of(covariance_type):
-    covariances = VARIANCES.get(covariance_type, [0.04, 4.0])
+    covariances = VARIANCES[covariance_type]
     return GaussianMixture.from_parameters(
         [0.3, 0.7], [[-1.0], [2.0]], covariances, covariance_type=covariance_type
     )
 
 
-@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("covariance_type", VARIANCES)
 def test_components_add_up_to_the_density(covariance_type):
     model, x = model_of(covariance_type), np.linspace(-6.0, 9.0, 301)
     deviations = np.sqrt({"tied": [0.5, 0.5]}.get(covariance_type, [0.04, 4.0]))
