@@ -96,7 +96,7 @@ def main(show: Show) -> None:
     floor = at_the_floor(model)
     print(f"  {floor} of {k} components are at the floor of the regularisation,")
     print(f"  and {np.sum(model.weights_ * n <= d)} hold no more rows than there are columns")
-    show.claim("at K=110 most components are at the floor", floor > 0.5 * k)
+    show.claim(f"at K={k} most components are at the floor", floor > 0.5 * k)
     checked = select(X, few, criterion="cv", allow_degenerate=True, **SETTINGS)
     surprise = {row.n_components: -row.cv for row in checked.table}
     print("  mean log density of rows held out, by K:")
