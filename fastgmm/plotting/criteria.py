@@ -50,6 +50,16 @@ def plot_criteria(
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from fastgmm import select
+    >>> rows = [[0.0], [1.0], [2.0], [3.0], [20.0], [21.0], [22.0], [23.0]]
+    >>> selection = select(rows, range(1, 4), "full", random_state=0)
+    >>> ax = plot_criteria(selection.table, ["bic"], Figure().subplots())
+    >>> [text.get_text() for text in ax.get_legend().texts]
+    ['BIC', 'lowest BIC: 2']
     """
     from matplotlib.ticker import MaxNLocator
 
