@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 MODEL_ENDINGS = (".npz",)
-ROW_ENDINGS = (".npy", ".parquet")
+ROW_ENDINGS = (".npy", ".parquet", ".zarr")
 
 
 class Output(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
@@ -37,7 +37,7 @@ class Output(click.ParamType):  # type: ignore[type-arg]  # generic since click 
         if path.suffix.lower() not in self.endings:
             self.fail(f"{value}: the name must end in {' or '.join(self.endings)}", param, ctx)
         if path.is_dir():
-            self.fail(f"{value} is a folder: name a file in it", param, ctx)
+            self.fail(f"{value} is a folder already: remove it or name another", param, ctx)
         if not folder.is_dir():
             self.fail(f"the folder {folder} does not exist: make it first", param, ctx)
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -102,6 +102,15 @@ missing_option = click.option(
     default="raise",
     show_default=True,
     help="What to do with rows that have NaN or null in a used column.",
+)
+
+missing_rows_option = click.option(
+    "--missing",
+    type=click.Choice(["raise", "drop"]),
+    default="raise",
+    show_default=True,
+    help="What to do with rows that have NaN or null in a used column: 'drop' gives them the label "
+    "-1, and NaN for other results, so that every row keeps its place.",
 )
 
 threads_option = click.option(

@@ -94,7 +94,8 @@ class GaussianMixture(Predictor):
         On a cluster: whether a Dask collection is kept in the workers' memory between passes.
         "auto" keeps what fits in half of it.
     missing : {"raise", "drop"}
-        Whether rows with NaN are an error or left out of ``fit``.
+        Whether rows with NaN are an error, or left out of ``fit`` and labelled -1 (NaN) by
+        predictions.
     regularization : {"absolute", "relative"}
         "absolute": ``reg_covar`` is a variance, the same in every column. "relative": it is a share
         of each column's variance, so that a fit does not depend on the columns' units (1e-6 then
@@ -233,7 +234,7 @@ class GaussianMixture(Predictor):
             if getattr(placement.source, "n_dropped", 0):
                 raise DataError(
                     "fit_predict cannot label rows with missing values: fit with missing='drop', "
-                    "then predict complete rows"
+                    "then call predict, which gives them the label -1"
                 )
             best = self._fit(placement, Occasion(X, y, sample_weight))
             labels: LabelArray = sinks.to_array(

@@ -1,7 +1,7 @@
 """What a mixture says about rows: labels, responsibilities, densities, scores."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -17,7 +17,7 @@ from fastgmm.estimators.columns import check_columns
 from fastgmm.estimators.mixture import Mixture
 from fastgmm.exceptions import DataError
 from fastgmm.executors import Placement, executor_for
-from fastgmm.expectation import PREDICTIONS, Scoring, column_names
+from fastgmm.expectation import PREDICTIONS, Scoring, column_names, where_complete
 from fastgmm.sources import ArraySource, Source, as_source
 
 
@@ -27,6 +27,7 @@ class Predictor(Mixture):
     n_threads: int | None
     chunk_size: int | None
     persist: bool | str
+    missing: str
 
     def predict(self, X: Any, out: str | PathLike[str] | None = None) -> Any:
         """Return the label of each row: the component of the highest responsibility.
@@ -36,12 +37,22 @@ class Predictor(Mixture):
         X : (n, d) rows, as in ``fit``
             A Dask collection gives a lazy Dask collection.
         out : path, optional
-            Stream the result to this .npy or Parquet file (column ``label``) instead, complete or
-            not at all, and return the path.
+            Write the result there instead, complete or not at all, and return the path: to one
+            ``.npy`` file, or to a new folder of Parquet files (``.parquet``, column ``label``) or
+            a Zarr array (``.zarr``), whose parts are written side by side by the threads or, on
+            a cluster, by the workers (the folder lies where all of them see it).
 
         Returns
         -------
         (n,) int64 array, Dask array or path
+            With ``missing="drop"``, rows with missing values get the label -1, and NaN in the
+            other predictions, so that every row keeps its place.
+
+        Raises
+        ------
+        DataError
+            (a ValueError) Other columns than in ``fit``, NaN or infinity (the message names row
+            and column), an ``out`` that cannot be written or a folder that exists already.
         """
         return self._predict("label", X, out, ["label"])
 
@@ -68,12 +79,17 @@ class Predictor(Mixture):
         source = self._source(X)
         if out is not None:
             sinks.check_sink(out)
+        work = partial(self._marking(PREDICTIONS[what], source), columns=column_names(source))
         with closing(self._executor_for(source).place(source, self.chunk_size)) as placement:
-            blocks = self._predictions(what, placement)
             if out is None:
-                return sinks.to_array(blocks, placement.grid.n_samples)
-            sinks.to_file(out, blocks, placement.grid.n_samples, names)
+                return sinks.to_array(placement.map(work), placement.grid.n_samples)
+            sinks.to_file(out, sinks.PlacedResults(placement, work, names))
             return out
+
+    def _marking(self, prediction: Callable[..., Any], source: Source) -> Callable[..., Any]:
+        """Return a prediction under this model, which marks rows that a fit would drop."""
+        function = partial(prediction, self._density(source.dtype))
+        return partial(where_complete, function) if self.missing == "drop" else function
 
     def _predict_lazily(self, what: str, X: Any, out: str | PathLike[str] | None) -> Any:
         if out is not None:
@@ -84,9 +100,7 @@ class Predictor(Mixture):
         from fastgmm.sources.dask_collections import map_rows
 
         source = self._source(X)
-        function = partial(
-            PREDICTIONS[what], self._density(source.dtype), columns=column_names(source)
-        )
+        function = partial(self._marking(PREDICTIONS[what], source), columns=column_names(source))
         width = len(self.means_) if what == "responsibility" else None
         dtype = np.dtype(np.int64) if what == "label" else source.dtype
         return map_rows(function, X, width, dtype)
