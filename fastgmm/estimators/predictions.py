@@ -35,7 +35,8 @@ class Predictor(Mixture):
         Parameters
         ----------
         X : (n, d) rows, as in ``fit``
-            A Dask collection gives a lazy Dask collection.
+            A Dask collection gives a lazy Dask collection of the same partitions: an array for an
+            array, for a data frame a series or frame with its index (and columns named as below).
         out : path, optional
             Write the result there instead, complete or not at all, and return the path: to one
             ``.npy`` file, or to a new folder of Parquet files (``.parquet``, column ``label``) or
@@ -75,7 +76,7 @@ class Predictor(Mixture):
     def _predict(self, what: str, X: Any, out: str | PathLike[str] | None, names: list[str]) -> Any:
         self._check_is_fitted()
         if hasattr(X, "__dask_graph__"):
-            return self._predict_lazily(what, X, out)
+            return self._predict_lazily(what, X, out, names)
         source = self._source(X)
         if out is not None:
             sinks.check_sink(out)
@@ -91,7 +92,9 @@ class Predictor(Mixture):
         function = partial(prediction, self._density(source.dtype))
         return partial(where_complete, function) if self.missing == "drop" else function
 
-    def _predict_lazily(self, what: str, X: Any, out: str | PathLike[str] | None) -> Any:
+    def _predict_lazily(
+        self, what: str, X: Any, out: str | PathLike[str] | None, names: list[str]
+    ) -> Any:
         if out is not None:
             raise ValueError(
                 "out goes with arrays and data sets; predictions of a Dask collection are lazy: "
@@ -103,7 +106,7 @@ class Predictor(Mixture):
         function = partial(self._marking(PREDICTIONS[what], source), columns=column_names(source))
         width = len(self.means_) if what == "responsibility" else None
         dtype = np.dtype(np.int64) if what == "label" else source.dtype
-        return map_rows(function, X, width, dtype)
+        return map_rows(function, X, names, width, dtype)
 
     def _predictions(self, what: str, placement: Placement) -> Iterator[NDArray[Any]]:
         source = placement.source
