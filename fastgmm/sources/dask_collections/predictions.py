@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
+from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from fastgmm.sources.arrays import writeable_view
@@ -41,7 +41,8 @@ def map_rows(
     X = checked_rows(X)
     mapping = _Mapping(function, layout_of(X, False, False), tuple(names), width, dtype)
     # one task, from which the others take it: a large model would travel with every partition
-    shared = dask.delayed(mapping, traverse=False)
+    # (frames fuse it into their partitions all the same)
+    shared = delayed(mapping, traverse=False)
     if isinstance(X, da.Array):
         chunks = (X.chunks[0],) if width is None else (X.chunks[0], (width,))
         return da.map_blocks(
