@@ -61,7 +61,7 @@ def test_a_recipe_runs_with_worker_processes(tmp_path: Path, recipe: str) -> Non
             PORT=str(free_port()),
             WORKERS="1",
             TMPDIR=str(tmp_path / "scratch"),
-            FASTGMM_CACHE=str(kernels.parent),  # compiled by other tests
+            FASTGMM_CACHE=str(kernels.parents[1]),  # compiled by other tests
         ),
         capture_output=True,
         text=True,
