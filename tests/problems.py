@@ -8,6 +8,7 @@ import sklearn
 from fastgmm import GaussianMixture
 from fastgmm.exceptions import ConvergenceWarning
 from fastgmm.initialization import DataConstants
+from fastgmm.statistics import Scatter
 
 SCIKIT_LEARN = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
@@ -44,9 +45,17 @@ def covariances_of(start, covariance_type):
     return np.linalg.inv(precisions) if covariance_type in ("full", "tied") else 1 / precisions
 
 
+def scatter_of(X, weights=None):
+    """The total scatter of rows."""
+    weights = np.ones(len(X)) if weights is None else weights
+    mean = weights @ X / weights.sum()
+    z = X - mean
+    return Scatter(weights.sum(), mean, (weights * z.T) @ z)
+
+
 def constants_of(X):
     """What the first pass finds in rows without weights."""
-    return DataConstants(float(len(X)), 1.0, X.var(axis=0))
+    return DataConstants(float(len(X)), 1.0, X.var(axis=0), scatter_of(X))
 
 
 def fit(X, sample_weight=None, **params):

@@ -117,6 +117,12 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
     help="Keep the rows in the cluster's memory  [default: when they fit well].",
 )
 @click.option("--chunk-size", type=click.IntRange(min=1), help="Rows of a block.")
+@click.option(
+    "--memory-limit",
+    type=click.IntRange(min=1),
+    metavar="BYTES",
+    help="Most memory of a pass; starts that do not fit wait  [default: half of what there is].",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress display, no summary.")
 def fit(
     data: tuple[str, ...],

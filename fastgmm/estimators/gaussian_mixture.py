@@ -93,6 +93,11 @@ class GaussianMixture(Predictor):
     persist : {"auto", True, False}
         On a cluster: whether a Dask collection is kept in the workers' memory between passes.
         "auto" keeps what fits in half of it.
+    memory_limit : int, optional
+        Most bytes that a pass over the rows takes for statistics and buffers, over all threads; by
+        default half of the memory there is. Starts that do not fit wait until others have finished,
+        which changes the number of passes and nothing else. (Making the starts takes memory of its
+        own: up to 2^23 numbers and what k-means keeps beside them.)
     missing : {"raise", "drop"}
         Whether rows with NaN are an error, or left out of ``fit`` and labelled -1 (NaN) by
         predictions.
@@ -181,6 +186,7 @@ class GaussianMixture(Predictor):
         n_threads: int | None = None,
         chunk_size: int | None = None,
         persist: bool | str = "auto",
+        memory_limit: int | None = None,
         missing: str = "raise",
         regularization: str = "absolute",
         on_collapse: str = "keep",
@@ -202,6 +208,7 @@ class GaussianMixture(Predictor):
         self.n_threads = n_threads
         self.chunk_size = chunk_size
         self.persist = persist
+        self.memory_limit = memory_limit
         self.missing = missing
         self.regularization = regularization
         self.on_collapse = on_collapse
@@ -262,7 +269,7 @@ class GaussianMixture(Predictor):
             verbose = Verbose(self.verbose, self.verbose_interval)
             observe = Observers(history, *observers, verbose)
             fits = self._run(placement, observe)
-            index = _best(fits)
+            index = best_start(fits)
             best = fits[index]
             self._publish(best, source, history)
             seconds = time.perf_counter() - began
@@ -289,38 +296,63 @@ class GaussianMixture(Predictor):
         observe(PassBegan("checking", n_samples))
         random_state = as_random_state(self.random_state) if draws else None
         regularization = REGULARIZATIONS[self.regularization]
-        constants, start_rows = survey(
+        found = survey(
             placement,
             self.n_components,
             random_state,
             report,
             variances=regularization.needs_variances,
+            scatter=self._family.needs_scatter,
         )
+        constants = found.constants
         ridge = regularization.ridge(self.reg_covar, constants.variances)
-        if start_rows is not None and random_state is not None:
+        if random_state is not None:
             observe(PassBegan("start", n_samples))
-            starts = [
-                em.Start(
-                    self.covariance_type,
-                    given.put_into(self._start(start_rows, random_state, ridge)),
-                )
-                for _ in range(n_init)
-            ]
+            start_rows = found.start_rows(self.n_components)
+            n_threads = available_threads() if self.n_threads is None else self.n_threads
+            starts = self._drawn(n_init, start_rows, random_state, ridge, n_threads)
+            del start_rows
         elif cold:
             starts = [em.Start(self.covariance_type, Parameters(*given))]  # type: ignore[arg-type]
         else:
             starts = [em.Start(self.covariance_type, self._current(), self.lower_bound_)]
-        del start_rows
-        settings = em.Settings(self.tol, self.max_iter, ridge, self.on_collapse)  # type: ignore[arg-type]
-        return em.run(placement, starts, settings, constants, observe)
+        del found  # the rows that starts were made from
+        return em.run(placement, starts, self._em_settings(ridge), constants, observe)
+
+    def _em_settings(self, ridge: Float64Array) -> em.Settings:
+        tol: Any = self.tol
+        return em.Settings(
+            tol, self.max_iter, ridge, self.on_collapse, memory_limit=self.memory_limit
+        )
+
+    def _drawn(
+        self,
+        n_starts: int,
+        start_rows: StartRows,
+        random_state: np.random.RandomState,
+        ridge: Float64Array,
+        n_threads: int,
+    ) -> list[em.Start]:
+        """Make starts, one after another."""
+        given = self._given_parameters(start_rows.rows.shape[1])
+        return [
+            em.Start(
+                self.covariance_type,
+                given.put_into(self._start(start_rows, random_state, ridge, n_threads)),
+            )
+            for _ in range(n_starts)
+        ]
 
     def _start(
-        self, start_rows: StartRows, random_state: np.random.RandomState, ridge: Float64Array
+        self,
+        start_rows: StartRows,
+        random_state: np.random.RandomState,
+        ridge: Float64Array,
+        n_threads: int,
     ) -> Parameters:
         """Make one start."""
         k, d = self.n_components, start_rows.rows.shape[1]
         start = start_by(self.init_params, self._family.shape(k, d))
-        n_threads = available_threads() if self.n_threads is None else self.n_threads
         found = start(start_rows, k, random_state, n_threads)
         if isinstance(found, Parameters):
             return found
@@ -387,7 +419,7 @@ class GaussianMixture(Predictor):
             )
 
 
-def _best(fits: Sequence[em.Fit]) -> int:
+def best_start(fits: Sequence[em.Fit]) -> int:
     """Return which start is kept: of equal ones the first, as in scikit-learn.
 
     Without an iteration no start has a bound, and scikit-learn keeps the last.

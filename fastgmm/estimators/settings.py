@@ -38,6 +38,7 @@ SETTINGS: dict[str, tuple[Rule, ...]] = {
     "n_threads": (integer(1), NONE),
     "chunk_size": (integer(1), NONE),
     "persist": (word("auto"), BOOLEAN, NUMPY_BOOLEAN),
+    "memory_limit": (integer(1), NONE),
     "missing": (word("raise", "drop"),),
     "regularization": (word(*REGULARIZATIONS),),
     "on_collapse": (word(*ON_COLLAPSE),),

@@ -36,6 +36,7 @@ def test_every_setting_of_fit_reaches_the_estimator(run, data, tmp_path):
         "max_iter": 7,
         "reg_covar": 0.5,
         "chunk_size": 64,
+        "memory_limit": 2**30,
     }
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
     output = tmp_path / "out.npz"
