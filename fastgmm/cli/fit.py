@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastgmm.cli.clusters import Place, client_of, one_place
+from fastgmm.cli.clusters import Place, one_place, place_options, placed
 from fastgmm.cli.memory import megabytes, peak_memory
 from fastgmm.cli.options import (
     MODEL_ENDINGS,
@@ -21,7 +21,6 @@ from fastgmm.cli.options import (
     missing_option,
     open_rows,
     output_option,
-    threads_option,
     weight_option,
 )
 from fastgmm.progress import Event, IterationDone, TqdmProgress
@@ -125,14 +124,7 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
     help="What is done about components left without rows or spread; 'reseed' starts them anew on "
     "the rows that the model explains worst.",
 )
-@threads_option
-@click.option("--workers", type=click.IntRange(min=1), help="Run on that many worker processes.")
-@click.option("--scheduler", metavar="ADDRESS", help="Run on the Dask cluster at this address.")
-@click.option(
-    "--scheduler-file",
-    type=click.Path(path_type=Path),
-    help="Run on the Dask cluster that wrote this file.",
-)
+@place_options
 @click.option(
     "--persist/--no-persist",
     default=None,
@@ -177,10 +169,7 @@ def fit(
     }
     model = _model(start, settings)
     watch = _Watch()
-    if place.is_cluster:
-        with client_of(place) as client:
-            _fit(model.set_client(client), rows, watch, quiet)
-    else:
+    with placed(model, place):
         _fit(model, rows, watch, quiet)
     model.set_params(warm_start=False).save(output)
     if not quiet:

@@ -90,7 +90,8 @@ class GaussianMixture(Conditional):
         which changes the number of passes and nothing else. (Making the starts takes memory of its
         own: up to 2^23 numbers and what k-means keeps beside them.)
     missing : {"raise", "drop"}
-        Whether rows with NaN are an error or left out of ``fit``.
+        Whether rows with NaN are an error, or left out of ``fit`` and labelled -1 (NaN) by
+        predictions.
     regularization : {"absolute", "relative"}
         "absolute": ``reg_covar`` is a variance, the same in every column. "relative": it is a share
         of each column's variance, so that a fit does not depend on the columns' units (1e-6 then
@@ -239,7 +240,7 @@ class GaussianMixture(Conditional):
             if getattr(placement.source, "n_dropped", 0):
                 raise DataError(
                     "fit_predict cannot label rows with missing values: fit with missing='drop', "
-                    "then predict complete rows"
+                    "then call predict, which gives them the label -1"
                 )
             best = self._fit(placement, Occasion(X, y, sample_weight))
             labels: LabelArray = sinks.to_array(
