@@ -1,4 +1,4 @@
-"""What a client has left behind on its cluster."""
+"""What a client has left behind on its cluster, and waiting until that has its workers again."""
 
 import gc
 import time
@@ -16,3 +16,11 @@ def left(client: Client, prefix: str = "") -> list[str]:
         if attempt % 20 == 10:
             gc.collect()
     return keys
+
+
+def await_workers(client: Client, n: int, seconds: float = 60.0) -> None:
+    """Wait until the scheduler knows so many workers; wait_for_workers may miss a restarted one."""
+    give_up = time.monotonic() + seconds
+    while len(client.nthreads()) != n:
+        assert time.monotonic() < give_up, client.nthreads()
+        time.sleep(0.05)

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from time import monotonic, sleep
 from typing import Any, TypeAlias
 
 import dask
@@ -39,7 +40,7 @@ class Cluster:
     def n_threads(self) -> int:
         """Return the workers' threads; waits for the first worker."""
         self.await_worker()
-        return max(sum(self.client.nthreads().values()), 1)
+        return max(sum(self._nthreads().values()), 1)
 
     def memory(self) -> int:
         """Return the sum of the workers' memory limits, where they have one."""
@@ -48,13 +49,24 @@ class Cluster:
 
     def await_worker(self, lost: str = "nothing was computed") -> None:
         """Raise ClusterError if no worker comes within a minute."""
-        try:
-            self.client.wait_for_workers(1, timeout=RECOVERY)
-        except Exception as error:  # whatever a lost connection raises in this or that version
+        # not client.wait_for_workers(): of a LocalCluster it counts workers by a state that is not
+        # always brought up to date when one has been restarted, and then waits for ever
+        give_up = monotonic() + RECOVERY
+        while not (arrived := self._nthreads()) and monotonic() < give_up:
+            sleep(0.05)
+        if not arrived:
             raise ClusterError(
                 f"the Dask cluster has no worker or cannot be reached ({lost}): start its "
                 "scheduler and workers, or take another cluster, and fit again"
-            ) from error
+            )
+
+    def _nthreads(self) -> dict[str, int]:
+        """Return the threads of every worker, as the scheduler says; none if it does not answer."""
+        try:
+            nthreads: dict[str, int] = self.client.nthreads()
+        except Exception:  # whatever a lost connection raises in this or that version
+            return {}
+        return nthreads
 
     def submit(self, what: str, function: Callable[..., Any], *args: Any) -> Future:
         """Submit a task under a name that no other has."""
