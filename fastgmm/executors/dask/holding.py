@@ -49,8 +49,7 @@ class Cluster:
 
     def await_worker(self, lost: str = "nothing was computed") -> None:
         """Raise ClusterError if no worker comes within a minute."""
-        # not client.wait_for_workers(): of a LocalCluster it counts workers by a state that is not
-        # always brought up to date when one has been restarted, and then waits for ever
+        # client.wait_for_workers() would give up at once while a scheduler is being restarted
         give_up = monotonic() + RECOVERY
         while not (arrived := self._nthreads()) and monotonic() < give_up:
             sleep(0.05)
