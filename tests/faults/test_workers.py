@@ -1,11 +1,12 @@
 """Whatever happens to workers, a fit has the bits of one thread and leaves nothing behind."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import dask
 import pytest
-from conftest import cluster
+from clusters import cluster
 from distributed import Client
 from executors.leftovers import await_workers, left
 from faults.scenarios import (
@@ -19,6 +20,20 @@ from faults.scenarios import (
 )
 
 pytestmark = pytest.mark.faults
+
+
+@pytest.fixture(autouse=True)
+def _ends() -> Iterator[None]:
+    """A fit that hangs is an error."""
+
+    def fail(*_: object) -> None:
+        pytest.fail("the fit hangs")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(90)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +50,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[Client]:
     with (
         # four kills are more than Dask allows a task by default
         dask.config.set({"distributed.scheduler.allowed-failures": 10}),
-        cluster(2) as workers,
-        Client(workers, set_as_default=False) as client,
+        cluster(2) as client,
     ):
         yield client
 
