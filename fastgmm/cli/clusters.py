@@ -1,6 +1,7 @@
 """Where a fit runs: threads, worker processes made for it, or a Dask cluster that is there."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,18 @@ def one_place(place: Place) -> Place:
     if len(names) > 1:
         raise click.UsageError(f"{' and '.join(names)} exclude each other: choose one")
     return place
+
+
+@contextmanager
+def reporting(file: Path | None) -> Iterator[None]:
+    """Have Dask write its report of what happens meanwhile, if there is a file for it."""
+    if file is None:
+        yield
+        return
+    from fastgmm.executors.dask import performance_report
+
+    with performance_report(file):
+        yield
 
 
 def client_of(place: Place) -> AbstractContextManager[Any]:

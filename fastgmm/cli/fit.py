@@ -3,11 +3,11 @@
 import time
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from fastgmm.cli.clusters import Place, client_of, one_place
+from fastgmm.cli.clusters import Place, client_of, one_place, reporting
 from fastgmm.cli.memory import megabytes, peak_memory
 from fastgmm.cli.options import (
     MODEL_ENDINGS,
@@ -21,7 +21,7 @@ from fastgmm.cli.options import (
     threads_option,
     weight_option,
 )
-from fastgmm.progress import Event, IterationDone, TqdmProgress
+from fastgmm.progress import Event, IterationDone, Observer, TqdmProgress
 
 if TYPE_CHECKING:
     from fastgmm.estimators import GaussianMixture
@@ -125,6 +125,16 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
     help="Keep the rows in the cluster's memory  [default: when they fit well].",
 )
 @click.option("--chunk-size", type=click.IntRange(min=1), help="Rows of a block.")
+@click.option(
+    "--log-json",
+    type=click.File("w", lazy=False),
+    help="Write a line of JSON to this file after every pass.",
+)
+@click.option(
+    "--performance-report",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    help="Write Dask's report of the fit to this HTML file (needs fastgmm[dashboard]).",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress display, no summary.")
 def fit(
     data: tuple[str, ...],
@@ -138,12 +148,19 @@ def fit(
     scheduler: str | None,
     scheduler_file: Path | None,
     persist: bool | None,
+    log_json: TextIO | None,
+    performance_report: Path | None,
     quiet: bool,
     **settings: Any,
 ) -> None:
     """Fit a mixture to DATA and write it to a model file."""
     place = one_place(Place(threads, workers, scheduler, scheduler_file))
+    if performance_report is not None and not place.is_cluster:
+        raise click.UsageError(
+            "--performance-report is Dask's: name --workers, --scheduler or --scheduler-file too"
+        )
     from fastgmm.estimators import GaussianMixture
+    from fastgmm.pass_log import PassLog
 
     rows = open_rows(data, columns, weight, missing, output=output)
     model = GaussianMixture(
@@ -153,8 +170,10 @@ def fit(
         **settings,
     )
     watch = _Watch()
+    if log_json is not None:
+        watch.also.append(PassLog(log_json))
     if place.is_cluster:
-        with client_of(place) as client:
+        with client_of(place) as client, reporting(performance_report):
             _fit(model.set_client(client), rows, watch, quiet)
     else:
         _fit(model, rows, watch, quiet)
@@ -172,10 +191,13 @@ class _Watch:
         self.memory_before = peak_memory()
         self.seconds: list[float] = []
         self.n_samples = 0
+        self.also: list[Observer] = []
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, IterationDone) and event.model == 0:
             self.seconds.append(event.seconds)
+        for observe in self.also:
+            observe(event)
         if isinstance(event, IterationDone):
             self.n_samples = event.rows
 

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import asdict
 from time import monotonic, sleep
 from typing import Any, TypeAlias
 
@@ -10,6 +11,7 @@ import dask
 from distributed import CancelledError, KilledWorker, worker_client
 
 from fastgmm.exceptions import ClusterError
+from fastgmm.executors.base import Costs
 from fastgmm.executors.dask.clients import Client, inside_task
 from fastgmm.executors.dask.tasks import raise_failure
 
@@ -86,6 +88,16 @@ class Cluster:
             function, *columns, key=keys, pure=False, retries=RETRIES
         )
         return futures
+
+    def log_pass(self, rows: int, seconds: float, costs: Costs) -> None:
+        """Leave a note of a pass in the scheduler's log of events, topic "fastgmm"."""
+        note = asdict(costs) | {
+            "rows": rows,
+            "seconds": seconds,
+            "workers": sorted(costs.workers),
+        }
+        with suppress(OSError):  # a cluster lost meanwhile is for the next pass to notice
+            self.client.log_event("fastgmm", note)
 
     def hold(self, what: str, function: Callable[..., Any], *args: Any) -> "Held":
         """Compute something on the cluster and keep it there until :meth:`close`."""

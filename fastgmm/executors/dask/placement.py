@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
+from time import perf_counter
 from typing import Any, TypeVar
 
 from dask.sizeof import sizeof
@@ -48,6 +49,7 @@ class DaskPlacement:
         leaf = max(work.level for work in works)
         level = max(self._level, leaf)
         self.costs = Costs()
+        began = perf_counter()
         with closing(self._tasks("reduce", reduce_shard, tuple(works), leaf, level)) as tasks:
             tasks.submit(cut(self.grid.n_blocks, level + self._merged_levels(works, level)))
             for _, (rows, nodes, costs) in tasks.arrivals():
@@ -58,6 +60,7 @@ class DaskPlacement:
                 if report is not None:
                     report(rows)
             self.costs.retries = tasks.retries
+        self._cluster.log_pass(self.grid.n_samples, perf_counter() - began, self.costs)
         return [tree.finish() for tree in trees]
 
     def _merged_levels(self, works: Sequence[Work[Any]], level: int) -> int:
