@@ -63,7 +63,7 @@ def test_both_forms_of_a_tied_mixture_are_the_textbooks(d, k, weighted):
 
 
 def test_a_tied_pass_without_the_scatter_of_the_data_is_an_error():
-    X, parameters = mixture(2, 2)
+    _, parameters = mixture(2, 2)
     density = TIED.prepare(parameters, np.dtype(float))
     statistics = zeros(2, 2, TIED.second_shape(2, 2))
     with pytest.raises(ValueError, match="total scatter"):
