@@ -209,6 +209,7 @@ def run(
 def _advance(model: _Run, statistics: Statistics, data: _Data) -> bool:
     """Make the M-step; False if the pass has to be repeated about the new means instead."""
     family, ridge = FAMILIES[model.start.covariance_type], data.settings.ridge
+    statistics = family.complete(statistics, model.density, data.constants.scatter)
     origins = model.density.origins.astype(np.float64)
     lower_bound = float(statistics.log_likelihood[0]) / data.constants.total_weight
     if not math.isfinite(lower_bound):

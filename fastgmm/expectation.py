@@ -169,8 +169,11 @@ def component_log_densities(
 def distances(
     densities: Sequence[Density], chunk: Chunk, columns: tuple[str, ...] | None = None
 ) -> FloatArray:
-    """Return (t, k) the Mahalanobis distance of each row from k densities of one component each."""
-    # without their log scales, as which small distances would lose their digits
+    """Return (t, k) the Mahalanobis distance of each row from k densities of one component each.
+
+    The densities are about their own means (``about`` of the family): these keep their log scales
+    apart, in whose digits those of small distances would be lost.
+    """
     bare = [density._replace(log_scale=np.zeros_like(density.log_scale)) for density in densities]
     squares = -2 * component_log_densities(bare, chunk, columns)
     return np.sqrt(np.maximum(squares, 0))

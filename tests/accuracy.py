@@ -17,7 +17,7 @@ from fastgmm.covariance import FAMILIES
 from fastgmm.em import Settings, Start, run
 from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.executors import ThreadExecutor
-from fastgmm.initialization import DataConstants
+from fastgmm.initialization import survey
 from fastgmm.parameters import Parameters
 from fastgmm.sources import ArraySource
 
@@ -181,10 +181,11 @@ def dense(covariance_type, covariances, d):
 
 def ours(problem, covariance_type):
     """The step as fastgmm makes it, or None where it says that a covariance is ill-defined."""
-    n, d = problem.rows.shape
+    d = problem.rows.shape[1]
     placement = ThreadExecutor(1).place(ArraySource(problem.rows))
     start, settings = Start(covariance_type, problem.parameters), Settings(0.0, 1, np.zeros(d))
-    constants = DataConstants(float(n), 1.0, np.full(d, np.nan))
+    scatter = FAMILIES[covariance_type].needs_scatter
+    constants = survey(placement, 1, None, scatter=scatter).constants
     try:
         (fit,) = run(placement, [start], settings, constants, lambda event: None)
     except IllDefinedCovarianceError:

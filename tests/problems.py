@@ -10,6 +10,7 @@ from fastgmm import GaussianMixture, _sklearn
 from fastgmm.covariance import FAMILIES
 from fastgmm.exceptions import ConvergenceWarning
 from fastgmm.initialization import DataConstants
+from fastgmm.statistics import Scatter
 
 SCIKIT_LEARN = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
 COVARIANCE_TYPES = tuple(FAMILIES)
@@ -42,9 +43,17 @@ def covariances_of(start, covariance_type):
     return from_matrices(np.linalg.inv(matrices), covariance_type)
 
 
+def scatter_of(X, weights=None):
+    """The total scatter of rows."""
+    weights = np.ones(len(X)) if weights is None else weights
+    mean = weights @ X / weights.sum()
+    z = X - mean
+    return Scatter(weights.sum(), mean, (weights * z.T) @ z)
+
+
 def constants_of(X):
     """What the first pass finds in rows without weights."""
-    return DataConstants(float(len(X)), 1.0, X.var(axis=0))
+    return DataConstants(float(len(X)), 1.0, X.var(axis=0), scatter_of(X))
 
 
 def fit(X, sample_weight=None, **params):

@@ -8,6 +8,7 @@ import numpy as np
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance.conditioning import Regression
 from fastgmm.parameters import Parameters
+from fastgmm.statistics import Scatter, Statistics
 
 Density: TypeAlias = Any
 """A family's own NamedTuple (see kernels/), in the compute dtype: log_scale (k,), means (k, d),
@@ -32,6 +33,9 @@ def alone(function: Callable[[int, int], R], n: int) -> list[R]:
 class CovarianceFamily(Protocol):
     """A shape of covariance matrices. Stateless; k components, d features throughout."""
 
+    needs_scatter: bool
+    """Whether ``complete`` wants the total scatter of the data."""
+
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
         """Shape of ``covariances`` (and of precisions); scikit-learn's where it has the family."""
 
@@ -50,6 +54,15 @@ class CovarianceFamily(Protocol):
 
         Raises IllDefinedCovarianceError, naming the component, where a covariance is not
         positive definite.
+        """
+
+    def complete(
+        self, statistics: Statistics, density: Density, scatter: Scatter | None
+    ) -> Statistics:
+        """Return the statistics of all rows with what their pass has left out.
+
+        What all components have in common is a function of the data's total scatter alone, so that
+        a pass need not sum it. ``scatter`` may be None unless the family ``needs_scatter``.
         """
 
     def about(self, density: Density, origins: FloatArray) -> Density:

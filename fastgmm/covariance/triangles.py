@@ -56,7 +56,8 @@ class Whitening(NamedTuple):
     biases: Float64Array
     """(g, d) W away."""
     sharpness: Float64Array
-    """(g,) bounds of W's spectral norm: scale over the least standard deviation, or more."""
+    """(g,) bounds of the spectral norm of W D, D the columns' standard deviations: scale over the
+    least standard deviation in units of the columns' own, or more."""
     log_determinants: Float64Array
     """(g,) log |L^-1|."""
 
@@ -104,6 +105,16 @@ def whiten(
 def _shared(share: Share, part: Callable[[int, int], R], matrices: Float64Array) -> list[R]:
     g, d, _ = matrices.shape
     return (share if g * d**3 >= WORTH_SHARING else alone)(part, g)
+
+
+def in_bands(packed: FloatArray, d: int, height: int) -> FloatArray:
+    """Return packed rows of a triangle as bands of rows (see kernels/factorisation.py)."""
+    matrix = np.zeros((d, d), packed.dtype)
+    matrix[np.tril_indices(d)] = packed
+    whole = d // height * height
+    bands = [matrix[i : i + height, : i + height].T for i in range(0, whole, height)]
+    rows = [matrix[i, : i + 1] for i in range(whole, d)]
+    return np.concatenate([part.ravel() for part in [*bands, *rows]])
 
 
 def upper_factors(covariances: Float64Array) -> Float64Array:

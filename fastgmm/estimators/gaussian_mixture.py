@@ -290,6 +290,7 @@ class GaussianMixture(Conditional):
             random_state,
             report,
             variances=regularization.needs_variances,
+            scatter=self._family.needs_scatter,
         )
         ridge = regularization.ridge(self.reg_covar, constants.variances)
         if start_rows is not None and random_state is not None:

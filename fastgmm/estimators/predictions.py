@@ -219,14 +219,15 @@ class Predictor(PortableMixture):
         return self._family.prepare(self._current(), dtype)
 
     def _component_densities(self, dtype: np.dtype[np.floating]) -> list[Density]:
-        """Return a density for each component alone, of weight 1."""
+        """Return a density for each component alone, of weight 1 and about its own mean."""
         family, (_, means, covariances) = self._family, self._current()
         columns = np.arange(means.shape[1])
         alone = [
             Parameters(np.ones(1), means[[k]], family.select(covariances, np.array([k]), columns))
             for k in range(len(means))
         ]
-        return [family.prepare(one, dtype) for one in alone]
+        densities = [family.prepare(one, dtype) for one in alone]
+        return [family.about(density, density.means) for density in densities]
 
     def _source(self, X: Any, sample_weight: Any = None) -> Source:
         self._check_is_fitted()

@@ -11,7 +11,7 @@ from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.exceptions import DataError
 from fastgmm.executors import Placement, Report, Work
 from fastgmm.expectation import check_finite, check_weights, column_names
-from fastgmm.initialization.constants import ColumnMoments, DataConstants
+from fastgmm.initialization.constants import ColumnMoments, DataConstants, TotalScatter
 from fastgmm.initialization.gathering import Gathered, smallest
 from fastgmm.sources import Chunk
 
@@ -170,13 +170,14 @@ def survey(
     report: Report | None = None,
     *,
     variances: bool = False,
+    scatter: bool = False,
 ) -> Survey:
     """Read the rows once: check them, sum their weights and gather what starts are made from.
 
     With ``random_state`` None no start is needed and nothing is gathered. A seed is drawn from it
     only where the rows have to be sampled, so that up to ``WHOLE_ELEMENTS`` the draws that follow
-    are scikit-learn's. The variances of the columns cost several times as much as all the rest and
-    are found on demand.
+    are scikit-learn's. The variances of the columns cost several times as much as all the rest, the
+    scatter n d^2 operations; both are found on demand.
     """
     source, n_samples = placement.source, placement.grid.n_samples
     if n_samples < 2:
@@ -192,6 +193,8 @@ def survey(
     works: list[Work[Any]] = [Checking(column_names(source))]
     if variances:
         works.append(ColumnMoments(source.n_features))
+    if scatter:
+        works.append(TotalScatter(source.n_features))
     gathering = None
     if random_state is not None:
         gathering = _gathering(placement, n_components, random_state)
@@ -202,7 +205,8 @@ def survey(
     if not check.weight > 0.0:
         raise DataError("All weights are zero: give at least one row a positive sample_weight")
     spread = found.pop(0).variances if variances else np.full(source.n_features, np.nan)
-    constants = DataConstants(check.weight, check.weight / check.n_rows, spread)
+    total = found.pop(0).whole() if scatter else None
+    constants = DataConstants(check.weight, check.weight / check.n_rows, spread, total)
     if gathering is None:
         return Survey(constants, None)
     return Survey(constants, gathering.start_rows(found.pop(), source.weighted))

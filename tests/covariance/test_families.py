@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from problems import scatter_of
 from reference import as_matrices, e_step, from_matrices, m_step
 
 from fastgmm import kernels
@@ -34,7 +35,7 @@ def statistics_of(name, X, density, weights=NO_WEIGHTS):
     k, d = density.means.shape
     state = zeros(k, d, family.second_shape(k, d))
     kernels.expectation.expectation(X, weights, density, state)
-    return state
+    return family.complete(state, density, scatter_of(X, weights if len(weights) else None))
 
 
 def test_one_iteration_is_the_textbooks(name, problem):

@@ -13,9 +13,13 @@ from fastgmm.covariance.nearness import common_centre, far, middle
 from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.covariance.scale import log_scale
 from fastgmm.parameters import Parameters
+from fastgmm.statistics import Scatter, Statistics
 
 FEWEST_COMPONENTS = 5
 """From here on the product form fills its vectors of components well enough to be the faster."""
+
+
+needs_scatter = False
 
 
 def shape(n_components: int, n_features: int) -> tuple[int, ...]:
@@ -47,13 +51,19 @@ def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share =
     means = parameters.means.astype(dtype)
     scale = log_scale(parameters.weights, whitening.log_determinants, d).astype(dtype)
     factors = whitening.factors
-    near = common_centre(parameters, whitening.sharpness / half, dtype)
+    spread = variances(parameters.covariances, d)
+    near = common_centre(parameters, spread, whitening.sharpness / half, dtype)
     if not _unrolled(d) and len(means) < FEWEST_COMPONENTS:
         near = far(means)
     biases = whitening.biases.astype(dtype) if near.near else np.zeros_like(means)
     if _unrolled(d):
         return kernels.unrolled.UnrolledDensity(scale, means, factors, biases, *near, (0,) * d)
     return kernels.triangles.TriangleDensity(scale, means, factors, biases, *near)
+
+
+def complete(statistics: Statistics, density: Density, scatter: Scatter | None) -> Statistics:
+    """Return the statistics as they are."""
+    return statistics
 
 
 def about(density: Density, origins: FloatArray) -> Density:

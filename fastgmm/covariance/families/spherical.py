@@ -5,15 +5,18 @@ import numpy as np
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import replacing
 from fastgmm.covariance.axes import (
-    axes_about,
-    axes_density,
     check_axes,
     reciprocal_deviations,
+    spheres_about,
+    spheres_density,
 )
 from fastgmm.covariance.conditioning import Regression, independent
 from fastgmm.covariance.drawing import draw_axes
 from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.parameters import Parameters
+from fastgmm.statistics import Scatter, Statistics
+
+needs_scatter = False
 
 
 def shape(n_components: int, n_features: int) -> tuple[int, ...]:
@@ -33,12 +36,18 @@ def n_parameters(n_components: int, n_features: int) -> int:
 
 def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share = alone) -> Density:
     """Take reciprocal standard deviations."""
-    return axes_density(parameters, precisions_cholesky(parameters)[:, np.newaxis], dtype)
+    factors = precisions_cholesky(parameters)
+    return spheres_density(parameters, parameters.covariances, factors, dtype)
+
+
+def complete(statistics: Statistics, density: Density, scatter: Scatter | None) -> Statistics:
+    """Return the statistics as they are."""
+    return statistics
 
 
 def about(density: Density, origins: FloatArray) -> Density:
     """Move the origins."""
-    return axes_about(density, origins)
+    return spheres_about(density, origins)
 
 
 def estimate(

@@ -1,4 +1,11 @@
-"""Tied: all components share one matrix, covariances (d, d)."""
+"""Tied: all components share one matrix, covariances (d, d).
+
+Where the components lie near each other, a pass sums counts and first moments only: of the second
+moments about a common centre an M-step needs the sum over the components, and that is the total
+scatter of the data, whatever the responsibilities. The square |W x|^2 that all log densities have
+in common is left to the same constant. An iteration is two products of n k d operations, of which
+neither knows d^2.
+"""
 
 import math
 
@@ -9,10 +16,13 @@ from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import shared, triangles
 from fastgmm.covariance.conditioning import Regression, by_matrices
 from fastgmm.covariance.drawing import draw_matrices
-from fastgmm.covariance.nearness import far
+from fastgmm.covariance.nearness import common_centre, far
 from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.covariance.scale import log_scale
 from fastgmm.parameters import Parameters
+from fastgmm.statistics import Scatter, Statistics
+
+needs_scatter = True
 
 
 def shape(n_components: int, n_features: int) -> tuple[int, ...]:
@@ -32,20 +42,59 @@ def n_parameters(n_components: int, n_features: int) -> int:
 
 def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share = alone) -> Density:
     """Factorise the one covariance."""
-    height = kernels.blocks.WHITENING_HEIGHT
+    half = math.sqrt(0.5)
+    matrix = parameters.covariances[np.newaxis]
     with shared.no_component():
-        whitening = triangles.whiten(
-            parameters.covariances[np.newaxis], math.sqrt(0.5), height, dtype, share
-        )
-    means = parameters.means.astype(dtype)
-    scale = log_scale(parameters.weights, whitening.log_determinants, means.shape[1])
+        whitening = triangles.whiten(matrix, half, 1, np.dtype(np.float64), share)
+    d = parameters.means.shape[1]
+    scale = log_scale(parameters.weights, whitening.log_determinants, d)
+    factors = whitening.factors[0].astype(dtype)
+    near = common_centre(parameters, np.diagonal(matrix[0]), whitening.sharpness / half, dtype)
+    if not near.near:
+        means = parameters.means.astype(dtype)
+        return _far(scale.astype(dtype), means, factors, means)
+    away = parameters.means - near.centre.astype(np.float64)
+    squares, slopes = np.empty(len(away)), np.empty(away.shape)
+    kernels.factorisation.linear_form(whitening.factors[0], away, squares, slopes)
+    return kernels.linear.LinearDensity(
+        scale.astype(dtype),
+        parameters.means.astype(dtype),
+        (scale - squares).astype(dtype),
+        slopes.astype(dtype),
+        factors,
+        near.centre,
+        near.origins,
+    )
+
+
+def _far(
+    log_scale: FloatArray, means: FloatArray, factors: FloatArray, origins: FloatArray
+) -> Density:
+    """Return the density that takes each component's rows about its own origin."""
+    bands = triangles.in_bands(factors, means.shape[1], kernels.blocks.WHITENING_HEIGHT)
     return kernels.triangles.TriangleDensity(
-        scale.astype(dtype), means, whitening.factors, np.zeros_like(means), *far(means)
+        log_scale, means, bands[np.newaxis], np.zeros_like(means), *far(origins)
+    )
+
+
+def complete(statistics: Statistics, density: Density, scatter: Scatter | None) -> Statistics:
+    """Add the total scatter about the centre, and the square that all log densities lack."""
+    if not isinstance(density, kernels.linear.LinearDensity) or density.whitening is None:
+        return statistics
+    if scatter is None:
+        raise ValueError("a tied mixture's statistics need the total scatter of the data")
+    about = scatter.about(density.centre.astype(np.float64))
+    square = kernels.factorisation.total_square(density.whitening.astype(np.float64), about)
+    return statistics._replace(
+        log_likelihood=statistics.log_likelihood - square,
+        second=about[np.tril_indices(len(about))][np.newaxis],
     )
 
 
 def about(density: Density, origins: FloatArray) -> Density:
     """Move the origins."""
+    if isinstance(density, kernels.linear.LinearDensity) and density.whitening is not None:
+        return _far(density.log_scale, density.means, density.whitening, origins)
     return density._replace(origins=origins)
 
 

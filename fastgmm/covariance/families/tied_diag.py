@@ -14,6 +14,9 @@ from fastgmm.covariance.conditioning import Regression, independent
 from fastgmm.covariance.drawing import draw_axes
 from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.parameters import Parameters
+from fastgmm.statistics import Scatter, Statistics
+
+needs_scatter = False
 
 
 def shape(n_components: int, n_features: int) -> tuple[int, ...]:
@@ -34,6 +37,11 @@ def n_parameters(n_components: int, n_features: int) -> int:
 def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share = alone) -> Density:
     """Take reciprocal standard deviations."""
     return axes_density(parameters, precisions_cholesky(parameters), dtype)
+
+
+def complete(statistics: Statistics, density: Density, scatter: Scatter | None) -> Statistics:
+    """Return the statistics as they are."""
+    return statistics
 
 
 def about(density: Density, origins: FloatArray) -> Density:
