@@ -10,6 +10,7 @@ from fastgmm.cli.messages import OneLineErrors
 from fastgmm.cli.predict import predict
 from fastgmm.cli.sample import sample
 from fastgmm.cli.score import score
+from fastgmm.cli.select import select
 from fastgmm.cli.warmup import warmup
 
 __all__ = ["main"]
@@ -20,11 +21,13 @@ __all__ = ["main"]
 def main() -> None:
     """Gaussian mixture models by EM, on data of any size.
 
-    DATA is one or more .npy or Parquet files, glob patterns (quoted or not) or folders.
+    DATA is one or more .npy or Parquet files, Zarr arrays or HDF5 datasets, glob patterns (quoted
+    or not) or folders. Outputs are complete or absent: a file is replaced, a folder that exists
+    already is an error.
     Exit codes: 0 done, 2 wrong usage, 4 something about the data, a model or a file, 130
     interrupted. FASTGMM_TRACEBACK=1 shows where an error came from.
     """
 
 
-for command in (fit, predict, score, sample, info, demo, warmup):
+for command in (fit, select, predict, score, sample, info, demo, warmup):
     main.add_command(command)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +23,12 @@ def feature_names(model: "GaussianMixture") -> list[str]:
     return [f"x{j}" for j in range(model.n_features_in_)] if names is None else [*map(str, names)]
 
 
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table whose columns are as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+
+
 def parameter_table(model: "GaussianMixture") -> list[str]:
     """Return the lines of a table: weight, means and standard deviations of every component."""
     names = feature_names(model)
@@ -36,8 +43,7 @@ def parameter_table(model: "GaussianMixture") -> list[str]:
     for k, (weight, mean) in enumerate(zip(model.weights_, model.means_, strict=True)):
         numbers = [weight, *mean[: len(shown)], *deviations[k]]
         rows.append([str(k), *(f"{number:.6g}" for number in numbers)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+    lines = aligned(rows)
     if len(names) > len(shown):
         lines.append(f"(and {len(names) - len(shown)} more columns: fastgmm info --json or --csv)")
     return lines

@@ -119,13 +119,13 @@ def use_every_kernel(covariance_type: str, dtype: str, n_features: int) -> None:
     import numpy as np
 
     from fastgmm.estimators import GaussianMixture
-    from fastgmm.initialization import STARTS
+    from fastgmm.initialization import START_NAMES
     from fastgmm.kernels import registers
 
     rows = np.random.default_rng(0).normal(size=(64, n_features)).astype(dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # one iteration does not converge
-        for start in STARTS:
+        for start in START_NAMES:
             model = GaussianMixture(
                 2,
                 covariance_type=covariance_type,

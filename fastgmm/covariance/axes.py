@@ -62,12 +62,12 @@ def spheres_density(
     scale = log_scale(parameters.weights, d * np.log(factors), d)
     away = means - near.centre.astype(np.float64)
     precision = np.broadcast_to(factors[:, np.newaxis] ** 2, (len(means), 1))
-    intercepts = scale - 0.5 * ((away * factors[:, np.newaxis]) ** 2).sum(axis=1)
+    squares = 0.5 * ((away * factors[:, np.newaxis]) ** 2).sum(axis=1)
     slopes = np.hstack([away * precision, -0.5 * precision])
     return kernels.linear.LinearDensity(
         scale.astype(dtype),
         means.astype(dtype),
-        intercepts.astype(dtype),
+        squares.astype(dtype),
         slopes.astype(dtype),
         None,
         near.centre,

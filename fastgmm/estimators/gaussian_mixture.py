@@ -17,17 +17,20 @@ from fastgmm.estimators.mixture import Ended
 from fastgmm.estimators.settings import check_fixed, check_settings, names_of
 from fastgmm.estimators.verbose import Verbose
 from fastgmm.exceptions import ConvergenceWarning, DataError
-from fastgmm.executors import Placement
+from fastgmm.executors import Placement, Work
 from fastgmm.executors.threads import available_threads
 from fastgmm.expectation import column_names
 from fastgmm.initialization import (
+    STREAMED_STARTS,
     StartRows,
+    StreamedStart,
     first_parameters,
     start_by,
     survey,
 )
 from fastgmm.maximization import REGULARIZATIONS, count_floor
 from fastgmm.parameters import GivenParameters, Parameters
+from fastgmm.pass_log import pass_logs
 from fastgmm.progress import FitBegan, FitEnded, IterationDone, Observer, PassBegan, RowsDone
 from fastgmm.sources import Source, as_source
 from fastgmm.validation import as_random_state, check_array, check_weights
@@ -56,9 +59,11 @@ class GaussianMixture(Conditional):
         Most EM iterations; 0 gives the start.
     n_init : int
         Number of starts; they share the passes over the data, and the best is kept.
-    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, array, tuple or callable
+    init_params : {"kmeans", "k-means++", "random", "random_from_data", "k-means||"}, array, tuple,
+            callable
         How starts are made. Up to 2^23 elements (n d) from all rows with scikit-learn's draws;
-        above from a sample of rows drawn by a hash of their index. An array starts from labels
+        above from a sample of rows drawn by a hash of their index. "k-means||" takes all rows
+        however many there are, in about 18 passes shared by all starts. An array starts from labels
         (n,), -1 for rows that begin in no component, or from responsibilities (n, k); a tuple from
         parameters (weights, means, covariances). A callable is called as
         ``init_params(rows, n_components, random_state)`` and returns one of these.
@@ -80,8 +85,14 @@ class GaussianMixture(Conditional):
     persist : {"auto", True, False}
         On a cluster: whether a Dask collection is kept in the workers' memory between passes.
         "auto" keeps what fits in half of it.
+    memory_limit : int, optional
+        Most bytes that a pass over the rows takes for statistics and buffers, over all threads; by
+        default half of the memory there is. Starts that do not fit wait until others have finished,
+        which changes the number of passes and nothing else. (Making the starts takes memory of its
+        own: up to 2^23 numbers and what k-means keeps beside them.)
     missing : {"raise", "drop"}
-        Whether rows with NaN are an error or left out of ``fit``.
+        Whether rows with NaN are an error, or left out of ``fit`` and labelled -1 (NaN) by
+        predictions.
     regularization : {"absolute", "relative"}
         "absolute": ``reg_covar`` is a variance, the same in every column. "relative": it is a share
         of each column's variance, so that a fit does not depend on the columns' units (1e-6 then
@@ -173,6 +184,7 @@ class GaussianMixture(Conditional):
         n_threads: int | None = None,
         chunk_size: int | None = None,
         persist: bool | str = "auto",
+        memory_limit: int | None = None,
         missing: str = "raise",
         regularization: str = "absolute",
         on_collapse: str = "keep",
@@ -195,6 +207,7 @@ class GaussianMixture(Conditional):
         self.n_threads = n_threads
         self.chunk_size = chunk_size
         self.persist = persist
+        self.memory_limit = memory_limit
         self.missing = missing
         self.regularization = regularization
         self.on_collapse = on_collapse
@@ -228,7 +241,7 @@ class GaussianMixture(Conditional):
             if getattr(placement.source, "n_dropped", 0):
                 raise DataError(
                     "fit_predict cannot label rows with missing values: fit with missing='drop', "
-                    "then predict complete rows"
+                    "then call predict, which gives them the label -1"
                 )
             best = self._fit(placement, Occasion(X, y, sample_weight))
             labels: LabelArray = sinks.to_array(
@@ -254,9 +267,9 @@ class GaussianMixture(Conditional):
 
         def fit(observers: Sequence[Observer]) -> em.Fit:
             verbose = Verbose(self.verbose, self.verbose_interval)
-            observe = Observers(history, *observers, verbose)
+            observe = Observers(history, *pass_logs(), *observers, verbose)
             fits = self._run(placement, observe)
-            index = _best(fits)
+            index = best_start(fits)
             best = fits[index]
             self._publish(best, source, history)
             seconds = time.perf_counter() - began
@@ -283,42 +296,78 @@ class GaussianMixture(Conditional):
 
         observe(PassBegan("checking", n_samples))
         random_state = as_random_state(self.random_state) if draws else None
+        streamed = self._streamed_start() if draws else None
         regularization = REGULARIZATIONS[self.regularization]
-        constants, start_rows = survey(
+        found = survey(
             placement,
             self.n_components,
-            random_state,
+            None if streamed else random_state,
             report,
             variances=regularization.needs_variances,
             scatter=self._family.needs_scatter,
         )
+        constants = found.constants
         ridge = regularization.ridge(self.reg_covar, constants.variances)
-        if start_rows is not None and random_state is not None:
+        if streamed is not None and random_state is not None:
+
+            def read(works: Sequence[Work[Any]]) -> list[Any]:
+                observe(PassBegan("start", n_samples))
+                return placement.reduce(works, report)
+
+            floor = count_floor(source.dtype, constants.total_weight / n_samples)
+            k, shape = self.n_components, self.covariance_type
+            made = streamed(placement, read, k, random_state, n_init, shape, ridge, floor)
+            starts = [em.Start(shape, given.put_into(parameters)) for parameters in made]
+        elif random_state is not None:
             observe(PassBegan("start", n_samples))
-            starts = [
-                em.Start(
-                    self.covariance_type,
-                    given.put_into(self._start(start_rows, random_state, ridge)),
-                )
-                for _ in range(n_init)
-            ]
+            start_rows = found.start_rows(self.n_components)
+            n_threads = available_threads() if self.n_threads is None else self.n_threads
+            starts = self._drawn(n_init, start_rows, random_state, ridge, n_threads)
+            del start_rows
         elif cold:
             starts = [em.Start(self.covariance_type, Parameters(*given))]  # type: ignore[arg-type]
         else:
             starts = [em.Start(self.covariance_type, self._current(), self.lower_bound_)]
-        del start_rows
+        del found  # the rows that starts were made from
         if "covariances" in fixed:
             ridge = np.zeros_like(ridge)
-        settings = em.Settings(self.tol, self.max_iter, ridge, self.on_collapse, fixed)  # type: ignore[arg-type]
-        return em.run(placement, starts, settings, constants, observe)
+        return em.run(placement, starts, self._em_settings(ridge, fixed), constants, observe)
+
+    def _em_settings(self, ridge: Float64Array, fixed: tuple[str, ...] = ()) -> em.Settings:
+        tol: Any = self.tol
+        return em.Settings(tol, self.max_iter, ridge, self.on_collapse, self.memory_limit, fixed)
+
+    def _drawn(
+        self,
+        n_starts: int,
+        start_rows: StartRows,
+        random_state: np.random.RandomState,
+        ridge: Float64Array,
+        n_threads: int,
+    ) -> list[em.Start]:
+        """Make starts, one after another."""
+        given = self._given_parameters(start_rows.rows.shape[1])
+        return [
+            em.Start(
+                self.covariance_type,
+                given.put_into(self._start(start_rows, random_state, ridge, n_threads)),
+            )
+            for _ in range(n_starts)
+        ]
+
+    def _streamed_start(self) -> StreamedStart | None:
+        return STREAMED_STARTS.get(self.init_params) if isinstance(self.init_params, str) else None
 
     def _start(
-        self, start_rows: StartRows, random_state: np.random.RandomState, ridge: Float64Array
+        self,
+        start_rows: StartRows,
+        random_state: np.random.RandomState,
+        ridge: Float64Array,
+        n_threads: int,
     ) -> Parameters:
         """Make one start."""
         k, d = self.n_components, start_rows.rows.shape[1]
         start = start_by(self.init_params, self._family.shape(k, d))
-        n_threads = available_threads() if self.n_threads is None else self.n_threads
         found = start(start_rows, k, random_state, n_threads)
         if isinstance(found, Parameters):
             return found
@@ -388,7 +437,7 @@ class GaussianMixture(Conditional):
             )
 
 
-def _best(fits: Sequence[em.Fit]) -> int:
+def best_start(fits: Sequence[em.Fit]) -> int:
     """Return which start is kept: of equal ones the first, as in scikit-learn.
 
     Without an iteration no start has a bound, and scikit-learn keeps the last.

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgmm import sinks
+from fastgmm import criteria, sinks
 from fastgmm.covariance import Density
 from fastgmm.estimators.columns import check_columns
 from fastgmm.estimators.portable import PortableMixture
@@ -19,11 +19,13 @@ from fastgmm.exceptions import DataError
 from fastgmm.executors import Placement, executor_for
 from fastgmm.expectation import (
     PREDICTIONS,
+    EntropyScoring,
     Scoring,
     column_names,
     component_log_densities,
     distances,
     log_densities,
+    where_complete,
 )
 from fastgmm.parameters import Parameters
 from fastgmm.sources import NO_WEIGHTS, ArraySource, Chunk, Source, as_source
@@ -46,6 +48,7 @@ class Predictor(PortableMixture):
     n_threads: int | None
     chunk_size: int | None
     persist: bool | str
+    missing: str
 
     def predict(self, X: Any, out: str | PathLike[str] | None = None) -> Any:
         """Return the label of each row: the component of the highest responsibility.
@@ -53,14 +56,25 @@ class Predictor(PortableMixture):
         Parameters
         ----------
         X : (n, d) rows, as in ``fit``
-            A Dask collection gives a lazy Dask collection.
+            A Dask collection gives a lazy Dask collection of the same partitions: an array for an
+            array, for a data frame a series or frame with its index (and columns named as below).
         out : path, optional
-            Stream the result to this .npy or Parquet file (column ``label``) instead, complete or
-            not at all, and return the path.
+            Write the result there instead, complete or not at all, and return the path: to one
+            ``.npy`` file, or to a new folder of Parquet files (``.parquet``, column ``label``) or
+            a Zarr array (``.zarr``), whose parts are written side by side by the threads or, on
+            a cluster, by the workers (the folder lies where all of them see it).
 
         Returns
         -------
         (n,) int64 array, Dask array or path
+            With ``missing="drop"``, rows with missing values get the label -1, and NaN in the
+            other predictions, so that every row keeps its place.
+
+        Raises
+        ------
+        DataError
+            (a ValueError) Other columns than in ``fit``, NaN or infinity (the message names row
+            and column), an ``out`` that cannot be written or a folder that exists already.
         """
         return self._predict("label", X, out, ["label"])
 
@@ -179,23 +193,30 @@ class Predictor(PortableMixture):
         """
         self._check_is_fitted()
         if hasattr(X, "__dask_graph__"):
-            return self._each_row_lazily(function, X, out, width, integer)
+            return self._each_row_lazily(function, X, out, names, width, integer)
         source = self._source(X)
         if out is not None:
             sinks.check_sink(out)
-        work = partial(function(source.dtype), columns=column_names(source))
+        work = partial(self._marking(function, source), columns=column_names(source))
         with closing(self._executor_for(source).place(source, self.chunk_size)) as placement:
-            blocks = placement.map(work)
             if out is None:
-                return sinks.to_array(blocks, placement.grid.n_samples)
-            sinks.to_file(out, blocks, placement.grid.n_samples, names)
+                return sinks.to_array(placement.map(work), placement.grid.n_samples)
+            sinks.to_file(out, sinks.PlacedResults(placement, work, names))
             return out
+
+    def _marking(
+        self, function: Callable[[np.dtype[np.floating]], Callable[..., Any]], source: Source
+    ) -> Callable[..., Any]:
+        """Return a function of a source's rows that marks those that a fit would drop."""
+        plain = function(source.dtype)
+        return partial(where_complete, plain) if self.missing == "drop" else plain
 
     def _each_row_lazily(
         self,
         function: Callable[[np.dtype[np.floating]], Callable[..., Any]],
         X: Any,
         out: str | PathLike[str] | None,
+        names: list[str],
         width: int | None,
         integer: bool,
     ) -> Any:
@@ -207,8 +228,9 @@ class Predictor(PortableMixture):
         from fastgmm.sources.dask_collections import map_rows
 
         source = self._source(X)
-        work = partial(function(source.dtype), columns=column_names(source))
-        return map_rows(work, X, width, np.dtype(np.int64) if integer else source.dtype)
+        work = partial(self._marking(function, source), columns=column_names(source))
+        dtype = np.dtype(np.int64) if integer else source.dtype
+        return map_rows(work, X, names, width, dtype)
 
     def _predictions(self, what: str, placement: Placement) -> Iterator[NDArray[Any]]:
         source = placement.source
@@ -219,15 +241,14 @@ class Predictor(PortableMixture):
         return self._family.prepare(self._current(), dtype)
 
     def _component_densities(self, dtype: np.dtype[np.floating]) -> list[Density]:
-        """Return a density for each component alone, of weight 1 and about its own mean."""
+        """Return a density for each component alone, of weight 1."""
         family, (_, means, covariances) = self._family, self._current()
         columns = np.arange(means.shape[1])
         alone = [
             Parameters(np.ones(1), means[[k]], family.select(covariances, np.array([k]), columns))
             for k in range(len(means))
         ]
-        densities = [family.prepare(one, dtype) for one in alone]
-        return [family.about(density, density.means) for density in densities]
+        return [family.prepare(one, dtype) for one in alone]
 
     def _source(self, X: Any, sample_weight: Any = None) -> Source:
         self._check_is_fitted()
@@ -249,17 +270,19 @@ class Predictor(PortableMixture):
     def _executor_for(self, source: Source) -> Any:
         return executor_for(source, self.n_threads, self._client, self.persist)
 
-    def _score(self, X: Any, sample_weight: Any) -> tuple[float, float]:
-        """Return the total log likelihood of the rows and the sum of their weights."""
+    def _score(
+        self, X: Any, sample_weight: Any, scoring: type[Scoring | EntropyScoring] = Scoring
+    ) -> list[float]:
+        """Return the total log likelihood of the rows, the sum of their weights, and so on."""
         source = self._source(X, sample_weight)
-        scoring = Scoring(self._density(source.dtype), column_names(source))
+        work = scoring(self._density(source.dtype), column_names(source))
         with closing(self._executor_for(source).place(source, self.chunk_size)) as placement:
             if placement.grid.n_samples == 0:
                 raise DataError("Found array with 0 sample(s): there are no rows to score")
-            (totals,) = placement.reduce([scoring])
+            (totals,) = placement.reduce([work])
         if not totals[1] > 0.0:
             raise DataError("All weights are zero: give at least one row a positive sample_weight")
-        return float(totals[0]), float(totals[1])
+        return [float(total) for total in totals]
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean natural log likelihood per row, weighted if there are weights."""
@@ -269,7 +292,7 @@ class Predictor(PortableMixture):
     def aic(self, X: Any, sample_weight: Any = None) -> float:
         """Return Akaike's information criterion, smaller is better (Akaike 1974)."""
         log_likelihood, _ = self._score(X, sample_weight)
-        return 2.0 * self._n_parameters() - 2.0 * log_likelihood
+        return criteria.aic(log_likelihood, self._n_parameters())
 
     def bic(self, X: Any, sample_weight: Any = None) -> float:
         """Return the Bayesian information criterion, smaller is better (Schwarz 1978).
@@ -277,4 +300,21 @@ class Predictor(PortableMixture):
         The number of rows is the sum of their weights.
         """
         log_likelihood, weight = self._score(X, sample_weight)
-        return self._n_parameters() * math.log(weight) - 2.0 * log_likelihood
+        return criteria.bic(log_likelihood, self._n_parameters(), weight)
+
+    def icl(self, X: Any, sample_weight: Any = None) -> float:
+        """Return the integrated completed likelihood, smaller is better (Biernacki et al. 2000).
+
+        BIC and twice the entropy of the responsibilities, -sum r log r over rows and components:
+        it asks for components that do not overlap, where BIC asks for a good density.
+
+        Examples
+        --------
+        >>> from fastgmm import GaussianMixture
+        >>> X = [[0.0], [0.2], [0.4], [9.0], [9.2], [9.4]]
+        >>> gm = GaussianMixture(2, random_state=0).fit(X)
+        >>> abs(gm.icl(X) - gm.bic(X)) < 1e-9
+        True
+        """
+        log_likelihood, weight, entropy = self._score(X, sample_weight, EntropyScoring)
+        return criteria.icl(log_likelihood, self._n_parameters(), weight, entropy)

@@ -6,7 +6,7 @@ from typing import Any
 from fastgmm.collapse import ON_COLLAPSE
 from fastgmm.covariance import FAMILIES
 from fastgmm.exceptions import InvalidParameterError
-from fastgmm.initialization import STARTS
+from fastgmm.initialization import START_NAMES
 from fastgmm.maximization import REGULARIZATIONS
 from fastgmm.parameters import NAMES, GivenParameters
 from fastgmm.validation import (
@@ -31,7 +31,7 @@ SETTINGS: dict[str, tuple[Rule, ...]] = {
     "reg_covar": (NUMBER,),
     "max_iter": (integer(0),),
     "n_init": (integer(1),),
-    "init_params": (word(*STARTS), CALLABLE, ARRAY_LIKE),
+    "init_params": (word(*START_NAMES), CALLABLE, ARRAY_LIKE),
     "weights_init": (ARRAY_LIKE, NONE),
     "means_init": (ARRAY_LIKE, NONE),
     "precisions_init": (ARRAY_LIKE, NONE),
@@ -42,6 +42,7 @@ SETTINGS: dict[str, tuple[Rule, ...]] = {
     "n_threads": (integer(1), NONE),
     "chunk_size": (integer(1), NONE),
     "persist": (word("auto"), BOOLEAN, NUMPY_BOOLEAN),
+    "memory_limit": (integer(1), NONE),
     "missing": (word("raise", "drop"),),
     "regularization": (word(*REGULARIZATIONS),),
     "on_collapse": (word(*ON_COLLAPSE),),

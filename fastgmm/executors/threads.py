@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fastgmm.executors.base import Report, Work, ranges, reduce_range
+from fastgmm.executors.base import Costs, Report, Work, ranges, reduce_range
 from fastgmm.executors.tree import Node, Tree
 from fastgmm.sources import BUFFERS, ArraySource, Chunk, Countable, Grid, Source
 
@@ -42,6 +42,14 @@ def available_threads() -> int:
     return threads
 
 
+def available_memory() -> int:
+    """Return the bytes of memory this process may use: the machine's, or the cgroup's limit."""
+    n_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with suppress(OSError, ValueError):
+        n_bytes = min(n_bytes, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return n_bytes
+
+
 class ThreadExecutor:
     """Compute in this process on ``n_threads`` threads."""
 
@@ -62,13 +70,17 @@ class ThreadPlacement:
     def __init__(self, source: Source, grid: Grid, n_threads: int) -> None:
         self.source = source
         self.grid = grid
-        self._n_threads = n_threads
+        self.n_threads = n_threads
+        self.memory = available_memory()
         self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="fastgmm")
         self._stop = threading.Event()
+        self.costs = Costs()
+        self._adding = threading.Lock()
 
     def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
         """Run one pass; on an exception or Ctrl-C the other threads stop at their next block."""
         trees: list[Tree[Any]] = [Tree(work.merge) for work in works]
+        self.costs = Costs()
         for rows, nodes in self._ranges(works):
             for tree, run in zip(trees, nodes, strict=True):
                 for node in run:
@@ -81,9 +93,9 @@ class ThreadPlacement:
         """Yield the rows and nodes of every range as it finishes."""
         n_blocks = self.grid.n_blocks
         n_bytes = self.grid.n_samples * self.source.n_features * self.source.dtype.itemsize
-        wanted = max(RANGES_PER_THREAD * self._n_threads, n_bytes // RANGE_BYTES)
+        wanted = max(RANGES_PER_THREAD * self.n_threads, n_bytes // RANGE_BYTES)
         cut = ranges(n_blocks, works, wanted)
-        if self._n_threads == 1:
+        if self.n_threads == 1:
             for first, last in cut:
                 yield self._reduce_range(works, first, last)
             return
@@ -103,13 +115,15 @@ class ThreadPlacement:
     def _reduce_range(
         self, works: Sequence[Work[Any]], first: int, last: int
     ) -> tuple[int, list[list[Node[Any]]]]:
-        done = 0
+        done, costs = 0, Costs()
         with closing(self._chunks(first, last)) as chunks:
-            for rows, nodes in reduce_range(chunks, works, first, self.grid.n_blocks):
+            for rows, nodes in reduce_range(chunks, works, first, self.grid.n_blocks, costs):
                 done += rows
                 if nodes is not None:
+                    with self._adding:
+                        self.costs.add(costs)
                     return done, nodes
-                if self._stop.is_set() and self._n_threads > 1:
+                if self._stop.is_set() and self.n_threads > 1:
                     break
         raise InterruptedError("another thread of this pass has stopped it")
 
@@ -119,13 +133,13 @@ class ThreadPlacement:
 
     def map(self, function: Callable[[Chunk], R]) -> Iterator[R]:
         """Yield ``function(chunk)`` block by block, in order, with a bounded number under way."""
-        if self._n_threads == 1:
+        if self.n_threads == 1:
             yield from map(function, self._chunks(0, self.grid.n_blocks))
             return
         under_way: deque[Future[R]] = deque()
         # arrays hand out views, other sources use their buffers again
         keeps = isinstance(self.source, ArraySource)
-        limit = self._n_threads if keeps else min(self._n_threads, BUFFERS - 1)
+        limit = self.n_threads if keeps else min(self.n_threads, BUFFERS - 1)
         # chunks under way and read ahead must stay within the source's buffers: read ahead here
         # is the pool itself
         for chunk in self.source.chunks(self.grid, 0, self.grid.n_blocks):
@@ -137,7 +151,7 @@ class ThreadPlacement:
 
     def share(self, function: Callable[[int, int], R], n: int) -> list[R]:
         """Return ``function(first, last)`` of as many ranges as threads."""
-        return share(self._pool, self._n_threads, function, n)
+        return share(self._pool, self.n_threads, function, n)
 
     def close(self) -> None:
         """End the threads."""

@@ -59,7 +59,7 @@ def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share =
     return kernels.linear.LinearDensity(
         scale.astype(dtype),
         parameters.means.astype(dtype),
-        (scale - squares).astype(dtype),
+        squares.astype(dtype),
         slopes.astype(dtype),
         factors,
         near.centre,
