@@ -6,6 +6,7 @@ from problems import blobs, fingerprint, fit
 from reference import as_matrices, e_step
 
 from fastgmm import GaussianMixture, open_dataset, select
+from fastgmm.covariance import FAMILIES
 from fastgmm.exceptions import InvalidParameterError
 from fastgmm.initialization import first_pass
 from fastgmm.progress import FitBegan, FitEnded, PassBegan, StartMade
@@ -38,7 +39,9 @@ def alone(rows, candidate, sample_weight=None, **settings):
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["rows", "weights"])
 @pytest.mark.parametrize("init_params", ["kmeans", "random"])
 def test_every_candidate_has_the_bits_of_its_own_fit(weights, init_params):
-    found = select(X, **SWEEP, sample_weight=weights, init_params=init_params)
+    sweep = {**SWEEP, "n_components": (1, 4), "covariance_type": tuple(FAMILIES)}
+    found = select(X, **sweep, sample_weight=weights, init_params=init_params)
+    assert len(found.table) == 2 * len(FAMILIES)
     for candidate, model in zip(found.table, found.models, strict=True):
         single = alone(X, candidate, weights, init_params=init_params)
         assert fingerprint(model) == fingerprint(single)
