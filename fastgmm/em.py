@@ -18,7 +18,7 @@ from fastgmm.expectation import ExpectationStep, expectation_step, reading_bytes
 from fastgmm.folds import Part, within
 from fastgmm.initialization import DataConstants
 from fastgmm.maximization import cancels, count_floor, maximum_likelihood, prepared
-from fastgmm.parameters import Parameters
+from fastgmm.parameters import Parameters, given_of
 from fastgmm.progress import (
     ComponentsReseeded,
     IterationDone,
@@ -71,6 +71,8 @@ class Settings:
     """What is done about components that collapse: a name in ``collapse.ON_COLLAPSE``."""
     memory_limit: int | None = None
     """Bytes of a pass; half of the memory there is if None. Models that do not fit wait."""
+    fixed: tuple[str, ...] = ()
+    """Names of the parameters that stay as a start has them. With covariances the ridge is 0."""
 
 
 @dataclass(frozen=True)
@@ -278,8 +280,9 @@ def _advance(model: _Run, statistics: Statistics, data: _Data) -> bool:
             "rows are too far from every component for their density to be told from zero. Start "
             "nearer to the data, or scale the columns."
         )
+    fixed = given_of(model.parameters, data.settings.fixed)
     parameters = maximum_likelihood(
-        family, statistics, origins, ridge, data.floor(training), data.placement.share
+        family, statistics, origins, ridge, data.floor(training), data.placement.share, fixed
     )
     if not model.recentred and cancels(family, parameters, origins):
         model.density = family.about(model.density, parameters.means.astype(data.dtype))

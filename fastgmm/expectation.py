@@ -1,6 +1,6 @@
 """The E-step as work for an executor: statistics, scores and predictions of chunks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from fastgmm._typing import Float64Array, FloatArray, LabelArray
 from fastgmm.covariance import FAMILIES, Density
 from fastgmm.exceptions import DataError
 from fastgmm.sources import BUFFERS, Chunk, Grid, Source
+from fastgmm.sources.missing import incomplete_rows
 from fastgmm.statistics import Statistics, merge, zeros
 
 # A leaf's statistics are zeroed once and merged about once: that is 3 times their size in memory
@@ -220,6 +221,44 @@ def responsibilities(
     """Return (t, k) the responsibilities of a chunk's rows; each row sums to 1."""
     out = np.empty((len(chunk.rows), len(density.means)), chunk.rows.dtype)
     _score(density, chunk, columns, np.empty(0, chunk.rows.dtype), _NO_LABELS, out)
+    return out
+
+
+def component_log_densities(
+    densities: Sequence[Density], chunk: Chunk, columns: tuple[str, ...] | None = None
+) -> FloatArray:
+    """Return (t, k) the natural log density of each row under k densities of one component each."""
+    check_finite(chunk, columns)
+    out = np.empty((len(chunk.rows), len(densities)), chunk.rows.dtype)
+    one = np.empty(len(chunk.rows), chunk.rows.dtype)
+    for k, density in enumerate(densities):
+        if len(chunk.rows):
+            kernels.expectation.score(chunk.rows, density, one, _NO_LABELS, _nothing(chunk))
+        out[:, k] = one
+    return out
+
+
+def distances(
+    densities: Sequence[Density], chunk: Chunk, columns: tuple[str, ...] | None = None
+) -> FloatArray:
+    """Return (t, k) the Mahalanobis distance of each row from k densities of one component each."""
+    # without their log scales, as which small distances would lose their digits
+    bare = [density._replace(log_scale=np.zeros_like(density.log_scale)) for density in densities]
+    squares = -2 * component_log_densities(bare, chunk, columns)
+    return np.sqrt(np.maximum(squares, 0))
+
+
+def where_complete(
+    function: Callable[..., Any], chunk: Chunk, columns: tuple[str, ...] | None = None
+) -> Any:
+    """Return what a function makes of a chunk's rows, -1 or NaN for those with missing values."""
+    incomplete = incomplete_rows(chunk)
+    if not incomplete.any():
+        return function(chunk, columns=columns)
+    rows = chunk.rows.copy()
+    rows[incomplete] = 0  # so that the other rows keep their numbers in messages
+    out = function(chunk._replace(rows=rows), columns=columns)
+    out[incomplete] = -1 if out.dtype.kind == "i" else np.nan
     return out
 
 

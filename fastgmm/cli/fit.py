@@ -1,5 +1,6 @@
 """``fastgmm fit``: from files to a model file."""
 
+import math
 import time
 from pathlib import Path
 from statistics import median
@@ -7,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastgmm.cli.clusters import Place, client_of, one_place
+from fastgmm.cli.clusters import Place, one_place, place_options, placed
 from fastgmm.cli.memory import megabytes, peak_memory
 from fastgmm.cli.options import (
     MODEL_ENDINGS,
     OpenedData,
     Registered,
+    RegisteredList,
     columns_option,
     data_argument,
+    load_model,
     missing_option,
     open_rows,
     output_option,
-    threads_option,
     weight_option,
 )
 from fastgmm.progress import Event, IterationDone, TqdmProgress
@@ -63,10 +65,21 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
 @missing_option
 @click.option(
     "--init-params",
-    type=Registered("fastgmm.initialization", "STARTS"),
+    type=Registered("fastgmm.initialization", "START_NAMES"),
     default="kmeans",
     show_default=True,
     help="How a fit starts.",
+)
+@click.option(
+    "--start-from",
+    type=click.Path(path_type=Path),
+    metavar="MODEL",
+    help="Start from the parameters of this model file instead.",
+)
+@click.option(
+    "--fixed",
+    type=RegisteredList("fastgmm.parameters", "NAMES"),
+    help="Parameters that stay as they are in the model of --start-from, separated by commas.",
 )
 @click.option(
     "--n-init",
@@ -111,14 +124,7 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
     help="What is done about components left without rows or spread; 'reseed' starts them anew on "
     "the rows that the model explains worst.",
 )
-@threads_option
-@click.option("--workers", type=click.IntRange(min=1), help="Run on that many worker processes.")
-@click.option("--scheduler", metavar="ADDRESS", help="Run on the Dask cluster at this address.")
-@click.option(
-    "--scheduler-file",
-    type=click.Path(path_type=Path),
-    help="Run on the Dask cluster that wrote this file.",
-)
+@place_options
 @click.option(
     "--persist/--no-persist",
     default=None,
@@ -138,6 +144,8 @@ def fit(
     columns: list[str] | None,
     weight: str | None,
     missing: str,
+    start_from: Path | None,
+    fixed: list[str] | None,
     seed: int,
     threads: int | None,
     workers: int | None,
@@ -149,25 +157,40 @@ def fit(
 ) -> None:
     """Fit a mixture to DATA and write it to a model file."""
     place = one_place(Place(threads, workers, scheduler, scheduler_file))
-    from fastgmm.estimators import GaussianMixture
-
-    rows = open_rows(data, columns, weight, missing, output=output)
-    model = GaussianMixture(
-        random_state=seed,
-        n_threads=threads,
-        persist="auto" if persist is None else persist,
-        **settings,
-    )
+    if fixed and start_from is None:
+        raise click.UsageError("--fixed keeps what a model has: name its file with --start-from")
+    start = None if start_from is None else load_model(start_from, threads)
+    rows = open_rows(data, columns, weight, missing, model=start, output=output)
+    settings |= {
+        "fixed": tuple(fixed or ()),
+        "random_state": seed,
+        "n_threads": threads,
+        "persist": "auto" if persist is None else persist,
+    }
+    model = _model(start, settings)
     watch = _Watch()
-    if place.is_cluster:
-        with client_of(place) as client:
-            _fit(model.set_client(client), rows, watch, quiet)
-    else:
+    with placed(model, place):
         _fit(model, rows, watch, quiet)
-    model.save(output)
+    model.set_params(warm_start=False).save(output)
     if not quiet:
         click.echo("\n".join(summary(model, rows, watch)))
         click.echo(f"model written to {output}")
+
+
+def _model(start: "GaussianMixture | None", settings: dict[str, Any]) -> "GaussianMixture":
+    """Return the model to be fitted, with the parameters of ``start`` if there is one."""
+    from fastgmm.estimators import GaussianMixture
+
+    if start is None:
+        return GaussianMixture(**settings)
+    for name, option in (("n_components", "-k"), ("covariance_type", "--covariance-type")):
+        if getattr(start, name) != settings[name]:
+            raise click.UsageError(
+                f"the model of --start-from is one of {option} {getattr(start, name)}, not of "
+                f"{settings[name]}: give {option} {getattr(start, name)}"
+            )
+    start.lower_bound_ = -math.inf  # that of other rows, perhaps
+    return start.set_params(warm_start=True, **settings)
 
 
 class _Watch:

@@ -24,6 +24,7 @@ PARAMETERS = (
     "regularization",
     "on_collapse",
     "memory_limit",
+    "fixed",
     "chunk_size",
 )
 """Of the library, whose names in messages are options of the command."""

@@ -7,8 +7,6 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from fastgmm._typing import Float64Array
-
 if TYPE_CHECKING:
     from fastgmm.estimators import GaussianMixture
 
@@ -25,14 +23,6 @@ def feature_names(model: "GaussianMixture") -> list[str]:
     return [f"x{j}" for j in range(model.n_features_in_)] if names is None else [*map(str, names)]
 
 
-def dense_covariances(model: "GaussianMixture") -> Float64Array:
-    """Return the covariance matrices, (k, d, d), whatever their shape."""
-    from fastgmm.covariance import FAMILIES
-
-    family = FAMILIES[model.covariance_type]
-    return family.dense(model.covariances_, *model.means_.shape)
-
-
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table whose columns are as wide as their widest cell."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -44,7 +34,8 @@ def parameter_table(model: "GaussianMixture") -> list[str]:
     names = feature_names(model)
     shown = names[:COLUMNS_SHOWN]
     deviations = [
-        [math.sqrt(matrix[j, j]) for j in range(len(shown))] for matrix in dense_covariances(model)
+        [math.sqrt(matrix[j, j]) for j in range(len(shown))]
+        for matrix in model.covariance_matrices()
     ]
     rows = [
         ["component", "weight", *(f"mean {name}" for name in shown), *(f"sd {n}" for n in shown)]
@@ -98,7 +89,7 @@ def as_csv(model: "GaussianMixture") -> str:
         + [f"mean {name}" for name in names]
         + [f"cov {names[i]} {names[j]}" for i, j in lower]
     )
-    for k, matrix in enumerate(dense_covariances(model)):
+    for k, matrix in enumerate(model.covariance_matrices()):
         numbers = [model.weights_[k], *model.means_[k], *(matrix[i, j] for i, j in lower)]
         writer.writerow([k, *(repr(float(number)) for number in numbers)])
     return text.getvalue()

@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from fastgmm._typing import Float64Array, FloatArray, IntArray
+from fastgmm.covariance.conditioning import Regression
 from fastgmm.parameters import Parameters
 from fastgmm.statistics import Scatter, Statistics
 
@@ -36,7 +37,7 @@ class CovarianceFamily(Protocol):
     """Whether ``complete`` wants the total scatter of the data."""
 
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        """Shape of ``covariances`` (and of precisions), as in scikit-learn."""
+        """Shape of ``covariances`` (and of precisions); scikit-learn's where it has the family."""
 
     def second_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
         """Shape of ``Statistics.second``."""
@@ -107,14 +108,31 @@ class CovarianceFamily(Protocol):
     def dense(self, covariances: Float64Array, n_components: int, n_features: int) -> Float64Array:
         """Covariances as full matrices (k, d, d)."""
 
-    def from_precisions(self, precisions: Float64Array) -> Float64Array:
-        """Invert precisions (the family's shape) into covariances, or the other way round.
+    def select(
+        self, covariances: Float64Array, components: IntArray, columns: IntArray
+    ) -> Float64Array:
+        """Return the covariances of these components in these columns: of a marginal mixture."""
 
-        Raises ValueError with scikit-learn's text where one is not positive definite.
+    def regression(
+        self, covariances: Float64Array, n_components: int, given: IntArray, rest: IntArray
+    ) -> Regression:
+        """Return how, within a component, the columns ``rest`` follow from the columns ``given``.
+
+        Raises numpy.linalg.LinAlgError where a covariance is not positive definite.
         """
 
+    def check(self, values: Float64Array, what: str) -> None:
+        """Check covariances or precisions (the family's shape); ``what`` says which they are.
+
+        Raises ValueError, beginning as scikit-learn's does and naming the component, where one is
+        not (symmetric and) positive definite.
+        """
+
+    def from_precisions(self, precisions: Float64Array) -> Float64Array:
+        """Check precisions (the family's shape) and invert them into covariances."""
+
     def precisions_cholesky(self, parameters: Parameters) -> Float64Array:
-        """Upper triangular U with U U^T = precision (full, tied); 1 / sigma (diag, spherical)."""
+        """Upper triangular U with U U^T = precision, or along the axes 1 / sigma."""
 
     def precisions(self, precisions_cholesky: Float64Array) -> Float64Array:
         """Precisions from their Cholesky factors."""

@@ -5,48 +5,37 @@ import time
 import warnings
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
 from fastgmm import em, sinks
 from fastgmm._typing import Float64Array, LabelArray
 from fastgmm.estimators.callbacks import History, Observers, Occasion, told_of
+from fastgmm.estimators.conditioning import Conditional
 from fastgmm.estimators.mixture import Ended
-from fastgmm.estimators.predictions import Predictor
-from fastgmm.estimators.settings import check_settings
+from fastgmm.estimators.settings import check_fixed, check_settings, names_of
 from fastgmm.estimators.verbose import Verbose
 from fastgmm.exceptions import ConvergenceWarning, DataError
-from fastgmm.executors import Placement
+from fastgmm.executors import Placement, Work
 from fastgmm.executors.threads import available_threads
 from fastgmm.expectation import column_names
 from fastgmm.initialization import (
+    STREAMED_STARTS,
     StartRows,
+    StreamedStart,
     first_parameters,
     start_by,
     survey,
 )
 from fastgmm.maximization import REGULARIZATIONS, count_floor
-from fastgmm.parameters import Parameters
+from fastgmm.parameters import GivenParameters, Parameters
 from fastgmm.progress import FitBegan, FitEnded, IterationDone, Observer, PassBegan, RowsDone
 from fastgmm.sources import Source, as_source
 from fastgmm.validation import as_random_state, check_array, check_weights
 
 
-class GivenParameters(NamedTuple):
-    """What ``weights_init``, ``means_init`` and ``precisions_init`` replace in a start."""
-
-    weights: Float64Array | None
-    means: Float64Array | None
-    covariances: Float64Array | None
-
-    def put_into(self, own: Parameters) -> Parameters:
-        """Return a start's own parameters but for the given ones."""
-        wishes = zip(own, self, strict=True)
-        return Parameters(*(mine if wish is None else wish for mine, wish in wishes))
-
-
-class GaussianMixture(Predictor):
+class GaussianMixture(Conditional):
     """Gaussian mixture fitted by expectation-maximisation, in memory, out of core or on a cluster.
 
     The parameters up to ``verbose_interval`` are scikit-learn's, with its names, order and
@@ -56,8 +45,8 @@ class GaussianMixture(Predictor):
     ----------
     n_components : int
         Number of components k.
-    covariance_type : {"full", "tied", "diag", "spherical"}
-        Shape of the covariance matrices.
+    covariance_type : {"full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"}
+        Shape of the covariance matrices; all components share those that are tied.
     tol : float or "statistical"
         Stop when the mean log likelihood per row (nats) gains less than this in an iteration.
         ``"statistical"``: when less than 0.01 nats of *total* log likelihood are left to gain
@@ -69,9 +58,11 @@ class GaussianMixture(Predictor):
         Most EM iterations; 0 gives the start.
     n_init : int
         Number of starts; they share the passes over the data, and the best is kept.
-    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, array, tuple or callable
+    init_params : {"kmeans", "k-means++", "random", "random_from_data", "k-means||"}, array, tuple,
+            callable
         How starts are made. Up to 2^23 elements (n d) from all rows with scikit-learn's draws;
-        above from a sample of rows drawn by a hash of their index. An array starts from labels
+        above from a sample of rows drawn by a hash of their index. "k-means||" takes all rows
+        however many there are, in about 18 passes shared by all starts. An array starts from labels
         (n,), -1 for rows that begin in no component, or from responsibilities (n, k); a tuple from
         parameters (weights, means, covariances). A callable is called as
         ``init_params(rows, n_components, random_state)`` and returns one of these.
@@ -99,7 +90,8 @@ class GaussianMixture(Predictor):
         which changes the number of passes and nothing else. (Making the starts takes memory of its
         own: up to 2^23 numbers and what k-means keeps beside them.)
     missing : {"raise", "drop"}
-        Whether rows with NaN are an error or left out of ``fit``.
+        Whether rows with NaN are an error, or left out of ``fit`` and labelled -1 (NaN) by
+        predictions.
     regularization : {"absolute", "relative"}
         "absolute": ``reg_covar`` is a variance, the same in every column. "relative": it is a share
         of each column's variance, so that a fit does not depend on the columns' units (1e-6 then
@@ -108,17 +100,23 @@ class GaussianMixture(Predictor):
         ``reg_covar`` that is lost in the rounding of a covariance is raised there, with a warning.
     on_collapse : {"keep", "raise", "reseed"}
         What is done about a component that has collapsed: one that holds at most m + 1/2 rows (m is
-        n_features for "full", 1 for "diag" and "spherical", 0 for "tied"; a row counts by the mean
-        weight), or whose variance in every column is at most twice what ``reg_covar`` adds. "keep"
-        goes on, "raise" raises CollapseError, "reseed" starts the component anew on the rows of the
-        lowest log density, at most 5 times; the lower bound may fall at such an iteration.
+        n_features for "full", 1 for "diag" and "spherical", 0 for tied shapes; a row counts by the
+        mean weight), or whose variance in every column is at most twice what ``reg_covar`` adds.
+        "keep" goes on, "raise" raises CollapseError, "reseed" starts the component anew on the rows
+        of the lowest log density, at most 5 times; the lower bound may fall at such an iteration.
+    fixed : tuple of {"weights", "means", "covariances"}
+        Parameters that stay as the fit starts with them; the others are the best that go with
+        these. Values are needed: by ``weights_init``, ``means_init``, ``precisions_init``, an
+        ``init_params`` that is no name, or ``warm_start``. Covariances are about the means that are
+        kept; ``reg_covar`` is not added to covariances that are. AIC and BIC do not count them.
 
     Attributes
     ----------
     weights_ : (k,) array
     means_ : (k, d) array
     covariances_ : array
-        full (k, d, d), tied (d, d), diag (k, d), spherical (k,).
+        full (k, d, d), tied (d, d), diag (k, d), spherical (k,), tied_diag (d,), tied_spherical
+        (1,).
     precisions_, precisions_cholesky_ : array
         Inverses of the covariances and their Cholesky factors, in the same shapes; matrices U are
         upper triangular with U U^T = precision.
@@ -189,6 +187,7 @@ class GaussianMixture(Predictor):
         missing: str = "raise",
         regularization: str = "absolute",
         on_collapse: str = "keep",
+        fixed: Any = (),
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -211,6 +210,7 @@ class GaussianMixture(Predictor):
         self.missing = missing
         self.regularization = regularization
         self.on_collapse = on_collapse
+        self.fixed = fixed
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Estimate the parameters.
@@ -240,7 +240,7 @@ class GaussianMixture(Predictor):
             if getattr(placement.source, "n_dropped", 0):
                 raise DataError(
                     "fit_predict cannot label rows with missing values: fit with missing='drop', "
-                    "then predict complete rows"
+                    "then call predict, which gives them the label -1"
                 )
             best = self._fit(placement, Occasion(X, y, sample_weight))
             labels: LabelArray = sinks.to_array(
@@ -284,9 +284,10 @@ class GaussianMixture(Predictor):
         if not cold:
             self._check_warm_start(source)
         given = self._given_parameters(source.n_features)
+        fixed = check_fixed(self.get_params(), given, not cold)
         draws = cold and any(part is None for part in given)
-        fixed = not (isinstance(self.init_params, str) or callable(self.init_params))
-        n_init = self.n_init if draws and not fixed else 1
+        single = not (isinstance(self.init_params, str) or callable(self.init_params))
+        n_init = self.n_init if draws and not single else 1
         observe(FitBegan(n_samples, source.n_features, n_init))
 
         def report(rows: int) -> None:
@@ -294,18 +295,29 @@ class GaussianMixture(Predictor):
 
         observe(PassBegan("checking", n_samples))
         random_state = as_random_state(self.random_state) if draws else None
+        streamed = self._streamed_start() if draws else None
         regularization = REGULARIZATIONS[self.regularization]
         found = survey(
             placement,
             self.n_components,
-            random_state,
+            None if streamed else random_state,
             report,
             variances=regularization.needs_variances,
             scatter=self._family.needs_scatter,
         )
         constants = found.constants
         ridge = regularization.ridge(self.reg_covar, constants.variances)
-        if random_state is not None:
+        if streamed is not None and random_state is not None:
+
+            def read(works: Sequence[Work[Any]]) -> list[Any]:
+                observe(PassBegan("start", n_samples))
+                return placement.reduce(works, report)
+
+            floor = count_floor(source.dtype, constants.total_weight / n_samples)
+            k, shape = self.n_components, self.covariance_type
+            made = streamed(placement, read, k, random_state, n_init, shape, ridge, floor)
+            starts = [em.Start(shape, given.put_into(parameters)) for parameters in made]
+        elif random_state is not None:
             observe(PassBegan("start", n_samples))
             start_rows = found.start_rows(self.n_components)
             n_threads = available_threads() if self.n_threads is None else self.n_threads
@@ -316,13 +328,13 @@ class GaussianMixture(Predictor):
         else:
             starts = [em.Start(self.covariance_type, self._current(), self.lower_bound_)]
         del found  # the rows that starts were made from
-        return em.run(placement, starts, self._em_settings(ridge), constants, observe)
+        if "covariances" in fixed:
+            ridge = np.zeros_like(ridge)
+        return em.run(placement, starts, self._em_settings(ridge, fixed), constants, observe)
 
-    def _em_settings(self, ridge: Float64Array) -> em.Settings:
+    def _em_settings(self, ridge: Float64Array, fixed: tuple[str, ...] = ()) -> em.Settings:
         tol: Any = self.tol
-        return em.Settings(
-            tol, self.max_iter, ridge, self.on_collapse, memory_limit=self.memory_limit
-        )
+        return em.Settings(tol, self.max_iter, ridge, self.on_collapse, self.memory_limit, fixed)
 
     def _drawn(
         self,
@@ -342,6 +354,9 @@ class GaussianMixture(Predictor):
             for _ in range(n_starts)
         ]
 
+    def _streamed_start(self) -> StreamedStart | None:
+        return STREAMED_STARTS.get(self.init_params) if isinstance(self.init_params, str) else None
+
     def _start(
         self,
         start_rows: StartRows,
@@ -357,7 +372,10 @@ class GaussianMixture(Predictor):
             return found
         mean_weight = 1.0 if start_rows.weights is None else float(start_rows.weights.mean())
         floor = count_floor(start_rows.rows.dtype, mean_weight)
-        return first_parameters(found, start_rows, k, self.covariance_type, ridge, floor)
+        first = first_parameters(found, start_rows, k, self.covariance_type, ridge, floor)
+        if "weights" in names_of(self.fixed):  # rows that begin in no component have no share in it
+            first = first._replace(weights=first.weights / first.weights.sum())
+        return first
 
     def _given_parameters(self, d: int) -> GivenParameters:
         """Check weights_init, means_init and precisions_init."""

@@ -1,6 +1,6 @@
 """Log densities that are linear in features of a row: spherical mixtures, and tied ones.
 
-About a common centre log(weight_k N(x | k)) is an intercept plus slopes times features: x and,
+About a common centre log(weight_k N(x | k)) is a constant plus slopes times features: x and,
 where components differ in width, |x|^2. Where all share one matrix the square |W x|^2 is the same
 for each of them: it cancels in responsibilities and is left out; ``common_log_density`` adds it
 where a density is asked for. The moments are sums of responsibilities times the same features, so
@@ -56,8 +56,8 @@ class LinearDensity(NamedTuple):
     """(k,) log weight + log determinant of the whitening - d/2 log 2 pi."""
     means: FloatArray
     """(k, d)."""
-    intercepts: FloatArray
-    """(k,) log densities at the centre."""
+    squares: FloatArray
+    """(k,) |W (centre - mean)|^2."""
     slopes: FloatArray
     """(k, d) of x about the centre, or (k, d + 1) of x and |x|^2."""
     whitening: FloatArray | None
@@ -159,9 +159,10 @@ def _finish(density: Any, scratch: Any, statistics: Any) -> Any:
 def linear_log_density(
     rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
 ) -> None:
-    """Write intercept + slopes x features for all components (see kernels/expectation.py)."""
+    """Write log_scale - squares + slopes x features (see kernels/expectation.py)."""
     n_components, d = density.means.shape
-    features, slopes, intercepts = scratch.features, scratch.slopes, density.intercepts
+    features, slopes = scratch.features, scratch.slopes
+    log_scale, squares = density.log_scale, density.squares
     m = slopes.size // n_components
     width = lanes_of(rows)
     height = height_of(n_components, WHITENING_HEIGHT)
@@ -185,11 +186,11 @@ def linear_log_density(
             block += height
             to = out + k * stride
             if height == 4:
-                write_linear(features, at, stride, slopes, m, k, intercepts, 4, joint, to)
+                write_linear(features, at, stride, slopes, m, k, log_scale, squares, 4, joint, to)
             elif height == 2:
-                write_linear(features, at, stride, slopes, m, k, intercepts, 2, joint, to)
+                write_linear(features, at, stride, slopes, m, k, log_scale, squares, 2, joint, to)
             else:
-                write_linear(features, at, stride, slopes, m, k, intercepts, 1, joint, to)
+                write_linear(features, at, stride, slopes, m, k, log_scale, squares, 1, joint, to)
 
 
 def add_common_squares(density: Any, scratch: Any, chunk: Any, stride: Any, highest: Any) -> None:
@@ -313,12 +314,13 @@ def write_linear(
     slopes: Any,
     n_features: Any,
     component: Any,
-    intercepts: Any,
+    log_scale: Any,
+    squares: Any,
     height: Any,
     joint: Any,
     to: Any,
 ) -> Any:
-    """Write intercept + slopes x features of ``height`` components for a chunk of rows.
+    """Write log_scale - squares + slopes x features of ``height`` components for a chunk of rows.
 
     The features (m, stride) begin at ``at``, ``slopes`` are flat (k, m); row t of the block's
     component c goes to ``to + c stride + t``.
@@ -328,13 +330,16 @@ def write_linear(
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
-        features_at, slopes_at, intercepts_at, joint_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 6, 8)
+        features_at, slopes_at, scale_at, squares_at, joint_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 6, 7, 9)
         )
-        first, step, m, k, place = (arguments[i] for i in (1, 2, 4, 5, 9))
+        first, step, m, k, place = (arguments[i] for i in (1, 2, 4, 5, 10))
         initial = []
         for r in range(rows):
-            number = number_at(builder, intercepts_at, builder.add(k, index(r)))
+            which = builder.add(k, index(r))
+            number = builder.fsub(
+                number_at(builder, scale_at, which), number_at(builder, squares_at, which)
+            )
             initial.append(splat(builder, number, vector.count))
         sums = outer_products(
             builder,
@@ -354,5 +359,5 @@ def write_linear(
         return context.get_dummy_value()
 
     size = types.intp
-    parameters = (slopes, size, size, intercepts, height)
+    parameters = (slopes, size, size, log_scale, squares, height)
     return types.void(features, size, size, *parameters, joint, size), codegen

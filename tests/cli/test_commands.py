@@ -7,8 +7,11 @@ import re
 
 import numpy as np
 import pytest
+import zarr
+from reference import as_matrices
 
 from fastgmm import GaussianMixture, open_dataset
+from fastgmm.covariance import FAMILIES
 
 
 def test_fit_writes_the_model_that_the_library_makes(run, data, rows, tmp_path):
@@ -45,6 +48,27 @@ def test_every_setting_of_fit_reaches_the_estimator(run, data, tmp_path):
     assert {name: found[name] for name in wanted} == wanted
 
 
+def test_a_fit_goes_on_from_a_model_and_keeps_what_is_fixed(run, data, rows, model_file, tmp_path):
+    output = tmp_path / "out.npz"
+    options = [
+        "--start-from",
+        model_file,
+        "--fixed",
+        "means,weights",
+        "--tol",
+        0.0,
+        "--max-iter",
+        3,
+    ]
+    np.save(data, rows * [1.0, 1.5])
+    run("fit", data, "-k", 2, "-o", output, "-q", *options)
+    start, model = GaussianMixture.load(model_file), GaussianMixture.load(output)
+    np.testing.assert_array_equal(model.means_, start.means_)
+    np.testing.assert_array_equal(model.weights_, start.weights_)
+    assert (model.covariances_[:, 1, 1] > 1.2 * start.covariances_[:, 1, 1]).all()
+    assert (model.fixed, model.warm_start, model.n_iter_) == (("means", "weights"), False, 3)
+
+
 def test_fit_chooses_columns_weights_and_complete_rows(run, table, tmp_path):
     output = tmp_path / "out.npz"
     options = ["--columns", "b,a", "--weight", "w", "--missing", "drop"]
@@ -72,7 +96,7 @@ def test_a_fit_that_does_not_converge_warns_and_is_kept(run, data, tmp_path):
     assert not GaussianMixture.load(output).converged_
 
 
-@pytest.mark.parametrize("ending", [".npy", ".parquet"])
+@pytest.mark.parametrize("ending", [".npy", ".parquet", ".zarr"])
 def test_predictions_are_those_of_the_library(run, data, rows, model_file, tmp_path, ending):
     model = GaussianMixture.load(model_file)
     for name, flags, expected in (
@@ -87,10 +111,45 @@ def test_predictions_are_those_of_the_library(run, data, rows, model_file, tmp_p
 def read(path):
     if path.suffix == ".npy":
         return np.load(path)
+    if path.suffix == ".zarr":
+        return np.asarray(zarr.open_array(path, mode="r")[:])
     from pyarrow import parquet
 
     columns = [column.to_numpy() for column in parquet.read_table(path).columns]
     return columns[0] if len(columns) == 1 else np.column_stack(columns)
+
+
+def test_rows_with_missing_values_keep_their_places(run, rows, model_file, tmp_path):
+    rows = rows.copy()
+    rows[7, 1] = np.nan
+    np.save(tmp_path / "holes.npy", rows)
+    model = GaussianMixture.load(model_file)
+    for name, arguments, expected, mark in (
+        ("labels", ["predict"], model.predict, -1),
+        ("responsibilities", ["predict", "--proba"], model.predict_proba, np.nan),
+        ("densities", ["score", "--per-row"], model.score_samples, np.nan),
+    ):
+        output = tmp_path / f"{name}.npy"
+        options = ("-m", model_file, "-o", output, "--missing", "drop")
+        run(*arguments, tmp_path / "holes.npy", *options)
+        marked = np.load(output)
+        np.testing.assert_array_equal(marked[7], np.full_like(marked[7], mark))
+        complete = np.delete(rows, 7, axis=0)
+        np.testing.assert_array_equal(np.delete(marked, 7, axis=0), expected(complete))
+    mean = run("score", tmp_path / "holes.npy", "-m", model_file, "--missing", "drop").stdout
+    assert float(mean) == model.score(complete)
+
+
+def test_outputs_are_replaced_if_files_and_refused_if_folders(run, data, model_file, tmp_path):
+    for command in (["predict", data], ["sample", "-n", 5], ["score", data, "--per-row"]):
+        for ending in (".npy", ".parquet", ".zarr"):
+            output = tmp_path / f"{command[0]}{ending}"
+            run(*command, "-m", model_file, "-o", output)
+            before = sorted(path.stat().st_ino for path in tmp_path.rglob("*"))
+            result = run(*command, "-m", model_file, "-o", output, exit_code=2 * output.is_dir())
+            if output.is_dir():
+                assert f"{output} is a folder already: remove it or name another" in result.stderr
+                assert sorted(path.stat().st_ino for path in tmp_path.rglob("*")) == before
 
 
 def test_a_model_finds_its_columns_again(run, table, tmp_path):
@@ -116,7 +175,7 @@ def test_score_weighs_rows(run, table, model_file):
     assert float(run("score", table, "-m", model_file, *options).stdout) == expected
 
 
-@pytest.mark.parametrize("ending", [".npy", ".parquet"])
+@pytest.mark.parametrize("ending", [".npy", ".parquet", ".zarr"])
 def test_samples_are_those_of_the_library(run, model_file, tmp_path, ending):
     output = tmp_path / f"drawn{ending}"
     run("sample", "-m", model_file, "-n", 30, "-o", output, "--seed", 9)
@@ -124,7 +183,7 @@ def test_samples_are_those_of_the_library(run, model_file, tmp_path, ending):
     np.testing.assert_array_equal(read(output), model.sample(30)[0])
 
 
-@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+@pytest.mark.parametrize("covariance_type", FAMILIES)
 def test_info_prints_what_is_in_the_file(run, rows, tmp_path, covariance_type):
     file = tmp_path / "model.npz"
     model = GaussianMixture(2, covariance_type=covariance_type, random_state=0).fit(rows)
@@ -141,18 +200,8 @@ def test_info_prints_what_is_in_the_file(run, rows, tmp_path, covariance_type):
     lines = list(csv.DictReader(io.StringIO(run("info", file, "--csv").stdout)))
     np.testing.assert_array_equal([float(line["mean x1"]) for line in lines], model.means_[:, 1])
     variance = float(lines[0]["cov x0 x0"])
-    assert variance == pytest.approx(rows_variance(model)[0], rel=1e-12)
-
-
-def rows_variance(model):
-    """Return the variance of feature 0 in every component."""
-    family = np.asarray(model.covariances_)
-    return {
-        "full": lambda: family[:, 0, 0],
-        "tied": lambda: np.repeat(family[0, 0], 2),
-        "diag": lambda: family[:, 0],
-        "spherical": lambda: family,
-    }[model.covariance_type]()
+    expected = as_matrices(model.covariances_, covariance_type, 2, 2)[0, 0, 0]
+    assert variance == pytest.approx(expected, rel=1e-12)
 
 
 def test_info_of_many_columns_fits_the_terminal(run, tmp_path):

@@ -8,19 +8,17 @@ neither knows d^2.
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 
 from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray, IntArray
-from fastgmm.covariance import triangles
+from fastgmm.covariance import shared, triangles
+from fastgmm.covariance.conditioning import Regression, by_matrices
 from fastgmm.covariance.drawing import draw_matrices
 from fastgmm.covariance.nearness import common_centre, far
 from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.covariance.scale import log_scale
-from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.parameters import Parameters
 from fastgmm.statistics import Scatter, Statistics
 
@@ -42,20 +40,11 @@ def n_parameters(n_components: int, n_features: int) -> int:
     return triangles.packed_size(n_features)
 
 
-@contextmanager
-def _no_component() -> Iterator[None]:
-    """Have an ill-defined matrix blamed on no component: it belongs to all."""
-    try:
-        yield
-    except IllDefinedCovarianceError:
-        raise IllDefinedCovarianceError from None
-
-
 def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share = alone) -> Density:
     """Factorise the one covariance."""
     half = math.sqrt(0.5)
     matrix = parameters.covariances[np.newaxis]
-    with _no_component():
+    with shared.no_component():
         whitening = triangles.whiten(matrix, half, 1, np.dtype(np.float64), share)
     d = parameters.means.shape[1]
     scale = log_scale(parameters.weights, whitening.log_determinants, d)
@@ -70,7 +59,7 @@ def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share =
     return kernels.linear.LinearDensity(
         scale.astype(dtype),
         parameters.means.astype(dtype),
-        (scale - squares).astype(dtype),
+        squares.astype(dtype),
         slopes.astype(dtype),
         factors,
         near.centre,
@@ -122,14 +111,8 @@ def regularise(covariances: Float64Array, ridge: Float64Array) -> None:
     covariances[range(d), range(d)] += ridge.max(axis=0)
 
 
-def replace(covariances: Float64Array, components: IntArray, others: Float64Array) -> Float64Array:
-    """Return the one matrix, which belongs to the other components as well."""
-    return covariances
-
-
-def rows_without_spread(n_features: int) -> int:
-    """Return 0: a component has no covariance of its own."""
-    return 0
+replace = shared.replace
+rows_without_spread = shared.rows_without_spread
 
 
 def join(seconds: list[Float64Array]) -> Float64Array:
@@ -148,17 +131,32 @@ def dense(covariances: Float64Array, n_components: int, n_features: int) -> Floa
     return np.broadcast_to(covariances, (n_components, n_features, n_features))
 
 
+def select(covariances: Float64Array, components: IntArray, columns: IntArray) -> Float64Array:
+    """Return these rows and columns of the matrix."""
+    return covariances[np.ix_(columns, columns)]
+
+
+def regression(
+    covariances: Float64Array, n_components: int, given: IntArray, rest: IntArray
+) -> Regression:
+    """Regress once for all components."""
+    slopes, noise = by_matrices(covariances[np.newaxis], given, rest)
+    return Regression(slopes, noise[0])
+
+
+def check(values: Float64Array, what: str) -> None:
+    """Check the one matrix."""
+    triangles.check_matrices(values[np.newaxis], f"tied {what}", shared=True)
+
+
 def from_precisions(precisions: Float64Array) -> Float64Array:
     """Invert the matrix."""
-    covariances = triangles.inverses(precisions[np.newaxis])
-    if covariances is None:
-        raise ValueError("'tied precision' should be symmetric, positive-definite")
-    return covariances[0]
+    return triangles.inverses(precisions[np.newaxis], "tied precision", shared=True)[0]
 
 
 def precisions_cholesky(parameters: Parameters) -> Float64Array:
     """Return U = L^-T (d, d)."""
-    with _no_component():
+    with shared.no_component():
         return triangles.upper_factors(parameters.covariances[np.newaxis])[0]
 
 

@@ -7,12 +7,17 @@ import numpy as np
 from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import replacing
-from fastgmm.covariance.axes import axes_about, axes_density
+from fastgmm.covariance.axes import (
+    axes_about,
+    axes_density,
+    check_axes,
+    reciprocal_deviations,
+)
+from fastgmm.covariance.conditioning import Regression, independent
 from fastgmm.covariance.drawing import draw_axes
 from fastgmm.covariance.nearness import common_centre
 from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.covariance.scale import log_scale
-from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.parameters import Parameters
 from fastgmm.statistics import Scatter, Statistics
 
@@ -43,19 +48,18 @@ def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share =
         scale = log_scale(parameters.weights, d * np.log(factors), d)
         away = parameters.means - near.centre.astype(np.float64)
         precision = factors[:, np.newaxis] ** 2
-        intercepts = scale - 0.5 * ((away * factors[:, np.newaxis]) ** 2).sum(axis=1)
+        squares = 0.5 * ((away * factors[:, np.newaxis]) ** 2).sum(axis=1)
         slopes = np.hstack([away * precision, -0.5 * precision])
         return kernels.linear.LinearDensity(
             scale.astype(dtype),
             parameters.means.astype(dtype),
-            intercepts.astype(dtype),
+            squares.astype(dtype),
             slopes.astype(dtype),
             None,
             near.centre,
             near.origins,
         )
-    each = np.broadcast_to(factors[:, np.newaxis], parameters.means.shape)
-    return axes_density(parameters, each, dtype)
+    return axes_density(parameters, factors[:, np.newaxis], dtype)
 
 
 def complete(statistics: Statistics, density: Density, scatter: Scatter | None) -> Statistics:
@@ -111,19 +115,32 @@ def dense(covariances: Float64Array, n_components: int, n_features: int) -> Floa
     return covariances[:, np.newaxis, np.newaxis] * np.eye(n_features)
 
 
+def select(covariances: Float64Array, components: IntArray, columns: IntArray) -> Float64Array:
+    """Return these components' variances."""
+    return covariances[components]
+
+
+def regression(
+    covariances: Float64Array, n_components: int, given: IntArray, rest: IntArray
+) -> Regression:
+    """Return slopes of zero and the variances as they are."""
+    return independent(covariances.copy(), given, rest)
+
+
+def check(values: Float64Array, what: str) -> None:
+    """Check each variance."""
+    check_axes(values, f"spherical {what}")
+
+
 def from_precisions(precisions: Float64Array) -> Float64Array:
     """Return reciprocals."""
-    if not np.all(precisions > 0.0):
-        raise ValueError("'spherical precision' should be positive")
+    check(precisions, "precision")
     return 1.0 / precisions
 
 
 def precisions_cholesky(parameters: Parameters) -> Float64Array:
     """Return 1 / sigma (k,)."""
-    positive = (parameters.covariances > 0.0) & np.isfinite(parameters.covariances)
-    if not positive.all():
-        raise IllDefinedCovarianceError(int(np.argmin(positive)))
-    return 1.0 / np.sqrt(parameters.covariances)
+    return reciprocal_deviations(parameters.covariances)
 
 
 def precisions(precisions_cholesky: Float64Array) -> Float64Array:

@@ -7,6 +7,7 @@ import numpy as np
 from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import replacing, triangles
+from fastgmm.covariance.conditioning import Regression, by_matrices
 from fastgmm.covariance.drawing import draw_matrices
 from fastgmm.covariance.nearness import common_centre, far, middle
 from fastgmm.covariance.protocol import Density, Share, alone
@@ -109,12 +110,26 @@ def dense(covariances: Float64Array, n_components: int, n_features: int) -> Floa
     return covariances
 
 
+def select(covariances: Float64Array, components: IntArray, columns: IntArray) -> Float64Array:
+    """Return these rows and columns of these matrices."""
+    return covariances[np.ix_(components, columns, columns)]
+
+
+def regression(
+    covariances: Float64Array, n_components: int, given: IntArray, rest: IntArray
+) -> Regression:
+    """Regress within each component."""
+    return by_matrices(covariances, given, rest)
+
+
+def check(values: Float64Array, what: str) -> None:
+    """Check each matrix."""
+    triangles.check_matrices(values, f"full {what}")
+
+
 def from_precisions(precisions: Float64Array) -> Float64Array:
     """Invert each matrix."""
-    covariances = triangles.inverses(precisions)
-    if covariances is None:
-        raise ValueError("'full precision' should be symmetric, positive-definite")
-    return covariances
+    return triangles.inverses(precisions, "full precision")
 
 
 def precisions_cholesky(parameters: Parameters) -> Float64Array:
