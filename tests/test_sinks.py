@@ -180,6 +180,7 @@ def first_column(chunk: Chunk) -> np.ndarray:
 
 
 @pytest.mark.faults
+@pytest.mark.slow
 def test_a_killed_worker_leaves_no_litter(file: Path, two_workers: Client) -> None:
     """Killed with a part half written: another writes the same bytes, the half is gone."""
     out, mark = file.parents[1] / "out.deadly", file.parent / "killed"

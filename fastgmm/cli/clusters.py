@@ -61,6 +61,18 @@ def one_place(place: Place) -> Place:
     return place
 
 
+@contextmanager
+def reporting(file: Path | None) -> Iterator[None]:
+    """Have Dask write its report of what happens meanwhile, if there is a file for it."""
+    if file is None:
+        yield
+        return
+    from fastgmm.executors.dask import performance_report
+
+    with performance_report(file):
+        yield
+
+
 def client_of(place: Place) -> AbstractContextManager[Any]:
     """Return a client of the cluster; leaving it closes what was opened for it."""
     from fastgmm.executors.dask import connected, local_workers

@@ -4,11 +4,11 @@ import math
 import time
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from fastgmm.cli.clusters import Place, one_place, place_options, placed
+from fastgmm.cli.clusters import Place, one_place, place_options, placed, reporting
 from fastgmm.cli.memory import megabytes, peak_memory
 from fastgmm.cli.options import (
     MODEL_ENDINGS,
@@ -23,7 +23,7 @@ from fastgmm.cli.options import (
     output_option,
     weight_option,
 )
-from fastgmm.progress import Event, IterationDone, TqdmProgress
+from fastgmm.progress import Event, IterationDone, Observer, TqdmProgress
 
 if TYPE_CHECKING:
     from fastgmm.estimators import GaussianMixture
@@ -137,6 +137,16 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
     metavar="BYTES",
     help="Most memory of a pass; starts that do not fit wait  [default: half of what there is].",
 )
+@click.option(
+    "--log-json",
+    type=click.File("w", lazy=False),
+    help="Write a line of JSON to this file after every pass.",
+)
+@click.option(
+    "--performance-report",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    help="Write Dask's report of the fit to this HTML file (needs fastgmm[dashboard]).",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress display, no summary.")
 def fit(
     data: tuple[str, ...],
@@ -152,11 +162,19 @@ def fit(
     scheduler: str | None,
     scheduler_file: Path | None,
     persist: bool | None,
+    log_json: TextIO | None,
+    performance_report: Path | None,
     quiet: bool,
     **settings: Any,
 ) -> None:
     """Fit a mixture to DATA and write it to a model file."""
     place = one_place(Place(threads, workers, scheduler, scheduler_file))
+    if performance_report is not None and not place.is_cluster:
+        raise click.UsageError(
+            "--performance-report is Dask's: name --workers, --scheduler or --scheduler-file too"
+        )
+    from fastgmm.pass_log import PassLog
+
     if fixed and start_from is None:
         raise click.UsageError("--fixed keeps what a model has: name its file with --start-from")
     start = None if start_from is None else load_model(start_from, threads)
@@ -169,7 +187,9 @@ def fit(
     }
     model = _model(start, settings)
     watch = _Watch()
-    with placed(model, place):
+    if log_json is not None:
+        watch.also.append(PassLog(log_json))
+    with placed(model, place), reporting(performance_report):
         _fit(model, rows, watch, quiet)
     model.set_params(warm_start=False).save(output)
     if not quiet:
@@ -201,10 +221,13 @@ class _Watch:
         self.memory_before = peak_memory()
         self.seconds: list[float] = []
         self.n_samples = 0
+        self.also: list[Observer] = []
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, IterationDone) and event.model == 0:
             self.seconds.append(event.seconds)
+        for observe in self.also:
+            observe(event)
         if isinstance(event, IterationDone):
             self.n_samples = event.rows
 

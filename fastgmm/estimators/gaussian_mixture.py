@@ -30,6 +30,7 @@ from fastgmm.initialization import (
 )
 from fastgmm.maximization import REGULARIZATIONS, count_floor
 from fastgmm.parameters import GivenParameters, Parameters
+from fastgmm.pass_log import pass_logs
 from fastgmm.progress import FitBegan, FitEnded, IterationDone, Observer, PassBegan, RowsDone
 from fastgmm.sources import Source, as_source
 from fastgmm.validation import as_random_state, check_array, check_weights
@@ -266,7 +267,7 @@ class GaussianMixture(Conditional):
 
         def fit(observers: Sequence[Observer]) -> em.Fit:
             verbose = Verbose(self.verbose, self.verbose_interval)
-            observe = Observers(history, *observers, verbose)
+            observe = Observers(history, *pass_logs(), *observers, verbose)
             fits = self._run(placement, observe)
             index = best_start(fits)
             best = fits[index]

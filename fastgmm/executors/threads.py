@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fastgmm.executors.base import Report, Work, ranges, reduce_range
+from fastgmm.executors.base import Costs, Report, Work, ranges, reduce_range
 from fastgmm.executors.tree import Node, Tree
 from fastgmm.sources import BUFFERS, ArraySource, Chunk, Countable, Grid, Source
 
@@ -74,10 +74,13 @@ class ThreadPlacement:
         self.memory = available_memory()
         self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="fastgmm")
         self._stop = threading.Event()
+        self.costs = Costs()
+        self._adding = threading.Lock()
 
     def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
         """Run one pass; on an exception or Ctrl-C the other threads stop at their next block."""
         trees: list[Tree[Any]] = [Tree(work.merge) for work in works]
+        self.costs = Costs()
         for rows, nodes in self._ranges(works):
             for tree, run in zip(trees, nodes, strict=True):
                 for node in run:
@@ -112,11 +115,13 @@ class ThreadPlacement:
     def _reduce_range(
         self, works: Sequence[Work[Any]], first: int, last: int
     ) -> tuple[int, list[list[Node[Any]]]]:
-        done = 0
+        done, costs = 0, Costs()
         with closing(self._chunks(first, last)) as chunks:
-            for rows, nodes in reduce_range(chunks, works, first, self.grid.n_blocks):
+            for rows, nodes in reduce_range(chunks, works, first, self.grid.n_blocks, costs):
                 done += rows
                 if nodes is not None:
+                    with self._adding:
+                        self.costs.add(costs)
                     return done, nodes
                 if self._stop.is_set() and self.n_threads > 1:
                     break
