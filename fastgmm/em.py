@@ -182,6 +182,7 @@ def run(
     data = _Data(placement, settings, constants, observe)
     runs = [data.begin(start, i) for i, start in enumerate(starts)]
     active = runs if settings.max_iter > 0 else []
+    placement.warm_up([model.step(placement) for model in active])
     while active:
         began = time.perf_counter()
         observe(PassBegan("iteration", n_samples))

@@ -1,5 +1,6 @@
 """What is held on a cluster, and how to get it again when the cluster has lost it."""
 
+import logging
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -11,11 +12,14 @@ import dask
 from distributed import CancelledError, KilledWorker, worker_client
 
 from fastgmm.exceptions import ClusterError
-from fastgmm.executors.base import Costs
+from fastgmm.executors.base import Costs, Work
 from fastgmm.executors.dask.clients import Client, inside_task
 from fastgmm.executors.dask.tasks import raise_failure
+from fastgmm.executors.dask.warming import WarmUp
 
 Future: TypeAlias = Any
+
+log = logging.getLogger("fastgmm")
 
 
 RETRIES = 2
@@ -33,6 +37,7 @@ class Cluster:
         self.client = client
         self._held: list[Held] = []
         self._futures: list[Future] = []
+        self._warm_up: str | None = None
         self._away = ExitStack()
         if inside_task():
             # a task that waits for tasks leaves its thread to them until close(): on a cluster of
@@ -99,6 +104,22 @@ class Cluster:
         with suppress(OSError):  # a cluster lost meanwhile is for the next pass to notice
             self.client.log_event("fastgmm", note)
 
+    def warm_up(self, works: Sequence[Work[Any]], weighted: bool) -> None:
+        """Have every worker, also those to come until :meth:`close`, get its kernels ready."""
+        self._cool_down()
+        plugin = WarmUp(works, weighted)
+        try:
+            self.client.register_plugin(plugin)
+        except Exception as error:  # a worker that dies meanwhile is for the pass to make good
+            log.debug("kernels are not warmed up: %s", error)
+        self._warm_up = plugin.name
+
+    def _cool_down(self) -> None:
+        if self._warm_up is not None:
+            with suppress(Exception):  # with the scheduler it is lost anyway
+                self.client.unregister_worker_plugin(self._warm_up)
+            self._warm_up = None
+
     def hold(self, what: str, function: Callable[..., Any], *args: Any) -> "Held":
         """Compute something on the cluster and keep it there until :meth:`close`."""
         held = Held(self, what, function, args)
@@ -145,6 +166,7 @@ class Cluster:
 
     def close(self) -> None:
         """Let go of everything."""
+        self._cool_down()
         for one in self._held:
             one.release()
         for future in self._futures:

@@ -43,6 +43,10 @@ class DaskPlacement:
         self._pool = ThreadPoolExecutor(self._n_threads, thread_name_prefix="fastgmm")
         shards.submit()
 
+    def warm_up(self, works: Sequence[Work[Any]]) -> None:
+        """Compile once a node: of its workers one does, the others wait for the file."""
+        self._cluster.warm_up(works, self.source.weighted)
+
     def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
         """Run one pass; on an exception or Ctrl-C the tasks that wait are cancelled."""
         trees: list[Tree[Any]] = [Tree(work.merge) for work in works]
