@@ -5,6 +5,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
+from functools import partial
+from threading import Thread
 from time import monotonic, sleep
 from typing import Any, TypeAlias
 
@@ -25,6 +27,12 @@ log = logging.getLogger("fastgmm")
 RETRIES = 2
 """Times a task that raised is run again by Dask: passing faults of a file system."""
 
+
+WARM_UP_PATIENCE = 180.0
+"""Seconds to wait for workers to compile: more than all kernels of a model take."""
+
+COOL_DOWN_PATIENCE = 10.0
+"""Seconds to wait for workers to let go of what warms them up."""
 
 RECOVERY = 60.0
 """Seconds to wait for a worker when there is none."""
@@ -108,17 +116,27 @@ class Cluster:
         """Have every worker, also those to come until :meth:`close`, get its kernels ready."""
         self._cool_down()
         plugin = WarmUp(works, weighted)
-        try:
-            self.client.register_plugin(plugin)
-        except Exception as error:  # a worker that dies meanwhile is for the pass to make good
-            log.debug("kernels are not warmed up: %s", error)
+        self._asked(partial(self.client.register_plugin, plugin), WARM_UP_PATIENCE)
         self._warm_up = plugin.name
 
     def _cool_down(self) -> None:
         if self._warm_up is not None:
-            with suppress(Exception):  # with the scheduler it is lost anyway
-                self.client.unregister_worker_plugin(self._warm_up)
+            forget = partial(self.client.unregister_worker_plugin, self._warm_up)
+            self._asked(forget, COOL_DOWN_PATIENCE)
             self._warm_up = None
+
+    def _asked(self, call: Callable[[], Any], seconds: float) -> None:
+        """Ask something of every worker, but do not wait for ever for one that hangs."""
+
+        def ask() -> None:
+            try:
+                call()
+            except Exception as error:  # what is lost is for the next pass to notice
+                log.debug("not all workers have answered: %s", error)
+
+        asking = Thread(target=ask, name="fastgmm-ask-workers", daemon=True)
+        asking.start()
+        asking.join(seconds)
 
     def hold(self, what: str, function: Callable[..., Any], *args: Any) -> "Held":
         """Compute something on the cluster and keep it there until :meth:`close`."""
