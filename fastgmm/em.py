@@ -203,6 +203,7 @@ def run(
     runs = [data.begin(start, i) for i, start in enumerate(starts)]
     memory = _memory(placement, runs, settings.memory_limit)
     unfinished = runs if settings.max_iter > 0 else []
+    placement.warm_up([model.step(placement) for model in unfinished])
     while unfinished:
         active = memory.aboard(unfinished)
         began = time.perf_counter()
