@@ -5,11 +5,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from fastgmm._typing import Float64Array, IntArray
+from fastgmm._typing import Float64Array, FloatArray, IntArray
+from fastgmm.checkpoint import UNKEPT, Unkept
 from fastgmm.collapse import ON_COLLAPSE, Collapse, Outcome, collapsed
 from fastgmm.covariance import FAMILIES, Density
 from fastgmm.exceptions import DataError
@@ -22,6 +23,7 @@ from fastgmm.progress import (
     ComponentsReseeded,
     IterationDone,
     ModelEnded,
+    ModelResumed,
     Observer,
     PassBegan,
     RowsDone,
@@ -89,6 +91,8 @@ class _Run:
     collapsed: IntArray
     recentred: bool = False
     lower_bounds: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    """Of each iteration's pass."""
     converged: bool = False
     stopped: bool = False
     """Whether an observer asked for no further iteration."""
@@ -100,6 +104,19 @@ class _Run:
         if self.recentred:  # in the middle of an iteration
             return False
         return self.converged or self.stopped or len(self.lower_bounds) >= max_iter
+
+    def standing(self) -> "_Standing":
+        return _Standing(
+            self.parameters,
+            self.density.origins if self.recentred else None,
+            self.lift,
+            self.reseeds.copy(),
+            self.collapsed,
+            self.lower_bounds.copy(),
+            self.seconds.copy(),
+            self.converged,
+            self.stopped,
+        )
 
     def fit(self) -> Fit:
         last = self.lower_bounds[-1] if self.lower_bounds else self.start.lower_bound
@@ -113,6 +130,21 @@ class _Run:
             self.lift,
             self.collapsed,
         )
+
+
+class _Standing(NamedTuple):
+    """What a checkpoint keeps of a model between two passes; the rest follows from it."""
+
+    parameters: Parameters
+    origins: FloatArray | None
+    """Where the pass has to be repeated about the new means."""
+    lift: float
+    reseeds: IntArray
+    collapsed: IntArray
+    lower_bounds: list[float]
+    seconds: list[float]
+    converged: bool
+    stopped: bool
 
 
 @dataclass(frozen=True)
@@ -144,6 +176,32 @@ class _Data:
         reseeds = np.zeros(len(parameters.weights), np.int64)
         return _Run(start, index, density, parameters, lift, reseeds, reseeds[:0])
 
+    def resume(self, start: Start, index: int, standing: _Standing) -> _Run:
+        """Return a model as it was, and tell of what it has done."""
+        family, origins = FAMILIES[start.covariance_type], standing.origins
+        density = family.prepare(standing.parameters, self.dtype, self.placement.share)
+        if origins is not None:
+            density = family.about(density, origins)
+        model = _Run(
+            start,
+            index,
+            density,
+            standing.parameters,
+            standing.lift,
+            standing.reseeds,
+            standing.collapsed,
+            origins is not None,
+            standing.lower_bounds,
+            standing.seconds,
+            standing.converged,
+            standing.stopped,
+        )
+        n_iter = len(model.lower_bounds)
+        gains = [_gain(model, n_iter - i) for i in range(n_iter)]
+        rows = self.placement.grid.n_samples
+        self.observe(ModelResumed(index, model.lower_bounds, gains, model.seconds, rows))
+        return model
+
 
 def run(
     placement: Placement,
@@ -151,6 +209,7 @@ def run(
     settings: Settings,
     constants: DataConstants,
     observe: Observer,
+    checkpoint: Unkept = UNKEPT,
 ) -> list[Fit]:
     """Fit every start; a pass serves all models that have not converged.
 
@@ -167,6 +226,9 @@ def run(
         What the rows weigh.
     observe : callable
         Is told of passes, rows and iterations; a true answer to an iteration stops its model.
+    checkpoint : Checkpoint
+        Where the models stand is kept in it after every pass, under "models" and in the order of
+        ``starts``; if an earlier run has left them there, they go on.
 
     Raises
     ------
@@ -179,8 +241,8 @@ def run(
     """
     n_samples = placement.grid.n_samples
     data = _Data(placement, settings, constants, observe)
-    runs = [data.begin(start, i) for i, start in enumerate(starts)]
-    active = runs if settings.max_iter > 0 else []
+    runs = _runs(data, starts, checkpoint)
+    active = [model for model in runs if not model.is_over(settings.max_iter)]
     while active:
         began = time.perf_counter()
         observe(PassBegan("iteration", n_samples))
@@ -188,6 +250,7 @@ def run(
         seconds = time.perf_counter() - began
         for model, statistics in zip(active, results, strict=True):
             if _advance(model, statistics, data):
+                model.seconds.append(seconds)
                 iteration = IterationDone(
                     model.index,
                     len(model.lower_bounds),
@@ -201,7 +264,16 @@ def run(
             if model.is_over(settings.max_iter):
                 observe(ModelEnded(model.index, len(model.lower_bounds), model.converged))
         active = [model for model in active if not model.is_over(settings.max_iter)]
+        checkpoint.keep("models", lambda: [model.standing() for model in runs])
     return [model.fit() for model in runs]
+
+
+def _runs(data: _Data, starts: Sequence[Start], checkpoint: Unkept) -> list[_Run]:
+    """Return the models at their beginning, or where an earlier run has left them."""
+    left = checkpoint.restored("models", list[_Standing])
+    if left is None:
+        return [data.begin(start, i) for i, start in enumerate(starts)]
+    return [data.resume(*one) for one in zip(starts, range(len(starts)), left, strict=True)]
 
 
 def _advance(model: _Run, statistics: Statistics, data: _Data) -> bool:

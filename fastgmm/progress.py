@@ -41,6 +41,20 @@ class RowsDone(NamedTuple):
     """Rows in this piece, not the sum of all so far."""
 
 
+class ModelResumed(NamedTuple):
+    """One model goes on where an earlier run has left it (``resume=True``)."""
+
+    model: int
+    lower_bounds: list[float]
+    """After each of its iterations: mean log likelihood per row (nats)."""
+    gains: list[float]
+    """By how much it rose in each."""
+    seconds: list[float]
+    """Durations of their passes."""
+    rows: int
+    """Rows of a pass."""
+
+
 class IterationDone(NamedTuple):
     """One model has made one EM iteration."""
 
@@ -92,7 +106,14 @@ class FitEnded(NamedTuple):
 
 
 Event: TypeAlias = (
-    FitBegan | PassBegan | RowsDone | ComponentsReseeded | IterationDone | ModelEnded | FitEnded
+    FitBegan
+    | PassBegan
+    | RowsDone
+    | ModelResumed
+    | ComponentsReseeded
+    | IterationDone
+    | ModelEnded
+    | FitEnded
 )
 Observer: TypeAlias = Callable[[Event], object]
 

@@ -5,12 +5,14 @@ import time
 import warnings
 from collections.abc import Sequence
 from contextlib import closing
+from os import PathLike
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from fastgmm import em, sinks
 from fastgmm._typing import Float64Array, LabelArray
+from fastgmm.checkpoint import Unkept, checkpoint_of
 from fastgmm.estimators.callbacks import History, Observers, Occasion, told_of
 from fastgmm.estimators.mixture import Ended
 from fastgmm.estimators.predictions import Predictor
@@ -21,6 +23,7 @@ from fastgmm.executors import Placement
 from fastgmm.executors.threads import available_threads
 from fastgmm.expectation import column_names
 from fastgmm.initialization import (
+    DataConstants,
     StartRows,
     first_parameters,
     start_by,
@@ -44,6 +47,37 @@ class GivenParameters(NamedTuple):
         """Return a start's own parameters but for the given ones."""
         wishes = zip(own, self, strict=True)
         return Parameters(*(mine if wish is None else wish for mine, wish in wishes))
+
+
+class Entry(NamedTuple):
+    """How a fit enters: decided before the first pass."""
+
+    n_init: int
+    random_state: dict[str, Any] | None
+    """The state of the generator that starts are drawn from, None if nothing is drawn."""
+    warm: em.Start | None
+
+
+class Beginning(NamedTuple):
+    """What the first pass and the starts have come to."""
+
+    constants: DataConstants
+    starts: list[em.Start]
+    random_state: dict[str, Any] | None
+    """The state of the generator afterwards."""
+
+
+WITHOUT_INFLUENCE = (
+    "max_iter",  # but a resumed fit may go further
+    "verbose",
+    "verbose_interval",
+    "n_threads",
+    "persist",
+    "checkpoint",
+    "checkpoint_interval",
+    "resume",
+)
+"""Settings that no number of a fit depends on: a checkpoint may be resumed with others."""
 
 
 class GaussianMixture(Predictor):
@@ -107,6 +141,18 @@ class GaussianMixture(Predictor):
         weight), or whose variance in every column is at most twice what ``reg_covar`` adds. "keep"
         goes on, "raise" raises CollapseError, "reseed" starts the component anew on the rows of the
         lowest log density, at most 5 times; the lower bound may fall at such an iteration.
+    checkpoint : path or None
+        Keep the fit in this file, every ``checkpoint_interval`` seconds (also in the midst of a
+        pass), when it ends, and when it is interrupted. The file is complete or absent, whatever
+        happens; each fit has its own.
+    checkpoint_interval : float
+        Seconds; large models are written less often, so that it takes at most a twentieth of the
+        time. A full disk is a warning, and the fit goes on.
+    resume : bool
+        Go on where the file ``checkpoint`` leaves off, to the same bits as a fit that was never
+        interrupted, on any number of threads or workers; begin anew where there is no such file. A
+        file of other rows, settings or another version of fastgmm is refused. A greater
+        ``max_iter`` is allowed: so a fit that stopped there goes on.
 
     Attributes
     ----------
@@ -142,6 +188,9 @@ class GaussianMixture(Predictor):
         (a ValueError) A covariance is not positive definite and ``reg_covar`` is 0.
     fastgmm.exceptions.CollapseError
         (a ValueError) A component has collapsed and ``on_collapse`` is "raise".
+    fastgmm.exceptions.CheckpointError
+        (a ValueError) The checkpoint to resume is damaged, foreign, or of other rows, settings or
+        another version; the message says which differs.
 
     Notes
     -----
@@ -183,6 +232,9 @@ class GaussianMixture(Predictor):
         missing: str = "raise",
         regularization: str = "absolute",
         on_collapse: str = "keep",
+        checkpoint: str | PathLike[str] | None = None,
+        checkpoint_interval: float = 60.0,
+        resume: bool = False,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -204,6 +256,9 @@ class GaussianMixture(Predictor):
         self.missing = missing
         self.regularization = regularization
         self.on_collapse = on_collapse
+        self.checkpoint = checkpoint
+        self.checkpoint_interval = checkpoint_interval
+        self.resume = resume
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Estimate the parameters.
@@ -260,7 +315,8 @@ class GaussianMixture(Predictor):
         def fit(observers: Sequence[Observer]) -> em.Fit:
             verbose = Verbose(self.verbose, self.verbose_interval)
             observe = Observers(history, *observers, verbose)
-            fits = self._run(placement, observe)
+            with self._checkpoint(placement) as checkpoint:
+                fits = self._run(placement, observe, checkpoint)
             index = _best(fits)
             best = fits[index]
             self._publish(best, source, history)
@@ -270,17 +326,55 @@ class GaussianMixture(Predictor):
 
         return told_of(self, occasion, attributes_at, fit)
 
-    def _run(self, placement: Placement, observe: Observer) -> list[em.Fit]:
+    def _checkpoint(self, placement: Placement) -> Unkept:
+        """Return where this fit is kept, and where it goes on from."""
+        settings = self.get_params()
+        for name in WITHOUT_INFLUENCE:
+            del settings[name]
+        return checkpoint_of(
+            placement, self.checkpoint, self.checkpoint_interval, self.resume, settings
+        )
+
+    def _run(self, placement: Placement, observe: Observer, checkpoint: Unkept) -> list[em.Fit]:
         """Make the starts and fit them."""
-        source, n_samples = placement.source, placement.grid.n_samples
-        cold = not (self.warm_start and hasattr(self, "converged_"))
-        if not cold:
+        entry = checkpoint.restored("entry", Entry)
+        if entry is None:
+            entry = self._entry(placement.source)
+            checkpoint.keep("entry", lambda: entry)
+        elif entry.random_state is not None:
+            as_random_state(self.random_state).set_state(entry.random_state)
+        n_samples, d = placement.grid.n_samples, placement.source.n_features
+        observe(FitBegan(n_samples, d, entry.n_init))
+        beginning = checkpoint.restored("beginning", Beginning)
+        if beginning is None:
+            beginning = self._begin(placement, entry, observe)
+            checkpoint.keep("beginning", lambda: beginning)
+        elif beginning.random_state is not None:
+            as_random_state(self.random_state).set_state(beginning.random_state)
+        constants = beginning.constants
+        ridge = REGULARIZATIONS[self.regularization].ridge(self.reg_covar, constants.variances)
+        settings = em.Settings(self.tol, self.max_iter, ridge, self.on_collapse)  # type: ignore[arg-type]
+        return em.run(placement, beginning.starts, settings, constants, observe, checkpoint)
+
+    def _entry(self, source: Source) -> "Entry":
+        """Decide how many starts are made, and by what."""
+        if self.warm_start and hasattr(self, "converged_"):
             self._check_warm_start(source)
+            warm = em.Start(self.covariance_type, self._current(), self.lower_bound_)
+            return Entry(1, None, warm)
         given = self._given_parameters(source.n_features)
-        draws = cold and any(part is None for part in given)
+        if all(part is not None for part in given):
+            return Entry(1, None, None)
         fixed = not (isinstance(self.init_params, str) or callable(self.init_params))
-        n_init = self.n_init if draws and not fixed else 1
-        observe(FitBegan(n_samples, source.n_features, n_init))
+        return Entry(1 if fixed else self.n_init, self._random_state(), None)
+
+    def _random_state(self) -> dict[str, Any]:
+        state: dict[str, Any] = as_random_state(self.random_state).get_state(legacy=False)
+        return state
+
+    def _begin(self, placement: Placement, entry: "Entry", observe: Observer) -> "Beginning":
+        """Read the rows once and make the starts."""
+        n_samples, draws = placement.grid.n_samples, entry.random_state is not None
 
         def report(rows: int) -> None:
             observe(RowsDone(rows))
@@ -295,23 +389,22 @@ class GaussianMixture(Predictor):
             report,
             variances=regularization.needs_variances,
         )
+        if entry.warm is not None:
+            return Beginning(constants, [entry.warm], None)
+        given = self._given_parameters(placement.source.n_features)
+        if start_rows is None or random_state is None:
+            start = em.Start(self.covariance_type, Parameters(*given))  # type: ignore[arg-type]
+            return Beginning(constants, [start], None)
+        observe(PassBegan("start", n_samples))
         ridge = regularization.ridge(self.reg_covar, constants.variances)
-        if start_rows is not None and random_state is not None:
-            observe(PassBegan("start", n_samples))
-            starts = [
-                em.Start(
-                    self.covariance_type,
-                    given.put_into(self._start(start_rows, random_state, ridge)),
-                )
-                for _ in range(n_init)
-            ]
-        elif cold:
-            starts = [em.Start(self.covariance_type, Parameters(*given))]  # type: ignore[arg-type]
-        else:
-            starts = [em.Start(self.covariance_type, self._current(), self.lower_bound_)]
-        del start_rows
-        settings = em.Settings(self.tol, self.max_iter, ridge, self.on_collapse)  # type: ignore[arg-type]
-        return em.run(placement, starts, settings, constants, observe)
+        starts = [
+            em.Start(
+                self.covariance_type,
+                given.put_into(self._start(start_rows, random_state, ridge)),
+            )
+            for _ in range(entry.n_init)
+        ]
+        return Beginning(constants, starts, self._random_state())
 
     def _start(
         self, start_rows: StartRows, random_state: np.random.RandomState, ridge: Float64Array

@@ -13,6 +13,7 @@ from fastgmm.validation import (
     NONE,
     NUMBER,
     NUMPY_BOOLEAN,
+    PATH,
     RANDOM_STATE,
     Rule,
     check_setting,
@@ -41,6 +42,9 @@ SETTINGS: dict[str, tuple[Rule, ...]] = {
     "missing": (word("raise", "drop"),),
     "regularization": (word(*REGULARIZATIONS),),
     "on_collapse": (word(*ON_COLLAPSE),),
+    "checkpoint": (PATH, NONE),
+    "checkpoint_interval": (NUMBER,),
+    "resume": (BOOLEAN, NUMPY_BOOLEAN),
 }
 """Parameter -> the rules of which it has to meet one."""
 

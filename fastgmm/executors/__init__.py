@@ -3,8 +3,19 @@
 A new executor is one module that satisfies ``Executor`` and one line in ``executor_for``.
 """
 
-from fastgmm.executors.base import Executor, Placement, Report, Work
+from fastgmm.executors.base import Executor, Ledger, Nodes, Placement, Report, Work
 from fastgmm.executors.choice import executor_for
 from fastgmm.executors.threads import ThreadExecutor
+from fastgmm.executors.tree import Node
 
-__all__ = ["Executor", "Placement", "Report", "ThreadExecutor", "Work", "executor_for"]
+__all__ = [
+    "Executor",
+    "Ledger",
+    "Node",
+    "Nodes",
+    "Placement",
+    "Report",
+    "ThreadExecutor",
+    "Work",
+    "executor_for",
+]

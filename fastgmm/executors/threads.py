@@ -12,8 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fastgmm.executors.base import Report, Work, ranges, reduce_range
-from fastgmm.executors.tree import Node, Tree
+from fastgmm.executors.base import Ledger, Nodes, Report, Work, ranges, reduce_range
+from fastgmm.executors.forest import Forest
 from fastgmm.sources import BUFFERS, ArraySource, Chunk, Countable, Grid, Source
 
 R = TypeVar("R")
@@ -59,6 +59,8 @@ class ThreadExecutor:
 class ThreadPlacement:
     """A source on the threads of this process."""
 
+    ledger: Ledger | None = None
+
     def __init__(self, source: Source, grid: Grid, n_threads: int) -> None:
         self.source = source
         self.grid = grid
@@ -68,21 +70,17 @@ class ThreadPlacement:
 
     def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
         """Run one pass; on an exception or Ctrl-C the other threads stop at their next block."""
-        trees: list[Tree[Any]] = [Tree(work.merge) for work in works]
-        for rows, nodes in self._ranges(works):
-            for tree, run in zip(trees, nodes, strict=True):
-                for node in run:
-                    tree.push(node)
-            if report is not None:
-                report(rows)
-        return [tree.finish() for tree in trees]
+        forest = Forest(works, self, report)
+        for rows, nodes in self._ranges(works, forest):
+            forest.add(rows, nodes)
+        return forest.results()
 
-    def _ranges(self, works: Sequence[Work[Any]]) -> Iterator[tuple[int, list[list[Node[Any]]]]]:
+    def _ranges(self, works: Sequence[Work[Any]], forest: Forest) -> Iterator[tuple[int, Nodes]]:
         """Yield the rows and nodes of every range as it finishes."""
         n_blocks = self.grid.n_blocks
         n_bytes = self.grid.n_samples * self.source.n_features * self.source.dtype.itemsize
         wanted = max(RANGES_PER_THREAD * self._n_threads, n_bytes // RANGE_BYTES)
-        cut = ranges(n_blocks, works, wanted)
+        cut = forest.missing(ranges(n_blocks, works, wanted))
         if self._n_threads == 1:
             for first, last in cut:
                 yield self._reduce_range(works, first, last)
@@ -100,9 +98,7 @@ class ThreadPlacement:
                 future.cancel()
             wait(pending)
 
-    def _reduce_range(
-        self, works: Sequence[Work[Any]], first: int, last: int
-    ) -> tuple[int, list[list[Node[Any]]]]:
+    def _reduce_range(self, works: Sequence[Work[Any]], first: int, last: int) -> tuple[int, Nodes]:
         done = 0
         with closing(self._chunks(first, last)) as chunks:
             for rows, nodes in reduce_range(chunks, works, first, self.grid.n_blocks):

@@ -21,6 +21,14 @@ from fastgmm.sources.blocks import Ring
 from fastgmm.sources.columns import choose_columns
 from fastgmm.sources.files import unreadable
 from fastgmm.sources.grid import Grid, row_grid
+from fastgmm.sources.identity import (
+    Fingerprint,
+    Stamp,
+    check_stamps,
+    file_digests,
+    fingerprint_of,
+    stamp,
+)
 
 # Files that cannot be read straight into a block (other numbers, other order, some columns only)
 # pass through this much memory: a block may be 2 columns out of 1,000.
@@ -45,6 +53,7 @@ class NpyFile(NamedTuple):
     """Whether the file is column after column instead of row after row."""
     offset: int
     """Where the numbers begin, in bytes."""
+    stamp: Stamp
 
     @property
     def n_bytes(self) -> int:
@@ -90,6 +99,16 @@ class NpySource:
     def reads_files(self) -> bool:
         """Chunks come from a disk."""
         return True
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Sizes of the files and hashes of excerpts."""
+        files = file_digests(file.path for file in self.files)
+        return fingerprint_of(self, weight=self.weight, files=files)
+
+    def check_unchanged(self) -> None:
+        """Raise DataError if a file has changed since it was opened."""
+        check_stamps(file.stamp for file in self.files)
 
     def grid(self, chunk_size: int | None) -> Grid:
         """Return the row grid."""
@@ -168,7 +187,7 @@ def _read_header(path: str) -> NpyFile:
             if version not in _HEADERS:  # 3.0 is for structured arrays alone
                 raise ValueError("a structured array is not a table of numbers")
             shape, fortran_order, dtype = _HEADERS[version](file)
-            offset, size = file.tell(), os.fstat(file.fileno()).st_size
+            offset, opened = file.tell(), stamp(path)
     except OSError as error:
         raise unreadable(path, error) from error
     except (ValueError, EOFError) as error:
@@ -182,11 +201,11 @@ def _read_header(path: str) -> NpyFile:
     if len(shape) not in (1, 2):
         raise DataError(f"{path} has the shape {shape}: save it as (rows, columns)")
     n_rows, n_columns = (*shape, 1)[:2]
-    header = NpyFile(path, 0, n_rows, n_columns, dtype, fortran_order, offset)
+    header = NpyFile(path, 0, n_rows, n_columns, dtype, fortran_order, offset, opened)
     if n_columns == 0:
         raise DataError(f"{path} has no columns: its shape is {shape}")
-    if size < header.n_bytes:
-        raise _truncated(header, size)
+    if opened.n_bytes < header.n_bytes:
+        raise _truncated(header, opened.n_bytes)
     return header
 
 

@@ -6,13 +6,13 @@ from contextlib import closing
 from itertools import islice
 from typing import Any, TypeVar
 
-from fastgmm.executors.base import Report, Work
+from fastgmm.executors.base import Ledger, Report, Work
 from fastgmm.executors.dask.holding import Cluster
 from fastgmm.executors.dask.passes import Pass
 from fastgmm.executors.dask.shards import Shards, cut, n_bytes_of
 from fastgmm.executors.dask.tasks import map_shard, reduce_shard
+from fastgmm.executors.forest import Forest
 from fastgmm.executors.threads import available_threads, share
-from fastgmm.executors.tree import Tree
 from fastgmm.sources import Chunk, Source
 
 R = TypeVar("R")
@@ -23,6 +23,8 @@ MAP_BYTES = 2**26
 
 class DaskPlacement:
     """A source on a cluster."""
+
+    ledger: Ledger | None = None
 
     def __init__(self, cluster: Cluster, source: Source, shards: Shards, level: int) -> None:
         self.source = source
@@ -36,18 +38,14 @@ class DaskPlacement:
 
     def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
         """Run one pass; on an exception or Ctrl-C the tasks that wait are cancelled."""
-        trees: list[Tree[Any]] = [Tree(work.merge) for work in works]
+        forest = Forest(works, self, report)
         leaf = max(work.level for work in works)
         level = max(self._level, leaf)
         with closing(self._tasks("reduce", reduce_shard, tuple(works), leaf)) as tasks:
-            tasks.submit(cut(self.grid.n_blocks, level))
+            tasks.submit(forest.missing(cut(self.grid.n_blocks, level)))
             for _, (rows, nodes) in tasks.arrivals():
-                for tree, run in zip(trees, nodes, strict=True):
-                    for node in run:
-                        tree.push(node)
-                if report is not None:
-                    report(rows)
-        return [tree.finish() for tree in trees]
+                forest.add(rows, nodes)
+        return forest.results()
 
     def map(self, function: Callable[[Chunk], R]) -> Iterator[R]:
         """Yield ``function(chunk)`` block by block, in order, with a bounded number under way."""
