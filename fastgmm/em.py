@@ -200,6 +200,8 @@ class _Data:
         gains = [_gain(model, n_iter - i) for i in range(n_iter)]
         rows = self.placement.grid.n_samples
         self.observe(ModelResumed(index, model.lower_bounds, gains, model.seconds, rows))
+        if model.is_over(self.settings.max_iter):
+            self.observe(ModelEnded(index, n_iter, model.converged))
         return model
 
 

@@ -188,6 +188,7 @@ class TqdmProgress:
         self._total: int | None = None
         self._done = 0
         self._best: IterationDone | None = None
+        self._resumed_at = 0
         self._last_line = self._pass_began = clock()
 
     def __call__(self, event: Event) -> None:
@@ -199,6 +200,8 @@ class TqdmProgress:
                 self._begin_pass(event)
             case RowsDone():
                 self._advance(event)
+            case ModelResumed():
+                self._resumed_at = max(self._resumed_at, len(event.lower_bounds))
             case IterationDone():
                 self._iterate(event)
             case FitEnded():
@@ -213,6 +216,7 @@ class TqdmProgress:
     def _begin(self, event: FitBegan) -> None:
         self.close()
         self._best = None
+        self._resumed_at = 0
         self._total = event.n_samples
         self._last_line = self._clock()
         if self._terminal:
@@ -271,7 +275,8 @@ class TqdmProgress:
         """Name the current pass; an iteration by its number."""
         if self._name != "iteration":
             return self._name
-        return f"iteration {1 if self._best is None else self._best.iteration + 1}"
+        past = self._resumed_at if self._best is None else self._best.iteration
+        return f"iteration {past + 1}"
 
     def _due(self) -> bool:
         return not self._terminal and self._clock() - self._last_line >= self._interval

@@ -12,6 +12,7 @@ from fastgmm.cli.memory import megabytes, peak_memory
 from fastgmm.cli.options import (
     MODEL_ENDINGS,
     OpenedData,
+    Output,
     Registered,
     columns_option,
     data_argument,
@@ -21,7 +22,8 @@ from fastgmm.cli.options import (
     threads_option,
     weight_option,
 )
-from fastgmm.progress import Event, IterationDone, TqdmProgress
+from fastgmm.cli.stopping import resumable, stoppable
+from fastgmm.progress import Event, IterationDone, ModelResumed, TqdmProgress
 
 if TYPE_CHECKING:
     from fastgmm.estimators import GaussianMixture
@@ -125,6 +127,28 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
     help="Keep the rows in the cluster's memory  [default: when they fit well].",
 )
 @click.option("--chunk-size", type=click.IntRange(min=1), help="Rows of a block.")
+@click.option(
+    "--checkpoint",
+    type=Output(),
+    help="Keep the fit in this file while it runs and when it is interrupted.",
+)
+@click.option(
+    "--checkpoint-interval",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="Seconds between two writings of the checkpoint.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on where the checkpoint leaves off; where there is none, begin.",
+)
+@click.option(
+    "--max-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop after this time with the fit in the checkpoint and exit code 3.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress display, no summary.")
 def fit(
     data: tuple[str, ...],
@@ -138,27 +162,41 @@ def fit(
     scheduler: str | None,
     scheduler_file: Path | None,
     persist: bool | None,
+    checkpoint: Path | None,
+    resume: bool,
+    max_seconds: float | None,
     quiet: bool,
     **settings: Any,
 ) -> None:
-    """Fit a mixture to DATA and write it to a model file."""
+    """Fit a mixture to DATA and write it to a model file.
+
+    Batch jobs that are stopped and queued again keep one command line, with --checkpoint FILE and
+    --resume; --max-seconds, SIGTERM (exit code 143) and Ctrl-C (130) leave the fit in the file.
+    """
+    if checkpoint is None and (resume or max_seconds is not None):
+        raise click.UsageError("--resume and --max-seconds need --checkpoint FILE")
+    if checkpoint == output:
+        raise click.UsageError(f"{output} cannot be both model and checkpoint: choose two names")
     place = one_place(Place(threads, workers, scheduler, scheduler_file))
     from fastgmm.estimators import GaussianMixture
 
-    rows = open_rows(data, columns, weight, missing, output=output)
-    model = GaussianMixture(
-        random_state=seed,
-        n_threads=threads,
-        persist="auto" if persist is None else persist,
-        **settings,
-    )
-    watch = _Watch()
-    if place.is_cluster:
-        with client_of(place) as client:
-            _fit(model.set_client(client), rows, watch, quiet)
-    else:
-        _fit(model, rows, watch, quiet)
-    model.save(output)
+    with stoppable(max_seconds), resumable(checkpoint):
+        rows = open_rows(data, columns, weight, missing, output=output, checkpoint=checkpoint)
+        model = GaussianMixture(
+            random_state=seed,
+            n_threads=threads,
+            persist="auto" if persist is None else persist,
+            checkpoint=checkpoint,
+            resume=resume,
+            **settings,
+        )
+        watch = _Watch()
+        if place.is_cluster:
+            with client_of(place) as client:
+                _fit(model.set_client(client), rows, watch, quiet)
+        else:
+            _fit(model, rows, watch, quiet)
+        model.save(output)
     if not quiet:
         click.echo("\n".join(summary(model, rows, watch)))
         click.echo(f"model written to {output}")
@@ -176,7 +214,7 @@ class _Watch:
     def __call__(self, event: Event) -> None:
         if isinstance(event, IterationDone) and event.model == 0:
             self.seconds.append(event.seconds)
-        if isinstance(event, IterationDone):
+        if isinstance(event, IterationDone | ModelResumed):
             self.n_samples = event.rows
 
 
