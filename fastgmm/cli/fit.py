@@ -1,6 +1,7 @@
 """``fastgmm fit``: from files to a model file."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from fastgmm.cli.options import (
     weight_option,
 )
 from fastgmm.cli.stopping import resumable, stoppable
-from fastgmm.progress import Event, IterationDone, ModelResumed, TqdmProgress
+from fastgmm.progress import Event, IterationDone, ModelResumed, Observer, TqdmProgress
 
 if TYPE_CHECKING:
     from fastgmm.estimators import GaussianMixture
@@ -180,7 +181,7 @@ def fit(
     place = one_place(Place(threads, workers, scheduler, scheduler_file))
     from fastgmm.estimators import GaussianMixture
 
-    with stoppable(max_seconds), resumable(checkpoint):
+    with stoppable(max_seconds) as stop, resumable(checkpoint, resume):
         rows = open_rows(data, columns, weight, missing, output=output, checkpoint=checkpoint)
         model = GaussianMixture(
             random_state=seed,
@@ -193,9 +194,9 @@ def fit(
         watch = _Watch()
         if place.is_cluster:
             with client_of(place) as client:
-                _fit(model.set_client(client), rows, watch, quiet)
+                _fit(model.set_client(client), rows, (watch, stop), quiet)
         else:
-            _fit(model, rows, watch, quiet)
+            _fit(model, rows, (watch, stop), quiet)
         model.save(output)
     if not quiet:
         click.echo("\n".join(summary(model, rows, watch)))
@@ -218,13 +219,15 @@ class _Watch:
             self.n_samples = event.rows
 
 
-def _fit(model: "GaussianMixture", rows: OpenedData, watch: _Watch, quiet: bool) -> None:
+def _fit(
+    model: "GaussianMixture", rows: OpenedData, observers: Sequence[Observer], quiet: bool
+) -> None:
     if quiet:
-        model.set_callbacks(watch).fit(rows.source)
+        model.set_callbacks(*observers).fit(rows.source)
         return
     display = TqdmProgress()
     try:
-        model.set_callbacks(watch, display).fit(rows.source)
+        model.set_callbacks(*observers, display).fit(rows.source)
     finally:
         display.close()
 
