@@ -21,8 +21,8 @@ def main() -> None:
     """Gaussian mixture models by EM, on data of any size.
 
     DATA is one or more .npy or Parquet files, glob patterns (quoted or not) or folders.
-    Exit codes: 0 done, 2 wrong usage, 4 something about the data, a model or a file, 130
-    interrupted. FASTGMM_TRACEBACK=1 shows where an error came from.
+    Exit codes: 0 done, 2 wrong usage, 3 stopped by --max-seconds, 4 something about the data, a
+    model or a file, 130 interrupted, 143 terminated. FASTGMM_TRACEBACK=1 shows where an error came from.
     """
 
 
