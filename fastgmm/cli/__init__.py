@@ -22,7 +22,8 @@ def main() -> None:
 
     DATA is one or more .npy or Parquet files, glob patterns (quoted or not) or folders.
     Exit codes: 0 done, 2 wrong usage, 3 stopped by --max-seconds, 4 something about the data, a
-    model or a file, 130 interrupted, 143 terminated. FASTGMM_TRACEBACK=1 shows where an error came from.
+    model or a file, 130 interrupted, 143 terminated. FASTGMM_TRACEBACK=1 shows where an error came
+    from.
     """
 
 

@@ -43,6 +43,12 @@ class Forest:
         self._push(nodes)
         self._told(rows)
 
+    def salvage(self, nodes: Nodes) -> None:
+        """Merge for the ledger what is left of a pass that was stopped."""
+        if self._ledger is not None and self._whole:
+            self._push(nodes)
+            self._ledger.grown(self._nodes)
+
     def results(self) -> list[Any]:
         """Return every work's state of all rows."""
         self._whole = False
@@ -83,6 +89,11 @@ def covered(nodes: Iterable[Node[Any]], level: int, n_blocks: int) -> list[Range
             first = runs.pop()[0]
         runs.append((first, last))
     return runs
+
+
+def before(block: int, nodes: Iterable[Node[Any]], work: Work[Any]) -> list[Node[Any]]:
+    """Return the nodes that end with or before a block at which a leaf of all works begins."""
+    return [node for node in nodes if node.position + 1 << node.level << work.level <= block]
 
 
 def without(range_: Range, runs: Iterable[Range]) -> list[Range]:

@@ -1,12 +1,14 @@
 """Which blocks a pass still has to compute, and that it comes to the same bits."""
 
+import time
+from contextlib import closing
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from works import Sum
 
-from fastgmm.executors import Node, ThreadExecutor
+from fastgmm.executors import Node, ThreadExecutor, threads
 from fastgmm.executors.forest import covered, without
 from fastgmm.executors.tree import Tree
 from fastgmm.sources import ArraySource
@@ -35,41 +37,85 @@ def test_kept_and_missing_blocks_are_all_blocks(seed):
 
 
 class Notes:
-    """A ledger in memory: passes are remembered in the order they were made."""
+    """A ledger in memory."""
 
     def __init__(self, kept=()):
         self.kept = list(kept)
         self.seen = []
+        self.last = None
         self.results = None
 
     def opened(self, works):
         return self.kept
 
     def grown(self, nodes):
-        # copied, as states are merged in place later on
-        self.seen.append([[node._replace(state=node.state.copy()) for node in run]
-                          for run in nodes()])  # fmt: skip
+        self.last = nodes
+        self.seen.append(copied(nodes()))
 
     def closed(self, results):
         self.results = results
 
 
+def copied(nodes):
+    """Copy the states, which are merged in place later on."""
+    return [[node._replace(state=node.state.copy()) for node in run] for run in nodes]
+
+
+X = np.random.default_rng(0).normal(size=(370, 3)) + 1e6
 WORKS = [Sum(), Sum(1e-3, level=2)]
+
+
+def reduced(ledger, n_threads, works=WORKS, report=None):
+    with closing(ThreadExecutor(n_threads).place(ArraySource(X), chunk_size=10)) as placement:
+        placement.ledger = ledger
+        return [state.tobytes() for state in placement.reduce(works, report)]
+
+
+EXPECTED = reduced(None, 1)
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_a_pass_goes_on_from_any_stage_of_another_with_other_threads(n_threads):
-    X = np.random.default_rng(0).normal(size=(370, 3)) + 1e6
     notes = Notes()
-    placement = ThreadExecutor(2).place(ArraySource(X), chunk_size=10)
-    placement.ledger = notes
-    expected = [state.tobytes() for state in placement.reduce(WORKS)]
-    placement.close()
+    assert reduced(notes, 2) == EXPECTED
     assert len(notes.seen) == 8
     for kept in [*notes.seen, notes.results]:
-        again = ThreadExecutor(n_threads).place(ArraySource(X), chunk_size=10)
-        again.ledger = Notes([[n._replace(state=n.state.copy()) for n in run] for run in kept])
         rows = []
-        assert [state.tobytes() for state in again.reduce(WORKS, rows.append)] == expected
+        assert reduced(Notes(copied(kept)), n_threads, report=rows.append) == EXPECTED
         assert sum(rows) == len(X)
-        again.close()
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_ranges_that_take_long_are_handed_in_by_leaves(n_threads, monkeypatch):
+    monkeypatch.setattr(threads, "RANGE_SECONDS", 0.0)
+    notes = Notes()
+    assert reduced(notes, n_threads) == EXPECTED
+    assert len(notes.seen) == 10  # 37 blocks, 4 a leaf
+
+
+class SlowSum(Sum):
+    """A sum that gives the other threads time to be stopped in the midst of a leaf."""
+
+    def accumulate(self, state, chunk):
+        time.sleep(0.003)
+        return super().accumulate(state, chunk)
+
+
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_what_threads_have_finished_when_a_pass_is_stopped_is_kept(stop_after):
+    notes, reports = Notes(), []
+
+    def report(rows):
+        reports.append(rows)
+        if len(reports) == stop_after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reduced(notes, 3, [SlowSum(), SlowSum(1e-3, level=2)], report)
+    kept = notes.last()
+    blocks = [
+        sum(last - first for first, last in covered(run, work.level, 37))
+        for run, work in zip(kept, WORKS, strict=True)
+    ]
+    assert blocks[0] == blocks[1] >= sum(reports) / 10
+    assert reduced(Notes(copied(kept)), 2) == EXPECTED
