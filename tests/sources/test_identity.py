@@ -77,7 +77,7 @@ def test_chosen_columns_weights_and_dropped_rows_tell(tmp_path):
 def test_long_arrays_and_files_are_told_by_excerpts(tmp_path, monkeypatch):
     monkeypatch.setattr(identity, "WHOLE_BYTES", 1000)
     monkeypatch.setattr(identity, "EXCERPT_ROWS", 100)
-    monkeypatch.setattr(identity, "EXCERPT_BYTES", 100)
+    monkeypatch.setattr(identity, "EXCERPT_BYTES", 200)
     for change in (0, 499):  # the first and the last row are always read
         rows = ROWS.copy()
         rows[change] += 1.0
