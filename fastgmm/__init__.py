@@ -11,11 +11,16 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fastgmm.estimators import GaussianMixture
+    from fastgmm.selection import select
     from fastgmm.sources import open_dataset
 
-__all__ = ["GaussianMixture", "__version__", "open_dataset"]
+__all__ = ["GaussianMixture", "__version__", "open_dataset", "select"]
 
-_HOMES = {"GaussianMixture": "fastgmm.estimators", "open_dataset": "fastgmm.sources"}
+_HOMES = {
+    "GaussianMixture": "fastgmm.estimators",
+    "open_dataset": "fastgmm.sources",
+    "select": "fastgmm.selection",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -10,6 +10,9 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
+"""The shapes that its mixtures have."""
+
 
 def loaded(module: str) -> Any:
     """Return a module of scikit-learn, or None where nobody has loaded scikit-learn.

@@ -9,5 +9,6 @@ FloatArray: TypeAlias = NDArray[np.floating[Any]]
 """Floating point array of the compute dtype (float64 or float32)."""
 
 Float64Array: TypeAlias = NDArray[np.float64]
+BoolArray: TypeAlias = NDArray[np.bool_]
 IntArray: TypeAlias = NDArray[np.int64]
 LabelArray: TypeAlias = NDArray[np.int64]

@@ -30,7 +30,7 @@ class Kind(NamedTuple):
     version: int
     """The newest that is read, and the one that is written."""
     name: str
-    """For people: "model", "checkpoint"."""
+    """For people: "model file", "checkpoint file"."""
     error: type[FastGMMError]
     missing: str
     """What to do where there is no such file."""
@@ -40,7 +40,7 @@ class Kind(NamedTuple):
     def damage(self, path: str | PathLike[str]) -> FastGMMError:
         """Return the error for a file whose contents make no sense."""
         return self.error(
-            f"{os.fspath(path)} is not a fastgmm {self.name} file, or is damaged: {self.damaged}"
+            f"{os.fspath(path)} is not a fastgmm {self.name}, or is damaged: {self.damaged}"
         )
 
 
@@ -49,23 +49,25 @@ def write(
     kind: Kind,
     header: Mapping[str, Any],
     arrays: Mapping[str, NDArray[Any]],
-    plain: Callable[[Any], Any] | None = None,
 ) -> None:
     """Write an archive, complete or not at all.
 
-    ``plain`` turns what JSON does not know into what it knows. Raises OSError if the folder cannot
-    be written or the disk is full; what was at ``path`` then is untouched.
+    Raises OSError if the folder cannot be written or the disk is full; what was at ``path`` then is
+    untouched.
     """
-    full = {
-        "format": kind.format,
-        "format_version": kind.version,
-        "fastgmm": __version__,
-        **header,
-    }
-    text = np.frombuffer(json.dumps(full, default=plain).encode(), dtype=np.uint8)
+    text = np.frombuffer(json.dumps(plain_header(kind, header)).encode(), dtype=np.uint8)
     contents: dict[str, Any] = {"header": text, **arrays}
     with atomic_file(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **contents)
+
+
+def plain_header(
+    kind: Kind, header: Mapping[str, Any], plain: Callable[[Any], Any] | None = None
+) -> dict[str, Any]:
+    """Return a header as it is read back; ``plain`` translates what JSON does not know."""
+    full = {"format": kind.format, "format_version": kind.version, "fastgmm": __version__, **header}
+    read_back: dict[str, Any] = json.loads(json.dumps(full, default=plain))
+    return read_back
 
 
 def read(path: str | PathLike[str], kind: Kind) -> Archive:
@@ -74,10 +76,10 @@ def read(path: str | PathLike[str], kind: Kind) -> Archive:
         # opened here: np.load forgets to close what is no archive
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             header = json.loads(archive["header"].tobytes())
-            _check_header(header, path, kind)
+            check_header(header, path, kind)
             arrays = {name: archive[name] for name in archive.files if name != "header"}
     except FileNotFoundError:
-        raise kind.error(f"No {kind.name} file {os.fspath(path)}: {kind.missing}") from None
+        raise kind.error(f"No {kind.name} {os.fspath(path)}: {kind.missing}") from None
     except (
         OSError,
         ValueError,
@@ -95,9 +97,10 @@ def read(path: str | PathLike[str], kind: Kind) -> Archive:
     return Archive(header, arrays)
 
 
-def _check_header(header: Any, path: str | PathLike[str], kind: Kind) -> None:
+def check_header(header: Any, path: str | PathLike[str], kind: Kind) -> None:
+    """Raise ``kind.error`` if a header is of something else or of a newer format."""
     if not isinstance(header, dict) or header.get("format") != kind.format:
-        raise kind.error(f"{os.fspath(path)} is not a fastgmm {kind.name} file")
+        raise kind.damage(path)
     version = header.get("format_version")
     if not isinstance(version, int) or version > kind.version:
         raise kind.error(

@@ -29,7 +29,7 @@ R = TypeVar("R")
 KIND = archive.Kind(
     format="fastgmm-checkpoint",
     version=1,
-    name="checkpoint",
+    name="checkpoint file",
     error=CheckpointError,
     missing="fit with checkpoint=path first",
     damaged="remove it, or start anew with resume=False",

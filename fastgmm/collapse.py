@@ -19,6 +19,7 @@ from fastgmm._typing import Float64Array, IntArray
 from fastgmm.covariance import FAMILIES, CovarianceFamily, Density
 from fastgmm.exceptions import CollapseError
 from fastgmm.executors import Placement
+from fastgmm.folds import Part
 from fastgmm.initialization import DataConstants, reseeded
 from fastgmm.parameters import Parameters
 from fastgmm.progress import Observer, PassBegan, RowsDone
@@ -60,6 +61,8 @@ class Collapse(NamedTuple):
     ridge: Float64Array
     constants: DataConstants
     placement: Placement
+    part: Part | None
+    """Which of its rows the model is fitted to; None: all."""
     observe: Observer
     """Is told of passes and rows that a policy reads."""
 
@@ -101,6 +104,7 @@ def _reseed(collapse: Collapse) -> Outcome:
     return Outcome(
         *reseeded(
             collapse.placement,
+            collapse.part,
             collapse.covariance_type,
             collapse.parameters,
             collapse.density,

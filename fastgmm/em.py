@@ -13,12 +13,13 @@ from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.checkpoint import UNKEPT, Unkept
 from fastgmm.collapse import ON_COLLAPSE, Collapse, Outcome, collapsed
 from fastgmm.covariance import FAMILIES, Density
-from fastgmm.exceptions import DataError
+from fastgmm.exceptions import DataError, InvalidParameterError
 from fastgmm.executors import Placement
-from fastgmm.expectation import ExpectationStep, expectation_step
+from fastgmm.expectation import ExpectationStep, expectation_step, reading_bytes, state_bytes
+from fastgmm.folds import Part, within
 from fastgmm.initialization import DataConstants
 from fastgmm.maximization import cancels, count_floor, maximum_likelihood, prepared
-from fastgmm.parameters import Parameters
+from fastgmm.parameters import Parameters, given_of
 from fastgmm.progress import (
     ComponentsReseeded,
     IterationDone,
@@ -38,6 +39,17 @@ then are within sqrt(2 x 0.01) = 0.14 standard errors of the maximum, at any num
 
 
 @dataclass(frozen=True)
+class Training:
+    """The rows that a model is fitted to, and what follows from them."""
+
+    part: Part | None
+    """None: all rows."""
+    constants: DataConstants
+    ridge: Float64Array
+    """(d,) added to the diagonals of covariances."""
+
+
+@dataclass(frozen=True)
 class Start:
     """A model before its first iteration."""
 
@@ -45,6 +57,8 @@ class Start:
     parameters: Parameters
     lower_bound: float = -math.inf
     """Where a warm start left off, else minus infinity."""
+    training: Training | None = None
+    """None: all rows, as the run says."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,10 @@ class Settings:
     """(d,) added to the diagonals of covariances."""
     on_collapse: str = "keep"
     """What is done about components that collapse: a name in ``collapse.ON_COLLAPSE``."""
+    memory_limit: int | None = None
+    """Bytes of a pass; half of the memory there is if None. Models that do not fit wait."""
+    fixed: tuple[str, ...] = ()
+    """Names of the parameters that stay as a start has them. With covariances the ridge is 0."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +100,7 @@ class _Run:
     """A model while it is fitted."""
 
     start: Start
+    training: Training
     index: int
     density: Density
     parameters: Parameters
@@ -153,16 +172,15 @@ class _Data:
 
     placement: Placement
     settings: Settings
-    constants: DataConstants
+    training: Training
     observe: Observer
 
     @property
     def dtype(self) -> np.dtype[np.floating]:
         return self.placement.source.dtype
 
-    @property
-    def floor(self) -> float:
-        mean_weight = self.constants.total_weight / self.placement.grid.n_samples
+    def floor(self, training: Training) -> float:
+        mean_weight = training.constants.total_weight / self.placement.grid.n_samples
         return count_floor(self.dtype, mean_weight)
 
     def report(self, rows: int) -> None:
@@ -170,11 +188,10 @@ class _Data:
 
     def begin(self, start: Start, index: int) -> _Run:
         family = FAMILIES[start.covariance_type]
-        parameters, density, lift = prepared(
-            family, start.parameters, self.settings.ridge, self.dtype
-        )
+        training = start.training or self.training
+        parameters, density, lift = prepared(family, start.parameters, training.ridge, self.dtype)
         reseeds = np.zeros(len(parameters.weights), np.int64)
-        return _Run(start, index, density, parameters, lift, reseeds, reseeds[:0])
+        return _Run(start, training, index, density, parameters, lift, reseeds, reseeds[:0])
 
     def resume(self, start: Start, index: int, standing: _Standing) -> _Run:
         """Return a model as it was, and tell of what it has done."""
@@ -184,6 +201,7 @@ class _Data:
             density = family.about(density, origins)
         model = _Run(
             start,
+            start.training or self.training,
             index,
             density,
             standing.parameters,
@@ -240,15 +258,21 @@ def run(
         A component has collapsed and ``settings.on_collapse`` is "raise".
     DataError
         The log likelihood is not finite: rows infinitely far from every component.
+    InvalidParameterError
+        One model alone takes more than ``settings.memory_limit``.
     """
     n_samples = placement.grid.n_samples
-    data = _Data(placement, settings, constants, observe)
+    training = Training(None, constants, settings.ridge)
+    data = _Data(placement, settings, training, observe)
     runs = _runs(data, starts, checkpoint)
-    active = [model for model in runs if not model.is_over(settings.max_iter)]
-    while active:
+    memory = _memory(placement, runs, settings.memory_limit)
+    unfinished = [model for model in runs if not model.is_over(settings.max_iter)]
+    while unfinished:
+        active = memory.aboard(unfinished)
         began = time.perf_counter()
         observe(PassBegan("iteration", n_samples))
-        results = placement.reduce([model.step(placement) for model in active], data.report)
+        works = [within(model.training.part, model.step(placement)) for model in active]
+        results = placement.reduce(works, data.report)
         seconds = time.perf_counter() - began
         for model, statistics in zip(active, results, strict=True):
             if _advance(model, statistics, data):
@@ -265,7 +289,7 @@ def run(
                 model.stopped = bool(observe(iteration))
             if model.is_over(settings.max_iter):
                 observe(ModelEnded(model.index, len(model.lower_bounds), model.converged))
-        active = [model for model in active if not model.is_over(settings.max_iter)]
+        unfinished = [model for model in unfinished if not model.is_over(settings.max_iter)]
         checkpoint.keep("models", lambda: [model.standing() for model in runs])
     return [model.fit() for model in runs]
 
@@ -278,19 +302,62 @@ def _runs(data: _Data, starts: Sequence[Start], checkpoint: Unkept) -> list[_Run
     return [data.resume(*one) for one in zip(starts, range(len(starts)), left, strict=True)]
 
 
+@dataclass(frozen=True)
+class _Memory:
+    """What there is for the statistics of a pass, and what each model needs of it, in bytes."""
+
+    room: int
+    needs: list[int]
+    limit: int | None
+    """What the user allows a pass."""
+    n_threads: int
+
+    def aboard(self, unfinished: Sequence[_Run]) -> Sequence[_Run]:
+        """Return the models of the next pass: the first ones that fit into memory together.
+
+        A model that has begun stays, since those that finish leave room to those behind them.
+        """
+        taken, aboard = 0, 0
+        for model in unfinished:
+            taken += self.needs[model.index]
+            if taken > self.room and (aboard or self.limit is not None):
+                break
+            aboard += 1
+        if aboard == 0 and self.limit is not None:
+            first = unfinished[0]
+            raise InvalidParameterError(
+                f"memory_limit={self.limit} is too little: a pass with "
+                f"{len(first.density.means)} components takes "
+                f"{self.limit - self.room + self.needs[first.index]} bytes on {self.n_threads} "
+                "threads; allow as many, or take fewer threads or smaller blocks (chunk_size)"
+            )
+        return unfinished[:aboard]
+
+
+def _memory(placement: Placement, runs: Sequence[_Run], limit: int | None) -> _Memory:
+    n_threads, grid = placement.n_threads, placement.grid
+    room = placement.memory // 2 if limit is None else limit
+    room -= reading_bytes(placement.source, grid, n_threads)
+    needs = [state_bytes(model.step(placement), grid, n_threads) for model in runs]
+    return _Memory(room, needs, limit, n_threads)
+
+
 def _advance(model: _Run, statistics: Statistics, data: _Data) -> bool:
     """Make the M-step; False if the pass has to be repeated about the new means instead."""
-    family, ridge = FAMILIES[model.start.covariance_type], data.settings.ridge
+    family, training = FAMILIES[model.start.covariance_type], model.training
+    ridge = training.ridge
+    statistics = family.complete(statistics, model.density, training.constants.scatter)
     origins = model.density.origins.astype(np.float64)
-    lower_bound = float(statistics.log_likelihood[0]) / data.constants.total_weight
+    lower_bound = float(statistics.log_likelihood[0]) / training.constants.total_weight
     if not math.isfinite(lower_bound):
         raise DataError(
             f"The log likelihood is {lower_bound} in iteration {len(model.lower_bounds) + 1}: some "
             "rows are too far from every component for their density to be told from zero. Start "
             "nearer to the data, or scale the columns."
         )
+    fixed = given_of(model.parameters, data.settings.fixed)
     parameters = maximum_likelihood(
-        family, statistics, origins, ridge, data.floor, data.placement.share
+        family, statistics, origins, ridge, data.floor(training), data.placement.share, fixed
     )
     if not model.recentred and cancels(family, parameters, origins):
         model.density = family.about(model.density, parameters.means.astype(data.dtype))
@@ -310,13 +377,13 @@ def _advance(model: _Run, statistics: Statistics, data: _Data) -> bool:
 
 def _outcome(model: _Run, parameters: Parameters, data: _Data) -> Outcome:
     """Do about collapsed components what the policy says."""
-    settings, constants = data.settings, data.constants
+    training = model.training
     family = FAMILIES[model.start.covariance_type]
-    model.collapsed = collapsed(family, parameters, settings.ridge, constants)
+    model.collapsed = collapsed(family, parameters, training.ridge, training.constants)
     if len(model.collapsed) == 0:
         return Outcome(parameters, model.collapsed)
     iteration = len(model.lower_bounds) + 1
-    outcome = ON_COLLAPSE[settings.on_collapse](
+    outcome = ON_COLLAPSE[data.settings.on_collapse](
         Collapse(
             model.collapsed,
             model.reseeds,
@@ -324,9 +391,10 @@ def _outcome(model: _Run, parameters: Parameters, data: _Data) -> Outcome:
             model.start.covariance_type,
             parameters,
             model.density,
-            settings.ridge,
-            constants,
+            training.ridge,
+            training.constants,
             data.placement,
+            training.part,
             data.observe,
         )
     )
@@ -346,7 +414,7 @@ def _gain(model: _Run, back: int = 1) -> float:
 
 
 def _converged(model: _Run, data: _Data) -> bool:
-    tol, total_weight = data.settings.tol, data.constants.total_weight
+    tol, total_weight = data.settings.tol, model.training.constants.total_weight
     if tol != "statistical":
         return bool(abs(_gain(model)) < tol)
     gains = [_gain(model, back) * total_weight for back in (1, 2, 3)]

@@ -1,6 +1,6 @@
 """The E-step as work for an executor: statistics, scores and predictions of chunks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray, LabelArray
 from fastgmm.covariance import FAMILIES, Density
 from fastgmm.exceptions import DataError
-from fastgmm.sources import Chunk, Grid, Source
+from fastgmm.sources import BUFFERS, Chunk, Grid, Source
 from fastgmm.statistics import Statistics, merge, zeros
 
 # A leaf's statistics are zeroed once and merged about once: that is 3 times their size in memory
@@ -18,6 +18,9 @@ from fastgmm.statistics import Statistics, merge, zeros
 LEAF_ELEMENTS_PER_STATISTIC = 8
 # However large the statistics, the rows still give this many leaves: threads need work.
 FEWEST_LEAVES = 8
+
+SCRATCH = 2**23
+"""Bytes that a thread works in during a pass, at most: tiles and what belongs to them."""
 
 
 def leaf_level(grid: Grid, n_features: int, state_size: int) -> int:
@@ -69,6 +72,24 @@ def expectation_step(covariance_type: str, density: Density, grid: Grid) -> Expe
     return ExpectationStep(covariance_type, density, leaf_level(grid, d, size))
 
 
+def state_bytes(step: ExpectationStep, grid: Grid, n_threads: int) -> int:
+    """Return the bytes of statistics that one model's E-step may hold at once.
+
+    Every thread fills a leaf, and of the leaves behind it waits one node on each level of the tree.
+    """
+    k, d = step.density.means.shape
+    size = int(np.prod(FAMILIES[step.covariance_type].second_shape(k, d))) + k * d + k + 1
+    n_leaves = -(-grid.n_blocks // (1 << step.level))
+    return 8 * size * n_threads * (1 + n_leaves.bit_length())
+
+
+def reading_bytes(source: Source, grid: Grid, n_threads: int) -> int:
+    """Return the bytes that a pass takes whatever the number of models: scratch and buffers."""
+    block_rows = int(np.diff(grid.boundaries).max(initial=0))
+    block_bytes = block_rows * (source.n_features * source.dtype.itemsize + 8 * source.weighted)
+    return n_threads * (SCRATCH + BUFFERS * block_bytes * source.reads_files)
+
+
 @dataclass(frozen=True)
 class Scoring:
     """The weighted log likelihood of all rows and the sum of their weights: (2,) totals."""
@@ -95,6 +116,56 @@ class Scoring:
         """Add."""
         left += right
         return left
+
+
+ENTROPY_ELEMENTS = 2**15
+"""Responsibilities (256 kB) whose logarithms are taken at a time: they stay in L2."""
+
+
+@dataclass(frozen=True)
+class EntropyScoring:
+    """Log likelihood, sum of weights, and entropy of the responsibilities: (3,) weighted totals."""
+
+    density: Density
+    columns: tuple[str, ...] | None
+    level: int = 0
+
+    def start(self) -> Float64Array:
+        """Return zeros."""
+        return np.zeros(3)
+
+    def accumulate(self, state: Float64Array, chunk: Chunk) -> Float64Array:
+        """Add a chunk's, some rows after the others."""
+        check_finite(chunk, self.columns)
+        if chunk.weights.size:
+            check_weights(chunk)
+        some = max(ENTROPY_ELEMENTS // len(self.density.means), 64)
+        for first in range(0, len(chunk.rows), some):
+            rows, weights = chunk.rows[first : first + some], chunk.weights[first : first + some]
+            state += _totals(self.density, rows, weights)
+        return state
+
+    def merge(self, left: Float64Array, right: Float64Array) -> Float64Array:
+        """Add."""
+        left += right
+        return left
+
+
+def _totals(density: Density, rows: FloatArray, weights: Float64Array) -> Float64Array:
+    log_density = np.empty(len(rows), rows.dtype)
+    shares = np.empty((len(rows), len(density.means)), rows.dtype)
+    kernels.expectation.score(rows, density, log_density, _NO_LABELS, shares)
+    # of a share of zero it is zero, not zero times minus infinity
+    surprise = shares + np.finfo(rows.dtype).tiny
+    np.log(surprise, out=surprise)
+    surprise *= shares
+    # sums over all at once: over a few components of every row they take ten times as long
+    if weights.size:
+        surprise = surprise * weights[:, np.newaxis]
+        totals = weights @ log_density, weights.sum(), -surprise.sum()
+    else:
+        totals = log_density.sum(dtype=np.float64), len(rows), -surprise.sum(dtype=np.float64)
+    return np.array(totals)
 
 
 def check_finite(chunk: Chunk, columns: tuple[str, ...] | None) -> None:
@@ -150,6 +221,30 @@ def responsibilities(
     out = np.empty((len(chunk.rows), len(density.means)), chunk.rows.dtype)
     _score(density, chunk, columns, np.empty(0, chunk.rows.dtype), _NO_LABELS, out)
     return out
+
+
+def component_log_densities(
+    densities: Sequence[Density], chunk: Chunk, columns: tuple[str, ...] | None = None
+) -> FloatArray:
+    """Return (t, k) the natural log density of each row under k densities of one component each."""
+    check_finite(chunk, columns)
+    out = np.empty((len(chunk.rows), len(densities)), chunk.rows.dtype)
+    one = np.empty(len(chunk.rows), chunk.rows.dtype)
+    for k, density in enumerate(densities):
+        if len(chunk.rows):
+            kernels.expectation.score(chunk.rows, density, one, _NO_LABELS, _nothing(chunk))
+        out[:, k] = one
+    return out
+
+
+def distances(
+    densities: Sequence[Density], chunk: Chunk, columns: tuple[str, ...] | None = None
+) -> FloatArray:
+    """Return (t, k) the Mahalanobis distance of each row from k densities of one component each."""
+    # without their log scales, as which small distances would lose their digits
+    bare = [density._replace(log_scale=np.zeros_like(density.log_scale)) for density in densities]
+    squares = -2 * component_log_densities(bare, chunk, columns)
+    return np.sqrt(np.maximum(squares, 0))
 
 
 def _score(

@@ -1,6 +1,6 @@
 """The M-step: from the statistics of all rows to the next parameters, and to their density."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +8,10 @@ import numpy as np
 from fastgmm._typing import Float64Array
 from fastgmm.covariance import CovarianceFamily, Density, Share, alone
 from fastgmm.exceptions import PASS_FLOAT64, DataError, IllDefinedCovarianceError
-from fastgmm.parameters import Parameters
+from fastgmm.parameters import GivenParameters, Parameters
 from fastgmm.statistics import Statistics
+
+NOTHING = GivenParameters()
 
 CANCELLATION = 1e-12 / np.finfo(np.float64).eps
 """Largest delta^2 / variance at which second / counts - delta^2 keeps 12 digits in float64."""
@@ -65,6 +67,7 @@ def maximum_likelihood(
     ridge: Float64Array,
     floor: float,
     share: Share = alone,
+    fixed: GivenParameters = NOTHING,
 ) -> Parameters:
     """Return the parameters that maximise the expected log likelihood (Bishop 2006, 9.24 to 9.26).
 
@@ -80,12 +83,36 @@ def maximum_likelihood(
         Added to every count, see :func:`count_floor`.
     share : callable
         How the components are shared out over threads; the bits do not depend on it.
+    fixed : GivenParameters
+        What is kept as it is; the others are the best that go with it. Covariances are about the
+        means that are kept, and covariances that are kept get no ridge.
     """
     counts = statistics.counts + floor
     delta = statistics.first / counts[:, np.newaxis]
+    means = origins + delta
+    if fixed.covariances is not None:
+        found = Parameters(counts / counts.sum(), means, fixed.covariances)
+        return fixed.put_into(found)
     covariances = family.estimate(statistics.second, counts, delta, share)
+    if fixed.means is not None:
+        # E (x - m)(x - m)^T is the covariance plus (mean - m)(mean - m)^T, and what a family
+        # estimates from no scatter is less such a square, pooled as its covariances are
+        away = (fixed.means - origins) - delta
+        covariances -= family.estimate(np.zeros_like(statistics.second), counts, away, share)
     family.regularise(covariances, np.broadcast_to(ridge, origins.shape))
-    return Parameters(weights=counts / counts.sum(), means=origins + delta, covariances=covariances)
+    return fixed.put_into(Parameters(counts / counts.sum(), means, covariances))
+
+
+def n_free_parameters(
+    family: CovarianceFamily, n_components: int, n_features: int, fixed: Collection[str] = ()
+) -> int:
+    """Return how many numbers a fit chooses: those of parameters that are not fixed."""
+    numbers = {
+        "weights": n_components - 1,
+        "means": n_components * n_features,
+        "covariances": family.n_parameters(n_components, n_features),
+    }
+    return sum(number for name, number in numbers.items() if name not in fixed)
 
 
 @np.errstate(over="ignore", invalid="ignore")

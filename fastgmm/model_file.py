@@ -1,4 +1,7 @@
-"""The model file: parameters and how they came about, safe to load from strangers."""
+"""The model file: an .npz without pickle, complete or absent, safe to load from strangers.
+
+The same contents are a dictionary for JSON, where a file is not what is wanted.
+"""
 
 from collections.abc import Mapping
 from os import PathLike
@@ -14,10 +17,17 @@ from fastgmm.parameters import Parameters
 KIND = archive.Kind(
     format="fastgmm-model",
     version=1,
-    name="model",
+    name="model file",
     error=ModelFileError,
     missing="fit a model and save it first",
     damaged="name a file that GaussianMixture.save or fastgmm fit has written",
+)
+
+THE_DICTIONARY = "The dictionary"
+"""In messages, in the place of a path."""
+
+DICTIONARY_KIND = KIND._replace(
+    name="model's", damaged="give one that GaussianMixture.to_dict has made"
 )
 
 
@@ -34,7 +44,7 @@ def write(path: str | PathLike[str], parameters: Parameters, header: Mapping[str
 
     Raises OSError if the folder cannot be written; what was at ``path`` then is untouched.
     """
-    archive.write(path, KIND, header, parameters._asdict(), _plain)
+    archive.write(path, KIND, archive.plain_header(KIND, header, _plain), parameters._asdict())
 
 
 def read(path: str | PathLike[str]) -> ModelFile:
@@ -51,6 +61,23 @@ def read(path: str | PathLike[str]) -> ModelFile:
     return ModelFile(Parameters(*(_array(arrays[n], n, path) for n in Parameters._fields)), header)
 
 
+def as_dictionary(parameters: Parameters, header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what :func:`write` would write as a dictionary of plain values, safe for JSON."""
+    arrays = {name: part.tolist() for name, part in parameters._asdict().items()}
+    return {**archive.plain_header(KIND, header, _plain), **arrays}
+
+
+def from_dictionary(dictionary: Any) -> ModelFile:
+    """Return what :func:`as_dictionary` was given; ModelFileError as in :func:`read`."""
+    archive.check_header(dictionary, THE_DICTIONARY, DICTIONARY_KIND)
+    try:
+        arrays = [np.array(dictionary[name], dtype=np.float64) for name in Parameters._fields]
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(THE_DICTIONARY) from error
+    named = zip(arrays, Parameters._fields, strict=True)
+    return ModelFile(Parameters(*(_array(*one, THE_DICTIONARY) for one in named)), dictionary)
+
+
 def _plain(value: Any) -> Any:
     """Turn what NumPy users set parameters to into what JSON knows."""
     return np.asarray(value).tolist()
@@ -63,5 +90,5 @@ def _array(array: Any, name: str, path: str | PathLike[str]) -> Float64Array:
 
 
 def damaged(path: str | PathLike[str]) -> FastGMMError:
-    """Return the error for a file whose contents make no model."""
-    return KIND.damage(path)
+    """Return the error for a file, or the dictionary, whose contents make no model."""
+    return (DICTIONARY_KIND if path is THE_DICTIONARY else KIND).damage(path)

@@ -30,8 +30,16 @@ class PassBegan(NamedTuple):
     """The rows are about to be read once from the first to the last."""
 
     name: str
-    """What the pass is for, in one or two words: "checking", "start", "iteration", "reseeding"."""
+    """What the pass is for, in one or two words: "checking", "start", "iteration", "reseeding",
+    "scoring"."""
     n_samples: int | None
+
+
+class StartMade(NamedTuple):
+    """One model of a sweep has its start; all have it before the first iteration."""
+
+    model: int
+    """Index of the model, from 0."""
 
 
 class RowsDone(NamedTuple):
@@ -109,6 +117,7 @@ Event: TypeAlias = (
     FitBegan
     | PassBegan
     | RowsDone
+    | StartMade
     | ModelResumed
     | ComponentsReseeded
     | IterationDone
@@ -188,6 +197,7 @@ class TqdmProgress:
         self._total: int | None = None
         self._done = 0
         self._best: IterationDone | None = None
+        self._n_models = self._n_started = self._n_ended = 0
         self._resumed_at = 0
         self._last_line = self._pass_began = clock()
 
@@ -200,10 +210,14 @@ class TqdmProgress:
                 self._begin_pass(event)
             case RowsDone():
                 self._advance(event)
+            case StartMade():
+                self._start(event)
             case ModelResumed():
                 self._resumed_at = max(self._resumed_at, len(event.lower_bounds))
             case IterationDone():
                 self._iterate(event)
+            case ModelEnded():
+                self._n_ended += 1
             case FitEnded():
                 self._end(event)
 
@@ -216,6 +230,7 @@ class TqdmProgress:
     def _begin(self, event: FitBegan) -> None:
         self.close()
         self._best = None
+        self._n_models, self._n_started, self._n_ended = event.n_models, 0, 0
         self._resumed_at = 0
         self._total = event.n_samples
         self._last_line = self._clock()
@@ -254,13 +269,23 @@ class TqdmProgress:
             total = "" if self._total is None else f" of {self._total:,}"
             self._write(f"{self._what()}: {self._done:,}{total} rows")
 
+    def _start(self, event: StartMade) -> None:
+        self._n_started = event.model + 1
+        if self._bar is not None:
+            self._bar.set_description_str(self._what())
+        elif self._due():
+            self._write(self._what())
+
     def _iterate(self, event: IterationDone) -> None:
         if self._best is None or not event.lower_bound < self._best.lower_bound:
             self._best = event
+        stand = standing(self._best)
+        if self._n_ended:
+            stand = f"{self._n_ended} of {self._n_models} models done, {stand}"
         if self._bar is not None:
-            self._bar.set_postfix_str(standing(self._best), refresh=False)
+            self._bar.set_postfix_str(stand, refresh=False)
         elif self._due():
-            self._write(f"iteration {self._best.iteration}: {standing(self._best)}")
+            self._write(f"iteration {self._best.iteration}: {stand}")
 
     def _end(self, event: FitEnded) -> None:
         self.close()
@@ -272,7 +297,9 @@ class TqdmProgress:
         )
 
     def _what(self) -> str:
-        """Name the current pass; an iteration by its number."""
+        """Name the current pass; an iteration and a start by their numbers."""
+        if self._name == "start" and self._n_started:
+            return f"start {self._n_started} of {self._n_models}"
         if self._name != "iteration":
             return self._name
         past = self._resumed_at if self._best is None else self._best.iteration

@@ -27,6 +27,21 @@ class Statistics(NamedTuple):
     """Weighted sums of r (x - origin)(x - origin)^T, or of the part that the family needs."""
 
 
+class Scatter(NamedTuple):
+    """Weight, means and total scatter of all rows: a constant of the data."""
+
+    weight: float
+    means: Float64Array
+    """(d,)."""
+    matrix: Float64Array
+    """(d, d) weighted sum of (x - means)(x - means)^T."""
+
+    def about(self, centre: Float64Array) -> Float64Array:
+        """Return the scatter (d, d) about another centre (d,)."""
+        away = self.means - centre
+        return self.matrix + self.weight * np.multiply.outer(away, away)
+
+
 def zeros(n_components: int, n_features: int, second_shape: tuple[int, ...]) -> Statistics:
     """The neutral element: statistics of no rows."""
     return Statistics(

@@ -65,6 +65,17 @@ def word(*choices: str) -> Rule:
     )
 
 
+def words(*choices: str) -> Rule:
+    """Some of a few words: a tuple or list of them, or one."""
+    listed = ", ".join(repr(choice) for choice in choices)
+
+    def accepts(value: Any) -> bool:
+        names = (value,) if isinstance(value, str) else value
+        return isinstance(names, tuple | list) and all(name in choices for name in names)
+
+    return Rule(accepts, f"a tuple of str among {{{listed}}}")
+
+
 def check_setting(owner: str, name: str, value: Any, rules: Sequence[Rule]) -> None:
     """Raise InvalidParameterError unless ``value`` meets one of the rules."""
     if any(rule.accepts(value) for rule in rules):

@@ -9,6 +9,7 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
+from reference import from_matrices
 from scipy.linalg import solve_triangular
 from sklearn.mixture import GaussianMixture as Reference
 
@@ -16,7 +17,7 @@ from fastgmm.covariance import FAMILIES
 from fastgmm.em import Settings, Start, run
 from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.executors import ThreadExecutor
-from fastgmm.initialization import DataConstants
+from fastgmm.initialization import survey
 from fastgmm.parameters import Parameters
 from fastgmm.sources import ArraySource
 
@@ -24,6 +25,10 @@ K = 4
 N = 1200
 WIDE = np.longdouble
 assert np.finfo(WIDE).eps < 1e-18, "long doubles are no wider than doubles here"
+
+
+THEIRS = {"tied_diag": "diag", "tied_spherical": "spherical"}
+"""What scikit-learn has in the place of what it lacks: the same shape, not tied."""
 
 
 class Case(NamedTuple):
@@ -62,7 +67,7 @@ def cases_of(covariance_type):
     return {
         name: case
         for name, case in CASES.items()
-        if case.condition == 1.0 or covariance_type != "spherical"
+        if case.condition == 1.0 or not covariance_type.endswith("spherical")
     }
 
 
@@ -98,8 +103,10 @@ def problem_of(case, covariance_type, dtype, d, seed=0):
     scales = np.geomspace(1.0, case.condition**-0.5, d)
     root = axes * scales
     shapes = 0.5 + rng.random((K, d))
-    if covariance_type in ("tied", "spherical"):
-        shapes[:] = shapes[0, 0] if covariance_type == "spherical" else shapes[0]
+    if covariance_type.startswith("tied"):
+        shapes[:] = shapes[0]
+    if covariance_type.endswith("spherical"):
+        shapes[:] = shapes[0, 0]
     directions = rng.normal(size=(K, d))
     directions *= case.apart / np.sqrt(2.0) / np.linalg.norm(directions, axis=1)[:, np.newaxis]
     if case.pairs:
@@ -110,13 +117,8 @@ def problem_of(case, covariance_type, dtype, d, seed=0):
     covariances = roots @ roots.transpose(0, 2, 1)
     labels = rng.integers(K, size=N)
     rows = means[labels] + np.einsum("nij,nj->ni", roots[labels], rng.normal(size=(N, d)))
-    covariances = {
-        "full": covariances,
-        "tied": covariances[0],
-        "diag": np.diagonal(covariances, axis1=1, axis2=2),
-        "spherical": covariances[:, 0, 0],
-    }[covariance_type]
-    start = Parameters(np.full(K, 1 / K), means, np.ascontiguousarray(covariances))
+    covariances = from_matrices(covariances, covariance_type)
+    start = Parameters(np.full(K, 1 / K), means, covariances)
     return Problem(rows.astype(dtype), start)
 
 
@@ -163,11 +165,11 @@ def reference(problem, covariance_type):
         means[k] += delta
         z -= delta
         covariances[k] = (z * r[:, k : k + 1]).T @ z / counts[k]
-    if covariance_type == "tied":
+    if covariance_type.startswith("tied"):
         covariances[:] = np.einsum("k,kij->ij", counts, covariances) / counts.sum()
-    elif covariance_type != "full":
+    if covariance_type not in ("full", "tied"):
         variances = np.diagonal(covariances, axis1=1, axis2=2).copy()
-        if covariance_type == "spherical":
+        if covariance_type.endswith("spherical"):
             variances[:] = variances.mean(axis=1, keepdims=True)
         covariances = variances[:, :, np.newaxis] * np.eye(d, dtype=WIDE)
     return Step(log_density.mean(), means, covariances)
@@ -179,10 +181,11 @@ def dense(covariance_type, covariances, d):
 
 def ours(problem, covariance_type):
     """The step as fastgmm makes it, or None where it says that a covariance is ill-defined."""
-    n, d = problem.rows.shape
+    d = problem.rows.shape[1]
     placement = ThreadExecutor(1).place(ArraySource(problem.rows))
     start, settings = Start(covariance_type, problem.parameters), Settings(0.0, 1, np.zeros(d))
-    constants = DataConstants(float(n), 1.0, np.full(d, np.nan))
+    scatter = FAMILIES[covariance_type].needs_scatter
+    constants = survey(placement, 1, None, scatter=scatter).constants
     try:
         (fit,) = run(placement, [start], settings, constants, lambda event: None)
     except IllDefinedCovarianceError:
@@ -263,9 +266,17 @@ class Row(NamedTuple):
 
 
 def measure(case, covariance_type, dtype, d):
-    """Make the step in all three ways."""
+    """Make the step in all three ways; scikit-learn's in its own shape, where it lacks ours."""
     problem = problem_of(case, covariance_type, dtype, d)
     right = reference(problem, covariance_type)
-    steps = ours(problem, covariance_type), scikit_learns(problem, covariance_type)
-    mine, theirs = (None if step is None else errors(step, right) for step in steps)
+    step = ours(problem, covariance_type)
+    mine = None if step is None else errors(step, right)
+    untied = THEIRS.get(covariance_type)
+    if untied is not None:
+        matrices = dense(covariance_type, problem.parameters.covariances, d)
+        covariances = from_matrices(matrices, untied)
+        problem = Problem(problem.rows, problem.parameters._replace(covariances=covariances))
+        right = reference(problem, untied)
+    step = scikit_learns(problem, untied or covariance_type)
+    theirs = None if step is None else errors(step, right)
     return Row(mine, theirs, allowed(theirs, case, dtype))

@@ -4,13 +4,17 @@ import warnings
 
 import numpy as np
 import sklearn
+from reference import as_matrices, from_matrices
 
-from fastgmm import GaussianMixture
+from fastgmm import GaussianMixture, _sklearn
+from fastgmm.covariance import FAMILIES
 from fastgmm.exceptions import ConvergenceWarning
 from fastgmm.initialization import DataConstants
+from fastgmm.statistics import Scatter
 
 SCIKIT_LEARN = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
-COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
+COVARIANCE_TYPES = tuple(FAMILIES)
+SCIKIT_LEARNS_TYPES = _sklearn.COVARIANCE_TYPES
 
 
 def blobs(n, d, k, seed=0, spread=3.0):
@@ -28,25 +32,28 @@ def start_of(X, means, covariance_type):
     k, d = means.shape
     rng = np.random.default_rng(1)
     scale = 1.0 + rng.random(k)
-    precisions = {
-        "full": np.eye(d) / scale[:, None, None],
-        "tied": np.eye(d) / scale[0],
-        "diag": np.ones((k, d)) / scale[:, None],
-        "spherical": 1 / scale,
-    }[covariance_type]
+    precisions = from_matrices(np.eye(d) / scale[:, None, None], covariance_type)
     weights = rng.dirichlet(np.full(k, 5.0))
     weights /= weights.sum()
     return {"weights_init": weights, "means_init": means, "precisions_init": precisions}
 
 
 def covariances_of(start, covariance_type):
-    precisions = start["precisions_init"]
-    return np.linalg.inv(precisions) if covariance_type in ("full", "tied") else 1 / precisions
+    matrices = as_matrices(start["precisions_init"], covariance_type, *start["means_init"].shape)
+    return from_matrices(np.linalg.inv(matrices), covariance_type)
+
+
+def scatter_of(X, weights=None):
+    """The total scatter of rows."""
+    weights = np.ones(len(X)) if weights is None else weights
+    mean = weights @ X / weights.sum()
+    z = X - mean
+    return Scatter(weights.sum(), mean, (weights * z.T) @ z)
 
 
 def constants_of(X):
     """What the first pass finds in rows without weights."""
-    return DataConstants(float(len(X)), 1.0, X.var(axis=0))
+    return DataConstants(float(len(X)), 1.0, X.var(axis=0), scatter_of(X))
 
 
 def fit(X, sample_weight=None, **params):

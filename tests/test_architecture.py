@@ -20,6 +20,7 @@ HEAVY = (
     "pyarrow",
     "sklearn",
     "pandas",
+    "matplotlib",
 )
 
 
@@ -60,6 +61,10 @@ def test_a_fit_loads_neither_dask_nor_scikit_learn():
         "GaussianMixture(1).fit([[0.0], [1.0], [3.0]])",
     ]
     assert modules_after(*statements) & {"dask", "distributed", "sklearn", "pandas"} == set()
+
+
+def test_matplotlib_waits_for_the_first_picture():
+    assert "matplotlib" not in modules_after("import fastgmm.plotting")
 
 
 def test_public_names_resolve_to_what_type_checkers_see():

@@ -57,6 +57,11 @@ def _sized(d: int, k: int, covariance_type: str) -> Problem:
     return Problem(d, k, max(int(5e9 / flops) // 1000 * 1000, 16_000), covariance_type)
 
 
+_NARROW_FIRST = (
+    *((2, 4), (3, 8), (2, 16), (8, 16), (16, 32)),
+    *((41, 110), (64, 64), (39, 512), (128, 32)),
+)
+
 ROOFLINE = {
     "full": [
         _sized(d, k, "full")
@@ -65,12 +70,8 @@ ROOFLINE = {
             *((8, 16), (16, 32), (41, 110), (64, 64), (128, 32)),
         )
     ],
-    "diag": [
-        _sized(d, k, "diag")
-        for d, k in (
-            *((2, 4), (3, 8), (8, 16), (16, 32)),
-            *((41, 110), (64, 64), (39, 512), (128, 32)),
-        )
-    ],
+    "diag": [_sized(d, k, "diag") for d, k in _NARROW_FIRST if (d, k) != (2, 16)],
+    "tied": [_sized(d, k, "tied") for d, k in _NARROW_FIRST],
+    "spherical": [_sized(d, k, "spherical") for d, k in _NARROW_FIRST],
 }
 """The grid on which kernels are held against the machine's roofs (scripts/roofline)."""

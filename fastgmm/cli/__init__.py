@@ -10,6 +10,7 @@ from fastgmm.cli.messages import OneLineErrors
 from fastgmm.cli.predict import predict
 from fastgmm.cli.sample import sample
 from fastgmm.cli.score import score
+from fastgmm.cli.select import select
 from fastgmm.cli.warmup import warmup
 
 __all__ = ["main"]
@@ -27,5 +28,5 @@ def main() -> None:
     """
 
 
-for command in (fit, predict, score, sample, info, demo, warmup):
+for command in (fit, select, predict, score, sample, info, demo, warmup):
     main.add_command(command)

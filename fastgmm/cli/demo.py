@@ -80,13 +80,12 @@ def _compare(model_file: Path, truth: "Truth", errors: "Float64Array") -> None:
     """Print a fit next to the truth, in standard errors."""
     import numpy as np
 
-    from fastgmm.cli.tables import dense_covariances
     from fastgmm.cli.truths import Truth, match, parameter_vector
     from fastgmm.estimators import GaussianMixture
 
     model = GaussianMixture.load(model_file)
     order = match(truth, model.means_)
-    fitted = Truth(model.weights_[order], model.means_[order], dense_covariances(model)[order])
+    fitted = Truth(model.weights_[order], model.means_[order], model.covariance_matrices()[order])
     expected, found = parameter_vector(truth), parameter_vector(fitted)
     distances = (found - expected) / errors
     click.echo("\nparameter        truth     fitted  standard error  distance")

@@ -1,5 +1,6 @@
 """``fastgmm fit``: from files to a model file."""
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +16,10 @@ from fastgmm.cli.options import (
     OpenedData,
     Output,
     Registered,
+    RegisteredList,
     columns_option,
     data_argument,
+    load_model,
     missing_option,
     open_rows,
     output_option,
@@ -66,10 +69,21 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
 @missing_option
 @click.option(
     "--init-params",
-    type=Registered("fastgmm.initialization", "STARTS"),
+    type=Registered("fastgmm.initialization", "START_NAMES"),
     default="kmeans",
     show_default=True,
     help="How a fit starts.",
+)
+@click.option(
+    "--start-from",
+    type=click.Path(path_type=Path),
+    metavar="MODEL",
+    help="Start from the parameters of this model file instead.",
+)
+@click.option(
+    "--fixed",
+    type=RegisteredList("fastgmm.parameters", "NAMES"),
+    help="Parameters that stay as they are in the model of --start-from, separated by commas.",
 )
 @click.option(
     "--n-init",
@@ -129,6 +143,12 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
 )
 @click.option("--chunk-size", type=click.IntRange(min=1), help="Rows of a block.")
 @click.option(
+    "--memory-limit",
+    type=click.IntRange(min=1),
+    metavar="BYTES",
+    help="Most memory of a pass; starts that do not fit wait  [default: half of what there is].",
+)
+@click.option(
     "--checkpoint",
     type=Output(),
     help="Keep the fit in this file while it runs and when it is interrupted.",
@@ -157,6 +177,8 @@ def fit(
     columns: list[str] | None,
     weight: str | None,
     missing: str,
+    start_from: Path | None,
+    fixed: list[str] | None,
     seed: int,
     threads: int | None,
     workers: int | None,
@@ -179,28 +201,48 @@ def fit(
     if checkpoint == output:
         raise click.UsageError(f"{output} cannot be both model and checkpoint: choose two names")
     place = one_place(Place(threads, workers, scheduler, scheduler_file))
-    from fastgmm.estimators import GaussianMixture
-
+    if fixed and start_from is None:
+        raise click.UsageError("--fixed keeps what a model has: name its file with --start-from")
+    settings |= {
+        "fixed": tuple(fixed or ()),
+        "random_state": seed,
+        "n_threads": threads,
+        "persist": "auto" if persist is None else persist,
+        "checkpoint": checkpoint,
+        "resume": resume,
+    }
     with stoppable(max_seconds) as stop, resumable(checkpoint, resume):
-        rows = open_rows(data, columns, weight, missing, output=output, checkpoint=checkpoint)
-        model = GaussianMixture(
-            random_state=seed,
-            n_threads=threads,
-            persist="auto" if persist is None else persist,
-            checkpoint=checkpoint,
-            resume=resume,
-            **settings,
+        start = None if start_from is None else load_model(start_from, threads)
+        rows = open_rows(
+            data, columns, weight, missing, model=start, output=output, checkpoint=checkpoint
         )
+        model = _model(start, settings)
         watch = _Watch()
         if place.is_cluster:
             with client_of(place) as client:
                 _fit(model.set_client(client), rows, (watch, stop), quiet)
         else:
             _fit(model, rows, (watch, stop), quiet)
-        model.save(output)
+        model.set_params(warm_start=False).save(output)
     if not quiet:
         click.echo("\n".join(summary(model, rows, watch)))
         click.echo(f"model written to {output}")
+
+
+def _model(start: "GaussianMixture | None", settings: dict[str, Any]) -> "GaussianMixture":
+    """Return the model to be fitted, with the parameters of ``start`` if there is one."""
+    from fastgmm.estimators import GaussianMixture
+
+    if start is None:
+        return GaussianMixture(**settings)
+    for name, option in (("n_components", "-k"), ("covariance_type", "--covariance-type")):
+        if getattr(start, name) != settings[name]:
+            raise click.UsageError(
+                f"the model of --start-from is one of {option} {getattr(start, name)}, not of "
+                f"{settings[name]}: give {option} {getattr(start, name)}"
+            )
+    start.lower_bound_ = -math.inf  # that of other rows, perhaps
+    return start.set_params(warm_start=True, **settings)
 
 
 class _Watch:

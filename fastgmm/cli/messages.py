@@ -18,7 +18,17 @@ USAGE, UNUSABLE, UNEXPECTED, INTERRUPTED = 2, 4, 1, 130
 """Exit codes: 4 is for data, models and files; 130 is what shells give an interrupted process. Two
 more are in :mod:`fastgmm.cli.stopping`."""
 
-PARAMETERS = ("max_iter", "reg_covar", "n_init", "init_params", "regularization", "on_collapse")
+PARAMETERS = (
+    "max_iter",
+    "reg_covar",
+    "n_init",
+    "init_params",
+    "regularization",
+    "on_collapse",
+    "memory_limit",
+    "fixed",
+    "chunk_size",
+)
 """Of the library, whose names in messages are options of the command."""
 
 ADVICE = {

@@ -62,11 +62,26 @@ class Registered(click.ParamType):  # type: ignore[type-arg]  # generic since cl
         """Show the names in the help."""
         return f"[{'|'.join(self.names())}]"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the name, or fail with the list of those there are."""
         if value not in self.names():
             self.fail(f"{value!r} is not one of {', '.join(self.names())}", param, ctx)
         return str(value)
+
+
+class RegisteredList(Registered):
+    """Some names from a registry, separated by commas."""
+
+    def get_metavar(self, *_: Any, **__: Any) -> str:
+        """Show the names in the help."""
+        return f"[{'|'.join(self.names())}],..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[str]:
+        """Return the names, or fail with the list of those there are."""
+        names = NameList().convert(value, param, ctx)
+        return [Registered.convert(self, name, param, ctx) for name in names]
 
 
 class NameList(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4

@@ -25,7 +25,6 @@ def sample(model_file: Path, n_samples: int, output: Path, seed: int) -> None:
     from fastgmm.sinks import to_file
 
     model = load_model(model_file, threads=None)
-    model.random_state = seed
-    rows, _ = model.sample(n_samples)
+    rows, _ = model.sample(n_samples, random_state=seed)
     blocks = np.array_split(rows, -(-n_samples // BLOCK_ROWS))
     to_file(output, blocks, n_samples, feature_names(model))

@@ -4,9 +4,8 @@ import csv
 import io
 import json
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-
-from fastgmm._typing import Float64Array
 
 if TYPE_CHECKING:
     from fastgmm.estimators import GaussianMixture
@@ -24,12 +23,10 @@ def feature_names(model: "GaussianMixture") -> list[str]:
     return [f"x{j}" for j in range(model.n_features_in_)] if names is None else [*map(str, names)]
 
 
-def dense_covariances(model: "GaussianMixture") -> Float64Array:
-    """Return the covariance matrices, (k, d, d), whatever their shape."""
-    from fastgmm.covariance import FAMILIES
-
-    family = FAMILIES[model.covariance_type]
-    return family.dense(model.covariances_, *model.means_.shape)
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table whose columns are as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
 
 
 def parameter_table(model: "GaussianMixture") -> list[str]:
@@ -37,7 +34,8 @@ def parameter_table(model: "GaussianMixture") -> list[str]:
     names = feature_names(model)
     shown = names[:COLUMNS_SHOWN]
     deviations = [
-        [math.sqrt(matrix[j, j]) for j in range(len(shown))] for matrix in dense_covariances(model)
+        [math.sqrt(matrix[j, j]) for j in range(len(shown))]
+        for matrix in model.covariance_matrices()
     ]
     rows = [
         ["component", "weight", *(f"mean {name}" for name in shown), *(f"sd {n}" for n in shown)]
@@ -45,8 +43,7 @@ def parameter_table(model: "GaussianMixture") -> list[str]:
     for k, (weight, mean) in enumerate(zip(model.weights_, model.means_, strict=True)):
         numbers = [weight, *mean[: len(shown)], *deviations[k]]
         rows.append([str(k), *(f"{number:.6g}" for number in numbers)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+    lines = aligned(rows)
     if len(names) > len(shown):
         lines.append(f"(and {len(names) - len(shown)} more columns: fastgmm info --json or --csv)")
     return lines
@@ -92,7 +89,7 @@ def as_csv(model: "GaussianMixture") -> str:
         + [f"mean {name}" for name in names]
         + [f"cov {names[i]} {names[j]}" for i, j in lower]
     )
-    for k, matrix in enumerate(dense_covariances(model)):
+    for k, matrix in enumerate(model.covariance_matrices()):
         numbers = [model.weights_[k], *model.means_[k], *(matrix[i, j] for i, j in lower)]
         writer.writerow([k, *(repr(float(number)) for number in numbers)])
     return text.getvalue()

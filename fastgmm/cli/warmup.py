@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from fastgmm.cli.options import NameList
+from fastgmm.cli.options import NameList, RegisteredList
 
-COVARIANCE_TYPES = "full,tied,diag,spherical"
 DTYPES = ("float64", "float32")
 
 N_FEATURES = "1,2,3,4,5,6,7,8,9"
@@ -52,10 +51,8 @@ class Counts(NameList):
 @click.option(
     "--covariance-type",
     "covariance_types",
-    type=Choices(COVARIANCE_TYPES.split(",")),
-    default=COVARIANCE_TYPES,
-    show_default=True,
-    help="Shapes of covariance matrices.",
+    type=RegisteredList("fastgmm.covariance", "FAMILIES"),
+    help="Shapes of covariance matrices, separated by commas  [default: all].",
 )
 @click.option(
     "--dtype",
@@ -74,7 +71,7 @@ class Counts(NameList):
 )
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 def warmup(
-    covariance_types: list[str], dtypes: list[str], n_features: list[int], quiet: bool
+    covariance_types: list[str] | None, dtypes: list[str], n_features: list[int], quiet: bool
 ) -> None:
     """Compile the kernels of fits and predictions and keep them on disk.
 
@@ -83,6 +80,7 @@ def warmup(
     user's. All shapes and kinds of numbers take minutes; what is on disk already, no time.
     """
     from fastgmm._jit import kernel_cache_folder, loaded_kernels
+    from fastgmm.covariance import FAMILIES
 
     folder = kernel_cache_folder()
     if folder is None:
@@ -90,7 +88,7 @@ def warmup(
             "compiled kernels cannot be kept: set FASTGMM_CACHE to a folder that you can write"
         )
     began = time.perf_counter()
-    for covariance_type, dtype, d in product(covariance_types, dtypes, n_features):
+    for covariance_type, dtype, d in product(covariance_types or FAMILIES, dtypes, n_features):
         before, since = len(_compiled()), time.perf_counter()
         use_every_kernel(covariance_type, dtype, d)
         new = len(_compiled()) - before
@@ -121,13 +119,13 @@ def use_every_kernel(covariance_type: str, dtype: str, n_features: int) -> None:
     import numpy as np
 
     from fastgmm.estimators import GaussianMixture
-    from fastgmm.initialization import STARTS
+    from fastgmm.initialization import START_NAMES
     from fastgmm.kernels import registers
 
     rows = np.random.default_rng(0).normal(size=(64, n_features)).astype(dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # one iteration does not converge
-        for start in STARTS:
+        for start in START_NAMES:
             model = GaussianMixture(
                 2,
                 covariance_type=covariance_type,

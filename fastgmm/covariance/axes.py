@@ -1,4 +1,4 @@
-"""What diagonal and spherical densities have in common: rows about one centre, scaled."""
+"""What densities with covariances along the axes have in common: rows about one centre, scaled."""
 
 import math
 
@@ -8,24 +8,30 @@ from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.covariance.protocol import Density
 from fastgmm.covariance.scale import log_scale
+from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.parameters import Parameters
 
 
 def axes_density(
     parameters: Parameters, precisions_cholesky: Float64Array, dtype: np.dtype[np.floating]
 ) -> Density:
-    """Return the density for 1 / sigma (k, d); the compute dtype holds its centre exactly."""
+    """Return the density for 1 / sigma, broadcastable to (k, d).
+
+    The compute dtype holds its centre exactly.
+    """
+    # in rows: kernels read a broadcast array's memory as if it were there
+    scales = np.array(np.broadcast_to(precisions_cholesky, parameters.means.shape), order="C")
     means = parameters.means.astype(dtype)
     total = max(float(parameters.weights.sum()), np.finfo(np.float64).tiny)
     centre = (parameters.weights[:, np.newaxis] * parameters.means).sum(axis=0) / total
     centre = centre.astype(dtype)
-    away = (centre.astype(np.float64) - means) * precisions_cholesky
-    log_determinants = np.log(precisions_cholesky).sum(axis=1)
+    away = (centre.astype(np.float64) - means) * scales
+    log_determinants = np.log(scales).sum(axis=1)
     half = math.sqrt(0.5)
     return kernels.axes.AxesDensity(
         log_scale(parameters.weights, log_determinants, means.shape[1]).astype(dtype),
         means,
-        (half * precisions_cholesky).astype(dtype),
+        (half * scales).astype(dtype),
         (half * away).astype(dtype),
         centre,
         float(np.abs(away).max()),
@@ -36,3 +42,28 @@ def axes_density(
 def axes_about(density: Density, origins: FloatArray) -> Density:
     """Move the origins; far from the means only the centred forms keep their digits."""
     return density._replace(origins=origins, spread=math.inf)
+
+
+def reciprocal_deviations(variances: Float64Array) -> Float64Array:
+    """Return 1 / sigma of variances (k, ...).
+
+    Raises IllDefinedCovarianceError, with the first component to blame.
+    """
+    good = (variances > 0.0) & np.isfinite(variances)
+    if not good.all():
+        raise IllDefinedCovarianceError(int(np.argwhere(~good)[0, 0]))
+    return 1.0 / np.sqrt(variances)
+
+
+def check_axes(values: Float64Array, name: str, *, shared: bool = False) -> None:
+    """Raise ValueError unless variances or precisions, (k, ...) or ``shared``, are positive.
+
+    ``name`` is what they are called, "diag covariance".
+    """
+    bad = np.argwhere(~(values > 0.0))
+    if len(bad):
+        places = ["column"] if shared else ["component", "column"]
+        named = zip(places, bad[0], strict=False)
+        where = "" if values.size == 1 else ", ".join(f"{place} {i}" for place, i in named) + " "
+        value = values[tuple(bad[0])]
+        raise ValueError(f"'{name}' should be positive, but {where}has {value:.6g}: correct it")

@@ -8,8 +8,9 @@ from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.parameters import Parameters
 
 # A moment about the centre loses eps s^2 of the covariance about the mean, where the mean lies s
-# standard deviations (of the narrowest direction) from the centre: 1e-12 and 4e-6 at most.
-FARTHEST = {8: 64.0, 4: 8.0}
+# standard deviations (of the narrowest direction, columns in units of their own) from the centre:
+# 1e-12 and 1.5e-5 at most.
+FARTHEST = {8: 64.0, 4: 16.0}
 
 
 class Centre(NamedTuple):
@@ -31,15 +32,21 @@ def middle(parameters: Parameters, dtype: np.dtype[np.floating]) -> FloatArray:
 
 
 def common_centre(
-    parameters: Parameters, sharpness: Float64Array, dtype: np.dtype[np.floating]
+    parameters: Parameters,
+    variances: Float64Array,
+    sharpness: Float64Array,
+    dtype: np.dtype[np.floating],
 ) -> Centre:
     """Return the mean of the mixture, if all components are near it.
 
-    ``sharpness`` (k,): one over the least standard deviation of each component, or more.
+    Rounding errs column by column, so columns are measured in standard deviations of their own:
+    ``variances`` (k, d), or broadcastable. ``sharpness`` (k,) or (1,): one over the least standard
+    deviation in these units, or more.
     """
     means = parameters.means
     centre = middle(parameters, dtype)
-    away = np.abs(means - centre).max(axis=1) * sharpness
+    with np.errstate(over="ignore"):
+        away = (np.abs(means - centre) / np.sqrt(variances)).max(axis=1) * sharpness
     # not a number is not near
     if bool(np.all(away <= FARTHEST[dtype.itemsize])):
         return Centre(True, centre, np.repeat(centre[np.newaxis], len(means), axis=0))

@@ -6,7 +6,9 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from fastgmm._typing import Float64Array, FloatArray, IntArray
+from fastgmm.covariance.conditioning import Regression
 from fastgmm.parameters import Parameters
+from fastgmm.statistics import Scatter, Statistics
 
 Density: TypeAlias = Any
 """A family's own NamedTuple (see kernels/), in the compute dtype: log_scale (k,), means (k, d),
@@ -31,8 +33,11 @@ def alone(function: Callable[[int, int], R], n: int) -> list[R]:
 class CovarianceFamily(Protocol):
     """A shape of covariance matrices. Stateless; k components, d features throughout."""
 
+    needs_scatter: bool
+    """Whether ``complete`` wants the total scatter of the data."""
+
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        """Shape of ``covariances`` (and of precisions), as in scikit-learn."""
+        """Shape of ``covariances`` (and of precisions); scikit-learn's where it has the family."""
 
     def second_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
         """Shape of ``Statistics.second``."""
@@ -49,6 +54,15 @@ class CovarianceFamily(Protocol):
 
         Raises IllDefinedCovarianceError, naming the component, where a covariance is not
         positive definite.
+        """
+
+    def complete(
+        self, statistics: Statistics, density: Density, scatter: Scatter | None
+    ) -> Statistics:
+        """Return the statistics of all rows with what their pass has left out.
+
+        What all components have in common is a function of the data's total scatter alone, so that
+        a pass need not sum it. ``scatter`` may be None unless the family ``needs_scatter``.
         """
 
     def about(self, density: Density, origins: FloatArray) -> Density:
@@ -94,14 +108,31 @@ class CovarianceFamily(Protocol):
     def dense(self, covariances: Float64Array, n_components: int, n_features: int) -> Float64Array:
         """Covariances as full matrices (k, d, d)."""
 
-    def from_precisions(self, precisions: Float64Array) -> Float64Array:
-        """Invert precisions (the family's shape) into covariances, or the other way round.
+    def select(
+        self, covariances: Float64Array, components: IntArray, columns: IntArray
+    ) -> Float64Array:
+        """Return the covariances of these components in these columns: of a marginal mixture."""
 
-        Raises ValueError with scikit-learn's text where one is not positive definite.
+    def regression(
+        self, covariances: Float64Array, n_components: int, given: IntArray, rest: IntArray
+    ) -> Regression:
+        """Return how, within a component, the columns ``rest`` follow from the columns ``given``.
+
+        Raises numpy.linalg.LinAlgError where a covariance is not positive definite.
         """
 
+    def check(self, values: Float64Array, what: str) -> None:
+        """Check covariances or precisions (the family's shape); ``what`` says which they are.
+
+        Raises ValueError, beginning as scikit-learn's does and naming the component, where one is
+        not (symmetric and) positive definite.
+        """
+
+    def from_precisions(self, precisions: Float64Array) -> Float64Array:
+        """Check precisions (the family's shape) and invert them into covariances."""
+
     def precisions_cholesky(self, parameters: Parameters) -> Float64Array:
-        """Upper triangular U with U U^T = precision (full, tied); 1 / sigma (diag, spherical)."""
+        """Upper triangular U with U U^T = precision, or along the axes 1 / sigma."""
 
     def precisions(self, precisions_cholesky: Float64Array) -> Float64Array:
         """Precisions from their Cholesky factors."""

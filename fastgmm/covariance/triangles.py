@@ -17,6 +17,11 @@ WORTH_SHARING = 2_000_000
 what handing a part to another thread takes."""
 
 
+ASYMMETRY = 1e-5
+"""Entries that face each other may differ by so many times the geometric mean of their variances:
+float32 leaves 1e-7."""
+
+
 def packed_size(n_features: int) -> int:
     """Return how many numbers a packed lower triangle holds."""
     return n_features * (n_features + 1) // 2
@@ -51,7 +56,8 @@ class Whitening(NamedTuple):
     biases: Float64Array
     """(g, d) W away."""
     sharpness: Float64Array
-    """(g,) bounds of W's spectral norm: scale over the least standard deviation, or more."""
+    """(g,) bounds of the spectral norm of W D, D the columns' standard deviations: scale over the
+    least standard deviation in units of the columns' own, or more."""
     log_determinants: Float64Array
     """(g,) log |L^-1|."""
 
@@ -101,6 +107,16 @@ def _shared(share: Share, part: Callable[[int, int], R], matrices: Float64Array)
     return (share if g * d**3 >= WORTH_SHARING else alone)(part, g)
 
 
+def in_bands(packed: FloatArray, d: int, height: int) -> FloatArray:
+    """Return packed rows of a triangle as bands of rows (see kernels/factorisation.py)."""
+    matrix = np.zeros((d, d), packed.dtype)
+    matrix[np.tril_indices(d)] = packed
+    whole = d // height * height
+    bands = [matrix[i : i + height, : i + height].T for i in range(0, whole, height)]
+    rows = [matrix[i, : i + 1] for i in range(whole, d)]
+    return np.concatenate([part.ravel() for part in [*bands, *rows]])
+
+
 def upper_factors(covariances: Float64Array) -> Float64Array:
     """Return U = L^-T (g, d, d) of L L^T = covariances (g, d, d)."""
     g, d, _ = covariances.shape
@@ -111,11 +127,48 @@ def upper_factors(covariances: Float64Array) -> Float64Array:
     return upper
 
 
-def inverses(matrices: Float64Array) -> Float64Array | None:
-    """Return the inverses of matrices (g, d, d), or None if one is not positive definite."""
+def inverses(matrices: Float64Array, name: str, *, shared: bool = False) -> Float64Array:
+    """Return the inverses of matrices (g, d, d); ValueError as in :func:`check_matrices`."""
+    check_matrices(matrices, name, shared=shared)
     inverted = np.empty(matrices.shape)
     failed = kernels.factorisation.invert_positive_definite(
         np.ascontiguousarray(matrices), inverted
     )
-    symmetric = np.allclose(matrices, matrices.transpose(0, 2, 1))
-    return inverted if failed < 0 and symmetric else None
+    if failed >= 0:
+        raise _refused(matrices, failed, name, shared)
+    return inverted
+
+
+def check_matrices(matrices: Float64Array, name: str, *, shared: bool = False) -> None:
+    """Raise ValueError unless matrices (g, d, d) are symmetric and positive definite.
+
+    ``name`` is what they are called, "full covariance"; ``shared``: the one belongs to all
+    components.
+    """
+    scales = np.sqrt(np.abs(np.diagonal(matrices, axis1=1, axis2=2)))
+    allowed = ASYMMETRY * scales[:, :, np.newaxis] * scales[:, np.newaxis, :]
+    askew = np.abs(matrices - matrices.transpose(0, 2, 1)) > allowed
+    if askew.any():
+        k, i, j = np.argwhere(askew)[0]
+        raise ValueError(
+            f"'{name}' should be symmetric, positive-definite, but{_whose(k, shared)} entry "
+            f"({i}, {j}) is {matrices[k, i, j]:.6g} and ({j}, {i}) {matrices[k, j, i]:.6g}: give "
+            "whole matrices, the same above and below the diagonal"
+        )
+    try:
+        whiten(matrices, 1.0, 1, np.dtype(np.float64))
+    except IllDefinedCovarianceError as error:
+        raise _refused(matrices, error.component or 0, name, shared) from None
+
+
+def _refused(matrices: Float64Array, k: int, name: str, shared: bool) -> ValueError:
+    least = float(np.linalg.eigvalsh(matrices[k])[0])
+    enough = max(-2.0 * least, 1e-6 * float(np.abs(np.diagonal(matrices[k])).max()))
+    return ValueError(
+        f"'{name}' should be symmetric, positive-definite, but{_whose(k, shared)} least eigenvalue "
+        f"is {least:.3g}: correct the matrix, or add {enough:.1g} to its diagonal"
+    )
+
+
+def _whose(k: int, shared: bool) -> str:
+    return " its" if shared else f" component {k}'s"

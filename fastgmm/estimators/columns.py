@@ -1,8 +1,13 @@
-"""Are these the columns of the fit? In scikit-learn's words."""
+"""Are these the columns of the fit, in scikit-learn's words; and which ones does a user mean?"""
 
+import numbers
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+
+from fastgmm._typing import IntArray
 from fastgmm.exceptions import DataError
 from fastgmm.sources import Source
 
@@ -52,3 +57,37 @@ def _difference(names: Sequence[str], fitted_names: Sequence[str]) -> str:
 def _list(names: Sequence[str]) -> str:
     more = ["- ...\n"] if len(names) > MOST_NAMES else []
     return "".join([*(f"- {name}\n" for name in names[:MOST_NAMES]), *more])
+
+
+def chosen_columns(columns: Any, n_features: int, names: Sequence[str] | None) -> IntArray:
+    """Return where the columns are that a user gives: numbers or names, or one alone.
+
+    Raises ValueError where there is no such column, none is given or one comes twice.
+    """
+    given = [columns] if isinstance(columns, str | numbers.Integral) else list(columns)
+    chosen = np.array([_position(column, n_features, names) for column in given], np.int64)
+    if len(chosen) == 0:
+        raise ValueError("No columns are given: name one or more")
+    twice = np.flatnonzero(np.bincount(chosen) > 1)
+    if len(twice):
+        first = twice[0] if names is None else repr(names[twice[0]])
+        raise ValueError(f"Column {first} is given twice: name each column once")
+    return chosen
+
+
+def _position(column: Any, n_features: int, names: Sequence[str] | None) -> int:
+    if isinstance(column, str):
+        if names is None:
+            raise ValueError(
+                f"There is no column {column!r}, as the model has no column names: give numbers "
+                f"from 0 to {n_features - 1}"
+            )
+        if column not in names:
+            raise ValueError(f"There is no column {column!r}: the model has {', '.join(names)}")
+        return list(names).index(column)
+    if isinstance(column, bool) or not isinstance(column, numbers.Integral):
+        raise ValueError(f"{column!r} is not a column: give its number or its name")
+    number = int(column)
+    if not -n_features <= number < n_features:
+        raise ValueError(f"There is no column {number}: the model has {n_features}, counted from 0")
+    return number % n_features

@@ -14,39 +14,28 @@ from fastgmm import em, sinks
 from fastgmm._typing import Float64Array, LabelArray
 from fastgmm.checkpoint import Unkept, checkpoint_of
 from fastgmm.estimators.callbacks import History, Observers, Occasion, told_of
+from fastgmm.estimators.conditioning import Conditional
 from fastgmm.estimators.mixture import Ended
-from fastgmm.estimators.predictions import Predictor
-from fastgmm.estimators.settings import check_settings
+from fastgmm.estimators.settings import check_fixed, check_settings, names_of
 from fastgmm.estimators.verbose import Verbose
 from fastgmm.exceptions import ConvergenceWarning, DataError
-from fastgmm.executors import Placement
+from fastgmm.executors import Placement, Work
 from fastgmm.executors.threads import available_threads
 from fastgmm.expectation import column_names
 from fastgmm.initialization import (
+    STREAMED_STARTS,
     DataConstants,
     StartRows,
+    StreamedStart,
     first_parameters,
     start_by,
     survey,
 )
 from fastgmm.maximization import REGULARIZATIONS, count_floor
-from fastgmm.parameters import Parameters
+from fastgmm.parameters import GivenParameters, Parameters
 from fastgmm.progress import FitBegan, FitEnded, IterationDone, Observer, PassBegan, RowsDone
 from fastgmm.sources import Source, as_source
 from fastgmm.validation import as_random_state, check_array, check_weights
-
-
-class GivenParameters(NamedTuple):
-    """What ``weights_init``, ``means_init`` and ``precisions_init`` replace in a start."""
-
-    weights: Float64Array | None
-    means: Float64Array | None
-    covariances: Float64Array | None
-
-    def put_into(self, own: Parameters) -> Parameters:
-        """Return a start's own parameters but for the given ones."""
-        wishes = zip(own, self, strict=True)
-        return Parameters(*(mine if wish is None else wish for mine, wish in wishes))
 
 
 class Entry(NamedTuple):
@@ -56,6 +45,8 @@ class Entry(NamedTuple):
     random_state: dict[str, Any] | None
     """The state of the generator that starts are drawn from, None if nothing is drawn."""
     warm: em.Start | None
+    fixed: list[str]
+    """Names of the parameters that stay."""
 
 
 class Beginning(NamedTuple):
@@ -73,6 +64,7 @@ WITHOUT_INFLUENCE = (
     "verbose_interval",
     "n_threads",
     "persist",
+    "memory_limit",
     "checkpoint",
     "checkpoint_interval",
     "resume",
@@ -80,7 +72,7 @@ WITHOUT_INFLUENCE = (
 """Settings that no number of a fit depends on: a checkpoint may be resumed with others."""
 
 
-class GaussianMixture(Predictor):
+class GaussianMixture(Conditional):
     """Gaussian mixture fitted by expectation-maximisation, in memory, out of core or on a cluster.
 
     The parameters up to ``verbose_interval`` are scikit-learn's, with its names, order and
@@ -90,8 +82,8 @@ class GaussianMixture(Predictor):
     ----------
     n_components : int
         Number of components k.
-    covariance_type : {"full", "tied", "diag", "spherical"}
-        Shape of the covariance matrices.
+    covariance_type : {"full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"}
+        Shape of the covariance matrices; all components share those that are tied.
     tol : float or "statistical"
         Stop when the mean log likelihood per row (nats) gains less than this in an iteration.
         ``"statistical"``: when less than 0.01 nats of *total* log likelihood are left to gain
@@ -103,9 +95,11 @@ class GaussianMixture(Predictor):
         Most EM iterations; 0 gives the start.
     n_init : int
         Number of starts; they share the passes over the data, and the best is kept.
-    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, array, tuple or callable
+    init_params : {"kmeans", "k-means++", "random", "random_from_data", "k-means||"}, array, tuple,
+            callable
         How starts are made. Up to 2^23 elements (n d) from all rows with scikit-learn's draws;
-        above from a sample of rows drawn by a hash of their index. An array starts from labels
+        above from a sample of rows drawn by a hash of their index. "k-means||" takes all rows
+        however many there are, in about 18 passes shared by all starts. An array starts from labels
         (n,), -1 for rows that begin in no component, or from responsibilities (n, k); a tuple from
         parameters (weights, means, covariances). A callable is called as
         ``init_params(rows, n_components, random_state)`` and returns one of these.
@@ -127,6 +121,11 @@ class GaussianMixture(Predictor):
     persist : {"auto", True, False}
         On a cluster: whether a Dask collection is kept in the workers' memory between passes.
         "auto" keeps what fits in half of it.
+    memory_limit : int, optional
+        Most bytes that a pass over the rows takes for statistics and buffers, over all threads; by
+        default half of the memory there is. Starts that do not fit wait until others have finished,
+        which changes the number of passes and nothing else. (Making the starts takes memory of its
+        own: up to 2^23 numbers and what k-means keeps beside them.)
     missing : {"raise", "drop"}
         Whether rows with NaN are an error or left out of ``fit``.
     regularization : {"absolute", "relative"}
@@ -137,10 +136,15 @@ class GaussianMixture(Predictor):
         ``reg_covar`` that is lost in the rounding of a covariance is raised there, with a warning.
     on_collapse : {"keep", "raise", "reseed"}
         What is done about a component that has collapsed: one that holds at most m + 1/2 rows (m is
-        n_features for "full", 1 for "diag" and "spherical", 0 for "tied"; a row counts by the mean
-        weight), or whose variance in every column is at most twice what ``reg_covar`` adds. "keep"
-        goes on, "raise" raises CollapseError, "reseed" starts the component anew on the rows of the
-        lowest log density, at most 5 times; the lower bound may fall at such an iteration.
+        n_features for "full", 1 for "diag" and "spherical", 0 for tied shapes; a row counts by the
+        mean weight), or whose variance in every column is at most twice what ``reg_covar`` adds.
+        "keep" goes on, "raise" raises CollapseError, "reseed" starts the component anew on the rows
+        of the lowest log density, at most 5 times; the lower bound may fall at such an iteration.
+    fixed : tuple of {"weights", "means", "covariances"}
+        Parameters that stay as the fit starts with them; the others are the best that go with
+        these. Values are needed: by ``weights_init``, ``means_init``, ``precisions_init``, an
+        ``init_params`` that is no name, or ``warm_start``. Covariances are about the means that are
+        kept; ``reg_covar`` is not added to covariances that are. AIC and BIC do not count them.
     checkpoint : path or None
         Keep the fit in this file, every ``checkpoint_interval`` seconds (also in the midst of a
         pass), when it ends, and when it is interrupted. The file is complete or absent, whatever
@@ -159,7 +163,8 @@ class GaussianMixture(Predictor):
     weights_ : (k,) array
     means_ : (k, d) array
     covariances_ : array
-        full (k, d, d), tied (d, d), diag (k, d), spherical (k,).
+        full (k, d, d), tied (d, d), diag (k, d), spherical (k,), tied_diag (d,), tied_spherical
+        (1,).
     precisions_, precisions_cholesky_ : array
         Inverses of the covariances and their Cholesky factors, in the same shapes; matrices U are
         upper triangular with U U^T = precision.
@@ -229,9 +234,11 @@ class GaussianMixture(Predictor):
         n_threads: int | None = None,
         chunk_size: int | None = None,
         persist: bool | str = "auto",
+        memory_limit: int | None = None,
         missing: str = "raise",
         regularization: str = "absolute",
         on_collapse: str = "keep",
+        fixed: Any = (),
         checkpoint: str | PathLike[str] | None = None,
         checkpoint_interval: float = 60.0,
         resume: bool = False,
@@ -253,9 +260,11 @@ class GaussianMixture(Predictor):
         self.n_threads = n_threads
         self.chunk_size = chunk_size
         self.persist = persist
+        self.memory_limit = memory_limit
         self.missing = missing
         self.regularization = regularization
         self.on_collapse = on_collapse
+        self.fixed = fixed
         self.checkpoint = checkpoint
         self.checkpoint_interval = checkpoint_interval
         self.resume = resume
@@ -317,7 +326,7 @@ class GaussianMixture(Predictor):
             observe = Observers(history, *observers, verbose)
             with self._checkpoint(placement) as checkpoint:
                 fits = self._run(placement, observe, checkpoint)
-            index = _best(fits)
+            index = best_start(fits)
             best = fits[index]
             self._publish(best, source, history)
             seconds = time.perf_counter() - began
@@ -351,29 +360,32 @@ class GaussianMixture(Predictor):
             checkpoint.keep("beginning", lambda: beginning)
         elif beginning.random_state is not None:
             as_random_state(self.random_state).set_state(beginning.random_state)
-        constants = beginning.constants
+        constants, starts, _ = beginning
         ridge = REGULARIZATIONS[self.regularization].ridge(self.reg_covar, constants.variances)
-        settings = em.Settings(self.tol, self.max_iter, ridge, self.on_collapse)  # type: ignore[arg-type]
-        return em.run(placement, beginning.starts, settings, constants, observe, checkpoint)
+        if "covariances" in entry.fixed:
+            ridge = np.zeros_like(ridge)
+        settings = self._em_settings(ridge, tuple(entry.fixed))
+        return em.run(placement, starts, settings, constants, observe, checkpoint)
 
-    def _entry(self, source: Source) -> "Entry":
-        """Decide how many starts are made, and by what."""
+    def _entry(self, source: Source) -> Entry:
+        """Decide how many starts are made, and from what."""
+        warm = None
         if self.warm_start and hasattr(self, "converged_"):
             self._check_warm_start(source)
             warm = em.Start(self.covariance_type, self._current(), self.lower_bound_)
-            return Entry(1, None, warm)
         given = self._given_parameters(source.n_features)
-        if all(part is not None for part in given):
-            return Entry(1, None, None)
-        fixed = not (isinstance(self.init_params, str) or callable(self.init_params))
-        return Entry(1 if fixed else self.n_init, self._random_state(), None)
+        fixed = list(check_fixed(self.get_params(), given, warm is not None))
+        if warm is not None or all(part is not None for part in given):
+            return Entry(1, None, warm, fixed)
+        single = not (isinstance(self.init_params, str) or callable(self.init_params))
+        return Entry(1 if single else self.n_init, self._random_state(), None, fixed)
 
     def _random_state(self) -> dict[str, Any]:
         state: dict[str, Any] = as_random_state(self.random_state).get_state(legacy=False)
         return state
 
-    def _begin(self, placement: Placement, entry: "Entry", observe: Observer) -> "Beginning":
-        """Read the rows once and make the starts."""
+    def _begin(self, placement: Placement, entry: Entry, observe: Observer) -> Beginning:
+        """Read the rows and make the starts."""
         n_samples, draws = placement.grid.n_samples, entry.random_state is not None
 
         def report(rows: int) -> None:
@@ -381,44 +393,85 @@ class GaussianMixture(Predictor):
 
         observe(PassBegan("checking", n_samples))
         random_state = as_random_state(self.random_state) if draws else None
+        streamed = self._streamed_start() if draws else None
         regularization = REGULARIZATIONS[self.regularization]
-        constants, start_rows = survey(
+        found = survey(
             placement,
             self.n_components,
-            random_state,
+            None if streamed else random_state,
             report,
             variances=regularization.needs_variances,
+            scatter=self._family.needs_scatter,
         )
+        constants = found.constants
+        given = self._given_parameters(placement.source.n_features)
         if entry.warm is not None:
             return Beginning(constants, [entry.warm], None)
-        given = self._given_parameters(placement.source.n_features)
-        if start_rows is None or random_state is None:
+        if random_state is None:
             start = em.Start(self.covariance_type, Parameters(*given))  # type: ignore[arg-type]
             return Beginning(constants, [start], None)
-        observe(PassBegan("start", n_samples))
         ridge = regularization.ridge(self.reg_covar, constants.variances)
-        starts = [
-            em.Start(
-                self.covariance_type,
-                given.put_into(self._start(start_rows, random_state, ridge)),
-            )
-            for _ in range(entry.n_init)
-        ]
+        if streamed is not None:
+
+            def read(works: Sequence[Work[Any]]) -> list[Any]:
+                observe(PassBegan("start", n_samples))
+                return placement.reduce(works, report)
+
+            floor = count_floor(placement.source.dtype, constants.total_weight / n_samples)
+            k, n_init, shape = self.n_components, entry.n_init, self.covariance_type
+            made = streamed(placement, read, k, random_state, n_init, shape, ridge, floor)
+            starts = [em.Start(shape, given.put_into(parameters)) for parameters in made]
+        else:
+            observe(PassBegan("start", n_samples))
+            start_rows = found.start_rows(self.n_components)
+            n_threads = available_threads() if self.n_threads is None else self.n_threads
+            starts = self._drawn(entry.n_init, start_rows, random_state, ridge, n_threads)
         return Beginning(constants, starts, self._random_state())
 
+    def _em_settings(self, ridge: Float64Array, fixed: tuple[str, ...] = ()) -> em.Settings:
+        tol: Any = self.tol
+        return em.Settings(tol, self.max_iter, ridge, self.on_collapse, self.memory_limit, fixed)
+
+    def _drawn(
+        self,
+        n_starts: int,
+        start_rows: StartRows,
+        random_state: np.random.RandomState,
+        ridge: Float64Array,
+        n_threads: int,
+    ) -> list[em.Start]:
+        """Make starts, one after another."""
+        given = self._given_parameters(start_rows.rows.shape[1])
+        return [
+            em.Start(
+                self.covariance_type,
+                given.put_into(self._start(start_rows, random_state, ridge, n_threads)),
+            )
+            for _ in range(n_starts)
+        ]
+
+    def _streamed_start(self) -> StreamedStart | None:
+        return STREAMED_STARTS.get(self.init_params) if isinstance(self.init_params, str) else None
+
     def _start(
-        self, start_rows: StartRows, random_state: np.random.RandomState, ridge: Float64Array
+        self,
+        start_rows: StartRows,
+        random_state: np.random.RandomState,
+        ridge: Float64Array,
+        n_threads: int,
     ) -> Parameters:
         """Make one start."""
         k, d = self.n_components, start_rows.rows.shape[1]
         start = start_by(self.init_params, self._family.shape(k, d))
-        n_threads = available_threads() if self.n_threads is None else self.n_threads
         found = start(start_rows, k, random_state, n_threads)
         if isinstance(found, Parameters):
             return found
         mean_weight = 1.0 if start_rows.weights is None else float(start_rows.weights.mean())
         floor = count_floor(start_rows.rows.dtype, mean_weight)
-        return first_parameters(found, start_rows, k, self.covariance_type, ridge, floor)
+        first = first_parameters(found, start_rows, k, self.covariance_type, ridge, floor)
+        if "weights" in names_of(self.fixed):  # rows that begin in no component have no share in it
+            first = first._replace(weights=first.weights / first.weights.sum())
+        return first
 
     def _given_parameters(self, d: int) -> GivenParameters:
         """Check weights_init, means_init and precisions_init."""
@@ -479,7 +532,7 @@ class GaussianMixture(Predictor):
             )
 
 
-def _best(fits: Sequence[em.Fit]) -> int:
+def best_start(fits: Sequence[em.Fit]) -> int:
     """Return which start is kept: of equal ones the first, as in scikit-learn.
 
     Without an iteration no start has a bound, and scikit-learn keeps the last.

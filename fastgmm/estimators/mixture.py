@@ -1,21 +1,19 @@
-"""A mixture with parameters: published, changed by hand, made without a fit, saved and loaded."""
+"""A mixture with parameters: published, changed by hand, counted, drawn from."""
 
-import math
-from os import PathLike
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgmm import model_file
 from fastgmm._typing import Float64Array, IntArray, LabelArray
 from fastgmm.covariance import FAMILIES, CovarianceFamily
 from fastgmm.estimators.callbacks import Iteration
 from fastgmm.estimators.scikit_learn import ScikitLearnEstimator
-from fastgmm.estimators.settings import SETTINGS, check_settings
+from fastgmm.estimators.settings import names_of
 from fastgmm.exceptions import NotFittedError
+from fastgmm.maximization import n_free_parameters
 from fastgmm.parameters import Parameters
-from fastgmm.validation import as_random_state, check_array, check_setting, check_weights
+from fastgmm.validation import as_random_state
 
 
 class Ended(NamedTuple):
@@ -39,6 +37,7 @@ class Mixture(ScikitLearnEstimator):
     n_components: int
     covariance_type: str
     random_state: Any
+    fixed: Any
     _exact: Parameters
     _factors: NDArray[np.floating[Any]]
     """``precisions_cholesky_`` as it was published."""
@@ -132,73 +131,38 @@ class Mixture(ScikitLearnEstimator):
                 "appropriate arguments before using this estimator."
             )
 
-    def _n_parameters(self) -> int:
-        """Return the number of free parameters."""
-        k, d = self._current().means.shape
-        return self._family.n_parameters(k, d) + k * d + k - 1
-
-    @classmethod
-    def from_parameters(
-        cls,
-        weights: Any,
-        means: Any,
-        covariances: Any = None,
-        *,
-        precisions: Any = None,
-        covariance_type: str = "full",
-    ) -> Self:
-        """Return a model with the given parameters, without fitting.
-
-        Parameters
-        ----------
-        weights : (k,) array-like
-            In [0, 1], summing to 1.
-        means : (k, d) array-like
-        covariances, precisions : array-like
-            One of the two, in the shape of ``covariance_type``.
-        covariance_type : {"full", "tied", "diag", "spherical"}
-
-        Raises
-        ------
-        ValueError
-            A shape is wrong, the weights do not sum to 1, a matrix is not positive definite.
+    def covariance_matrices(self) -> Float64Array:
+        """Return the covariances as matrices (k, d, d) in float64, whatever their type.
 
         Examples
         --------
         >>> from fastgmm import GaussianMixture
-        >>> gm = GaussianMixture.from_parameters([0.25, 0.75], [[0.0], [2.0]], [[[1.0]], [[1.0]]])
-        >>> gm.score_samples([[1.0]]).round(6)
-        array([-1.418939])
+        >>> gm = GaussianMixture.from_parameters(
+        ...     [0.5, 0.5], [[0.0, 1.0], [2.0, 3.0]], [4.0, 9.0], covariance_type="spherical")
+        >>> gm.covariance_matrices()[1]
+        array([[9., 0.],
+               [0., 9.]])
         """
-        check_setting(cls.__name__, "covariance_type", covariance_type, SETTINGS["covariance_type"])
-        family = FAMILIES[covariance_type]
-        means = np.atleast_2d(np.asarray(means, dtype=np.float64))
-        k, d = means.shape
-        if (covariances is None) == (precisions is None):
-            raise ValueError("Give either covariances or precisions")
-        if covariances is None:
-            name = f"{covariance_type} precision"
-            covariances = family.from_precisions(check_array(name, precisions, family.shape(k, d)))
-        parameters = Parameters(
-            check_weights(weights, k),
-            check_array("means", means, (k, d)),
-            check_array("covariances", covariances, family.shape(k, d)),
-        )
-        full = family.dense(parameters.covariances, k, d)
-        if not np.allclose(full, np.swapaxes(full, 1, 2)):
-            raise ValueError(f"'{covariance_type} covariance' should be symmetric")
-        model = cls().set_params(n_components=k, covariance_type=covariance_type)
-        ended = Ended(False, 0, -math.inf, [], [])
-        vars(model).update(model._attributes(parameters, np.dtype(np.float64), ended))
-        return model
+        parameters = self._current()
+        matrices = self._family.dense(parameters.covariances, *parameters.means.shape)
+        return np.array(matrices)  # not the model's own
 
-    def sample(self, n_samples: int = 1) -> tuple[Float64Array, LabelArray]:
-        """Draw rows from the mixture, grouped by component, with ``random_state``.
+    def _n_parameters(self) -> int:
+        """Return the number of free parameters: without those that are fixed."""
+        k, d = self._current().means.shape
+        return n_free_parameters(self._family, k, d, names_of(self.fixed))
+
+    def sample(
+        self, n_samples: int = 1, *, random_state: Any = None
+    ) -> tuple[Float64Array, LabelArray]:
+        """Draw rows from the mixture, grouped by component.
 
         Parameters
         ----------
         n_samples : int
-            Number of rows; an integer ``random_state`` gives the same ones at every call.
+            Number of rows.
+        random_state : int, RandomState or None
+            None: the estimator's own, which gives the same rows at every call if it is an integer.
 
         Returns
         -------
@@ -209,13 +173,13 @@ class Mixture(ScikitLearnEstimator):
         Raises
         ------
         NotFittedError, ValueError
-            There are no parameters; ``n_samples`` is less than 1.
+            There are no parameters; ``n_samples`` is less than 1; ``random_state`` is no seed.
 
         Examples
         --------
         >>> from fastgmm import GaussianMixture
         >>> gm = GaussianMixture.from_parameters([0.25, 0.75], [[0.0], [2.0]], [[[1.0]], [[1.0]]])
-        >>> X, y = gm.set_params(random_state=0).sample(1000)
+        >>> X, y = gm.sample(1000, random_state=0)
         >>> bool(0.7 < y.mean() < 0.8)
         True
         """
@@ -225,71 +189,8 @@ class Mixture(ScikitLearnEstimator):
                 f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one "
                 "sample."
             )
-        random_state = as_random_state(self.random_state)
+        draws = as_random_state(self.random_state if random_state is None else random_state)
         # normalised once more: float32 weights need not sum to 1 in float64
-        counts = random_state.multinomial(n_samples, parameters.weights / parameters.weights.sum())
-        rows = self._family.draw(parameters, counts, random_state)
+        counts = draws.multinomial(n_samples, parameters.weights / parameters.weights.sum())
+        rows = self._family.draw(parameters, counts, draws)
         return rows, np.repeat(np.arange(len(counts)), counts)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the model to an ``.npz`` file without pickle, complete or not at all.
-
-        The settings go along but for a RandomState and an ``init_params`` that is no name.
-        """
-        parameters = self._current()
-        header = {
-            "covariance_type": self.covariance_type,
-            "dtype": self.means_.dtype.name,
-            "converged": self.converged_,
-            "n_iter": self.n_iter_,
-            "lower_bound": self.lower_bound_,
-            "lower_bounds": list(self.lower_bounds_),
-            "collapsed": self.collapsed_.tolist(),
-            "feature_names": list(getattr(self, "feature_names_in_", [])) or None,
-            "settings": {
-                name: value.tolist() if isinstance(value, np.ndarray) else value
-                for name, value in self.get_params().items()
-                if _is_saved(name, value)
-            },
-        }
-        model_file.write(path, parameters, header)
-
-    @classmethod
-    def load(cls, path: str | PathLike[str]) -> Self:
-        """Read a model that :meth:`save` wrote.
-
-        Raises
-        ------
-        fastgmm.exceptions.ModelFileError
-            (a ValueError) The file is missing, damaged, foreign or of a newer format. Nothing in
-            it is ever executed.
-        """
-        parameters, header = model_file.read(path)
-        try:
-            known = set(cls._parameter_names())
-            model = cls(**{n: v for n, v in header["settings"].items() if n in known})
-            check_settings(cls.__name__, model.get_params())
-            k, d = parameters.means.shape
-            check_array("weights", parameters.weights, (k,))
-            check_array("covariances", parameters.covariances, model._family.shape(k, d))
-            ended = Ended(
-                bool(header["converged"]),
-                int(header["n_iter"]),
-                float(header["lower_bound"]),
-                [float(bound) for bound in header["lower_bounds"]],
-                [],
-                np.array(header.get("collapsed", []), np.int64),
-            )
-            dtype = np.dtype(header["dtype"])
-            vars(model).update(model._attributes(parameters, dtype, ended))
-            if header["feature_names"]:
-                model.feature_names_in_ = np.array(header["feature_names"], dtype=object)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise model_file.damaged(path) from error
-        return model
-
-
-def _is_saved(name: str, value: Any) -> bool:
-    if isinstance(value, np.random.RandomState) or name in ("checkpoint", "resume"):
-        return False
-    return name != "init_params" or isinstance(value, str)

@@ -1,27 +1,47 @@
 """What a mixture says about rows: labels, responsibilities, densities, scores."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgmm import sinks
+from fastgmm import criteria, sinks
 from fastgmm.covariance import Density
 from fastgmm.estimators.columns import check_columns
-from fastgmm.estimators.mixture import Mixture
+from fastgmm.estimators.portable import PortableMixture
 from fastgmm.exceptions import DataError
 from fastgmm.executors import Placement, executor_for
-from fastgmm.expectation import PREDICTIONS, Scoring, column_names
-from fastgmm.sources import ArraySource, Source, as_source
+from fastgmm.expectation import (
+    PREDICTIONS,
+    EntropyScoring,
+    Scoring,
+    column_names,
+    component_log_densities,
+    distances,
+    log_densities,
+)
+from fastgmm.parameters import Parameters
+from fastgmm.sources import NO_WEIGHTS, ArraySource, Chunk, Source, as_source
+from fastgmm.validation import as_random_state
+
+ROWS_AT_ONCE = 2**16
+"""Rows drawn at once where only a sum over them is wanted."""
 
 
-class Predictor(Mixture):
+class Entropy(NamedTuple):
+    """An estimate of a differential entropy, in nats."""
+
+    value: float
+    standard_error: float
+
+
+class Predictor(PortableMixture):
     """A mixture that is asked about rows, in memory, in files or on a cluster."""
 
     n_threads: int | None
@@ -61,21 +81,125 @@ class Predictor(Mixture):
         """
         return self._predict("log_density", X, out, ["log_density"])
 
+    def component_log_density(self, X: Any, out: str | PathLike[str] | None = None) -> Any:
+        """Return the natural log density (n, k) of each row under each component, unweighted.
+
+        ``X`` and ``out`` as in :meth:`predict` (columns ``component_0`` ...). The logarithm of the
+        sum over the components of weight times density is what :meth:`score_samples` returns.
+
+        Examples
+        --------
+        >>> from fastgmm import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters([0.25, 0.75], [[0.0], [2.0]], [[[1.0]], [[4.0]]])
+        >>> gm.component_log_density([[0.0]]).round(6)
+        array([[-0.918939, -2.112086]])
+        """
+        return self._of_components(component_log_densities, X, out)
+
+    def mahalanobis(self, X: Any, out: str | PathLike[str] | None = None) -> Any:
+        """Return the distance (n, k) of each row from each component, in standard deviations.
+
+        The square root of (x - mean)^T precision (x - mean) (Mahalanobis 1936). ``X`` and ``out``
+        as in :meth:`predict` (columns ``component_0`` ...).
+
+        Examples
+        --------
+        >>> from fastgmm import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters([0.25, 0.75], [[0.0], [2.0]], [[[1.0]], [[4.0]]])
+        >>> gm.mahalanobis([[6.0]])
+        array([[6., 2.]])
+        """
+        return self._of_components(distances, X, out)
+
+    def entropy(self, n_samples: int = 100_000, *, random_state: Any = None) -> Entropy:
+        """Return the differential entropy of the mixture, by Monte Carlo.
+
+        The mean of minus the log density over rows drawn from the mixture; there is no closed form.
+
+        Parameters
+        ----------
+        n_samples : int
+            Rows to draw, at least 2; four times as many halve the standard error.
+        random_state : int, RandomState or None
+            None: the estimator's own.
+
+        Returns
+        -------
+        Entropy
+            ``value`` and its ``standard_error``, in nats.
+
+        Examples
+        --------
+        >>> from fastgmm import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters([1.0], [[0.0]], [[[1.0]]])
+        >>> value, error = gm.entropy(random_state=0)  # exactly (1 + log(2 pi)) / 2 = 1.4189
+        >>> abs(value - 1.4189) < 4 * error < 0.01
+        True
+        """
+        if n_samples < 2:
+            raise ValueError(f"Entropy is estimated from 2 rows or more, not {n_samples}")
+        draws = as_random_state(self.random_state if random_state is None else random_state)
+        density = self._density(np.dtype(np.float64))
+        found = np.empty(n_samples)
+        for first in range(0, n_samples, ROWS_AT_ONCE):
+            rows, _ = self.sample(min(ROWS_AT_ONCE, n_samples - first), random_state=draws)
+            found[first : first + len(rows)] = log_densities(density, Chunk(0, rows, NO_WEIGHTS))
+        return Entropy(-float(found.mean()), float(found.std(ddof=1)) / math.sqrt(n_samples))
+
     def _predict(self, what: str, X: Any, out: str | PathLike[str] | None, names: list[str]) -> Any:
+        def function(dtype: np.dtype[np.floating]) -> Callable[..., Any]:
+            return partial(PREDICTIONS[what], self._density(dtype))
+
+        width = len(names) if what == "responsibility" else None
+        return self._each_row(function, X, out, names, width, integer=what == "label")
+
+    def _of_components(
+        self, what: Callable[..., Any], X: Any, out: str | PathLike[str] | None
+    ) -> Any:
+        def function(dtype: np.dtype[np.floating]) -> Callable[..., Any]:
+            return partial(what, self._component_densities(dtype))
+
+        self._check_is_fitted()
+        names = [f"component_{k}" for k in range(len(self.means_))]
+        return self._each_row(function, X, out, names, len(names))
+
+    def _each_row(
+        self,
+        function: Callable[[np.dtype[np.floating]], Callable[..., Any]],
+        X: Any,
+        out: str | PathLike[str] | None,
+        names: list[str],
+        width: int | None,
+        integer: bool = False,
+    ) -> Any:
+        """Return or write what a function makes of each row.
+
+        ``function`` takes the rows' dtype and returns what is called with a chunk and with
+        ``columns``, their names or None; it returns ``width`` columns, or one without a second
+        axis.
+        """
         self._check_is_fitted()
         if hasattr(X, "__dask_graph__"):
-            return self._predict_lazily(what, X, out)
+            return self._each_row_lazily(function, X, out, width, integer)
         source = self._source(X)
         if out is not None:
             sinks.check_sink(out)
+        work = partial(function(source.dtype), columns=column_names(source))
         with closing(self._executor_for(source).place(source, self.chunk_size)) as placement:
-            blocks = self._predictions(what, placement)
+            blocks = placement.map(work)
             if out is None:
                 return sinks.to_array(blocks, placement.grid.n_samples)
             sinks.to_file(out, blocks, placement.grid.n_samples, names)
             return out
 
-    def _predict_lazily(self, what: str, X: Any, out: str | PathLike[str] | None) -> Any:
+    def _each_row_lazily(
+        self,
+        function: Callable[[np.dtype[np.floating]], Callable[..., Any]],
+        X: Any,
+        out: str | PathLike[str] | None,
+        width: int | None,
+        integer: bool,
+    ) -> Any:
         if out is not None:
             raise ValueError(
                 "out goes with arrays and data sets; predictions of a Dask collection are lazy: "
@@ -84,12 +208,8 @@ class Predictor(Mixture):
         from fastgmm.sources.dask_collections import map_rows
 
         source = self._source(X)
-        function = partial(
-            PREDICTIONS[what], self._density(source.dtype), columns=column_names(source)
-        )
-        width = len(self.means_) if what == "responsibility" else None
-        dtype = np.dtype(np.int64) if what == "label" else source.dtype
-        return map_rows(function, X, width, dtype)
+        work = partial(function(source.dtype), columns=column_names(source))
+        return map_rows(work, X, width, np.dtype(np.int64) if integer else source.dtype)
 
     def _predictions(self, what: str, placement: Placement) -> Iterator[NDArray[Any]]:
         source = placement.source
@@ -98,6 +218,16 @@ class Predictor(Mixture):
 
     def _density(self, dtype: np.dtype[np.floating]) -> Density:
         return self._family.prepare(self._current(), dtype)
+
+    def _component_densities(self, dtype: np.dtype[np.floating]) -> list[Density]:
+        """Return a density for each component alone, of weight 1."""
+        family, (_, means, covariances) = self._family, self._current()
+        columns = np.arange(means.shape[1])
+        alone = [
+            Parameters(np.ones(1), means[[k]], family.select(covariances, np.array([k]), columns))
+            for k in range(len(means))
+        ]
+        return [family.prepare(one, dtype) for one in alone]
 
     def _source(self, X: Any, sample_weight: Any = None) -> Source:
         self._check_is_fitted()
@@ -119,17 +249,19 @@ class Predictor(Mixture):
     def _executor_for(self, source: Source) -> Any:
         return executor_for(source, self.n_threads, self._client, self.persist)
 
-    def _score(self, X: Any, sample_weight: Any) -> tuple[float, float]:
-        """Return the total log likelihood of the rows and the sum of their weights."""
+    def _score(
+        self, X: Any, sample_weight: Any, scoring: type[Scoring | EntropyScoring] = Scoring
+    ) -> list[float]:
+        """Return the total log likelihood of the rows, the sum of their weights, and so on."""
         source = self._source(X, sample_weight)
-        scoring = Scoring(self._density(source.dtype), column_names(source))
+        work = scoring(self._density(source.dtype), column_names(source))
         with closing(self._executor_for(source).place(source, self.chunk_size)) as placement:
             if placement.grid.n_samples == 0:
                 raise DataError("Found array with 0 sample(s): there are no rows to score")
-            (totals,) = placement.reduce([scoring])
+            (totals,) = placement.reduce([work])
         if not totals[1] > 0.0:
             raise DataError("All weights are zero: give at least one row a positive sample_weight")
-        return float(totals[0]), float(totals[1])
+        return [float(total) for total in totals]
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean natural log likelihood per row, weighted if there are weights."""
@@ -139,7 +271,7 @@ class Predictor(Mixture):
     def aic(self, X: Any, sample_weight: Any = None) -> float:
         """Return Akaike's information criterion, smaller is better (Akaike 1974)."""
         log_likelihood, _ = self._score(X, sample_weight)
-        return 2.0 * self._n_parameters() - 2.0 * log_likelihood
+        return criteria.aic(log_likelihood, self._n_parameters())
 
     def bic(self, X: Any, sample_weight: Any = None) -> float:
         """Return the Bayesian information criterion, smaller is better (Schwarz 1978).
@@ -147,4 +279,21 @@ class Predictor(Mixture):
         The number of rows is the sum of their weights.
         """
         log_likelihood, weight = self._score(X, sample_weight)
-        return self._n_parameters() * math.log(weight) - 2.0 * log_likelihood
+        return criteria.bic(log_likelihood, self._n_parameters(), weight)
+
+    def icl(self, X: Any, sample_weight: Any = None) -> float:
+        """Return the integrated completed likelihood, smaller is better (Biernacki et al. 2000).
+
+        BIC and twice the entropy of the responsibilities, -sum r log r over rows and components:
+        it asks for components that do not overlap, where BIC asks for a good density.
+
+        Examples
+        --------
+        >>> from fastgmm import GaussianMixture
+        >>> X = [[0.0], [0.2], [0.4], [9.0], [9.2], [9.4]]
+        >>> gm = GaussianMixture(2, random_state=0).fit(X)
+        >>> abs(gm.icl(X) - gm.bic(X)) < 1e-9
+        True
+        """
+        log_likelihood, weight, entropy = self._score(X, sample_weight, EntropyScoring)
+        return criteria.icl(log_likelihood, self._n_parameters(), weight, entropy)

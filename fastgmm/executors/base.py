@@ -72,6 +72,14 @@ class Placement(Protocol):
     def grid(self) -> Grid:
         """The cut into blocks."""
 
+    @property
+    def n_threads(self) -> int:
+        """Threads that a pass runs on, in all processes together."""
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory that there are for all of them."""
+
     def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
         """Run one pass over the rows for all works; return their merged states.
 

@@ -28,6 +28,7 @@ RANGES_PER_THREAD = 4
 RANGE_BYTES = 2**28
 """A range is no larger than this, so that long passes report progress."""
 
+
 RANGE_SECONDS = 5.0
 """A range that takes longer is handed in by portions, so that little is lost with the process: 512
 full components in 128 columns take 47 s for RANGE_BYTES."""
@@ -45,6 +46,14 @@ def available_threads() -> int:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         threads = min(threads, max(1, int(quota) // int(period)))
     return threads
+
+
+def available_memory() -> int:
+    """Return the bytes of memory this process may use: the machine's, or the cgroup's limit."""
+    n_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with suppress(OSError, ValueError):
+        n_bytes = min(n_bytes, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return n_bytes
 
 
 class Part(NamedTuple):
@@ -78,7 +87,8 @@ class ThreadPlacement:
     def __init__(self, source: Source, grid: Grid, n_threads: int) -> None:
         self.source = source
         self.grid = grid
-        self._n_threads = n_threads
+        self.n_threads = n_threads
+        self.memory = available_memory()
         self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="fastgmm")
         self._stop = threading.Event()
 
@@ -86,9 +96,9 @@ class ThreadPlacement:
         """Run one pass; on an exception or Ctrl-C the other threads stop at their next block."""
         forest = Forest(works, self, report)
         n_bytes = self.grid.n_samples * self.source.n_features * self.source.dtype.itemsize
-        wanted = max(RANGES_PER_THREAD * self._n_threads, n_bytes // RANGE_BYTES)
+        wanted = max(RANGES_PER_THREAD * self.n_threads, n_bytes // RANGE_BYTES)
         waiting = deque(forest.missing(ranges(self.grid.n_blocks, works, wanted)))
-        if self._n_threads > 1:
+        if self.n_threads > 1:
             self._reduce_on_pool(works, waiting, forest)
         while waiting:
             part = self._reduce_range(works, *waiting.popleft())
@@ -132,7 +142,7 @@ class ThreadPlacement:
                 yield chunk
                 reached += 1
                 late = reached % leaf == 0 and time.monotonic() >= give_up
-                if late or (self._stop.is_set() and self._n_threads > 1):
+                if late or (self._stop.is_set() and self.n_threads > 1):
                     return
 
         nodes: Nodes = []
@@ -151,13 +161,13 @@ class ThreadPlacement:
 
     def map(self, function: Callable[[Chunk], R]) -> Iterator[R]:
         """Yield ``function(chunk)`` block by block, in order, with a bounded number under way."""
-        if self._n_threads == 1:
+        if self.n_threads == 1:
             yield from map(function, self._chunks(0, self.grid.n_blocks))
             return
         under_way: deque[Future[R]] = deque()
         # arrays hand out views, other sources use their buffers again
         keeps = isinstance(self.source, ArraySource)
-        limit = self._n_threads if keeps else min(self._n_threads, BUFFERS - 1)
+        limit = self.n_threads if keeps else min(self.n_threads, BUFFERS - 1)
         # chunks under way and read ahead must stay within the source's buffers: read ahead here
         # is the pool itself
         for chunk in self.source.chunks(self.grid, 0, self.grid.n_blocks):
@@ -169,7 +179,7 @@ class ThreadPlacement:
 
     def share(self, function: Callable[[int, int], R], n: int) -> list[R]:
         """Return ``function(first, last)`` of as many ranges as threads."""
-        return share(self._pool, self._n_threads, function, n)
+        return share(self._pool, self.n_threads, function, n)
 
     def close(self) -> None:
         """End the threads."""

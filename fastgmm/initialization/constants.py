@@ -6,7 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgmm._typing import Float64Array
+from fastgmm.covariance import tied
+from fastgmm.expectation import ExpectationStep
+from fastgmm.parameters import Parameters
 from fastgmm.sources import Chunk
+from fastgmm.statistics import Scatter
 
 
 class DataConstants(NamedTuple):
@@ -18,10 +22,12 @@ class DataConstants(NamedTuple):
     """Mean weight of the rows that have any: what counts as one row."""
     variances: Float64Array
     """(d,) variances of the columns; NaN where nobody asked for them."""
+    scatter: Scatter | None = None
+    """The total scatter; None where nobody asked for it."""
 
 
 class Moments(NamedTuple):
-    """Weight, means and scatter (d,) of some rows; a monoid.
+    """Weight, means and scatter of some rows; a monoid.
 
     Means are kept as one of the rows and what is beyond it: far from the origin their sum would
     lose the digits that matter.
@@ -33,12 +39,16 @@ class Moments(NamedTuple):
     means: Float64Array
     """(d,) less the origin."""
     scatter: Float64Array
-    """(d,) about the means."""
+    """About the means: (d,) of each column, or (d, d)."""
 
     @property
     def variances(self) -> Float64Array:
         """Variances of the columns (d,)."""
         return self.scatter / self.weight
+
+    def whole(self) -> Scatter:
+        """Return the total scatter of all rows, if these moments are matrices."""
+        return Scatter(self.weight, self.origin + self.means, self.scatter)
 
 
 def merge_moments(left: Moments, right: Moments) -> Moments:
@@ -48,8 +58,53 @@ def merge_moments(left: Moments, right: Moments) -> Moments:
     weight = left.weight + right.weight
     apart = (right.origin - left.origin) + (right.means - left.means)
     share = right.weight / weight
-    scatter = left.scatter + right.scatter + left.weight * share * apart**2
+    square = apart**2 if left.scatter.ndim == 1 else np.multiply.outer(apart, apart)
+    scatter = left.scatter + right.scatter + left.weight * share * square
     return Moments(weight, left.origin, left.means + share * apart, scatter)
+
+
+@dataclass(frozen=True)
+class TotalScatter:
+    """Find the total scatter of the rows.
+
+    A chunk's is taken about its first row: that is nearer than the farthest component.
+    """
+
+    n_features: int
+    level: int = 0
+
+    def start(self) -> Moments:
+        """Return the moments of no rows."""
+        d = self.n_features
+        return Moments(0.0, np.zeros(d), np.zeros(d), np.zeros((d, d)))
+
+    def accumulate(self, state: Moments, chunk: Chunk) -> Moments:
+        """Add a chunk."""
+        weighty = chunk.weights > 0.0 if chunk.weights.size else np.ones(len(chunk.rows), bool)
+        if not weighty.any():
+            return state
+        d = self.n_features
+        origin = chunk.rows[np.argmax(weighty)]
+        # one component has responsibility 1, whatever its density
+        unit = Parameters(np.ones(1), origin[np.newaxis].astype(np.float64), np.eye(d))
+        density = tied.about(tied.prepare(unit, chunk.rows.dtype), origin[np.newaxis])
+        # entries that are not finite are told about by the check that shares this pass
+        with np.errstate(over="ignore", invalid="ignore"):
+            step = ExpectationStep("tied", density, self.level)
+            _, counts, first, second = step.accumulate(step.start(), chunk)
+            means = first[0] / counts[0]
+            scatter = np.zeros((d, d))
+            lower = np.tril_indices(d)
+            scatter[lower] = second[0]
+            scatter += np.tril(scatter, -1).T
+            scatter -= counts[0] * np.multiply.outer(means, means)
+            found = Moments(float(counts[0]), origin.astype(np.float64), means, scatter)
+            return merge_moments(state, found)
+
+    def merge(self, left: Moments, right: Moments) -> Moments:
+        """Pool two neighbouring runs."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return merge_moments(left, right)
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,24 @@
 """The first pass: are the rows usable, what do they weigh, and which of them make the start."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastgmm import kernels
-from fastgmm._typing import Float64Array, FloatArray
+from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.exceptions import DataError
 from fastgmm.executors import Placement, Report, Work
 from fastgmm.expectation import check_finite, check_weights, column_names
-from fastgmm.initialization.constants import ColumnMoments, DataConstants
+from fastgmm.folds import Part, within
+from fastgmm.initialization.constants import (
+    ColumnMoments,
+    DataConstants,
+    Moments,
+    TotalScatter,
+)
 from fastgmm.initialization.gathering import Gathered, smallest
 from fastgmm.sources import Chunk
 
@@ -41,7 +48,41 @@ class Survey(NamedTuple):
     """What the first pass found."""
 
     constants: DataConstants
-    start_rows: StartRows | None
+    """Of all rows."""
+    of_parts: list[DataConstants]
+    """Of the rows of each part that was asked about."""
+    gathered: "StartMaterial | None"
+
+    def start_rows(self, n_components: int, part: Part | None = None) -> StartRows:
+        """Return the rows that a fit of so many components, to all rows or a part, starts from."""
+        if self.gathered is None:
+            raise ValueError("nothing was gathered: survey the rows with a random_state")
+        return self.gathered.start_rows(n_components, part)
+
+
+class StartMaterial(NamedTuple):
+    """All rows, or as large a sample as any of the starts needs: whichever of them these take."""
+
+    rows: FloatArray
+    """(m, d) in the order of the data."""
+    weights: Float64Array | None
+    """(m,), or None where every row counts once."""
+    keys: Float64Array | None
+    """(m,) of a sample, else None."""
+    indices: IntArray | None
+    """(m,) of a sample, else None: which rows of the data these are."""
+
+    def start_rows(self, n_components: int, part: Part | None = None) -> StartRows:
+        """Return what a start is made from: the rows of a part, or of these a smaller sample."""
+        rows, weights, keys, indices = self
+        if part is not None:
+            mine = part.holds(np.arange(len(rows)) if indices is None else indices)
+            rows = rows[mine]
+            weights = None if weights is None else weights[mine]
+            keys = None if keys is None else keys[mine]
+        if keys is not None:
+            rows = rows[smallest(keys, sample_rows(n_components, rows.shape[1]))]
+        return StartRows(rows, weights)
 
 
 class _Check(NamedTuple):
@@ -108,10 +149,10 @@ class Gathering:
         """Put one run after the other."""
         return left.extend(right)
 
-    def start_rows(self, state: Gathered, weighted: bool) -> StartRows:
+    def material(self, state: Gathered, weighted: bool) -> StartMaterial:
         """Return the rows in one piece."""
         weights = np.concatenate(state.weights) if weighted else None
-        return StartRows(np.concatenate(state.rows), weights)
+        return StartMaterial(np.concatenate(state.rows), weights, None, None)
 
 
 @dataclass(frozen=True)
@@ -140,15 +181,17 @@ class Sampling:
         drawn = below[smallest(keys[below], self.limit)]
         state.rows.append(chunk.rows[drawn])
         state.keys.append(keys[drawn])
+        state.indices.append(chunk.first_row + drawn)
         return state.thinned(self.limit)
 
     def merge(self, left: Gathered, right: Gathered) -> Gathered:
         """Put one run after the other and thin them out."""
         return left.extend(right).thinned(self.limit)
 
-    def start_rows(self, state: Gathered, weighted: bool) -> StartRows:
+    def material(self, state: Gathered, weighted: bool) -> StartMaterial:
         """Return the sample in one piece; its rows count once, weights have done their work."""
-        return StartRows(np.concatenate(state.rows), None)
+        keys, indices = np.concatenate(state.keys), np.concatenate(state.indices)
+        return StartMaterial(np.concatenate(state.rows), None, keys, indices)
 
 
 def sampling(limit: int, n_samples: int, weighted: bool, seed: int) -> Sampling:
@@ -170,13 +213,16 @@ def survey(
     report: Report | None = None,
     *,
     variances: bool = False,
+    scatter: bool = False,
+    parts: Sequence[Part] = (),
 ) -> Survey:
     """Read the rows once: check them, sum their weights and gather what starts are made from.
 
-    With ``random_state`` None no start is needed and nothing is gathered. A seed is drawn from it
+    Starts of up to ``n_components``, on all rows and on every one of ``parts``. With
+    ``random_state`` None no start is needed and nothing is gathered. A seed is drawn from it
     only where the rows have to be sampled, so that up to ``WHOLE_ELEMENTS`` the draws that follow
-    are scikit-learn's. The variances of the columns cost several times as much as all the rest and
-    are found on demand.
+    are scikit-learn's. The variances of the columns cost several times as much as all the rest, the
+    scatter n d^2 operations; both are found on demand.
     """
     source, n_samples = placement.source, placement.grid.n_samples
     if n_samples < 2:
@@ -189,31 +235,59 @@ def survey(
             f"Expected n_samples >= n_components but got n_components = {n_components}, "
             f"n_samples = {n_samples}"
         )
-    works: list[Work[Any]] = [Checking(column_names(source))]
+    about: list[Part | None] = [None, *parts]
+    asked: dict[str, Work[Any]] = {"check": Checking(column_names(source))}
     if variances:
-        works.append(ColumnMoments(source.n_features))
+        asked["moments"] = ColumnMoments(source.n_features)
+    if scatter:
+        asked["scatter"] = TotalScatter(source.n_features)
+    works = [within(part, work) for part in about for work in asked.values()]
     gathering = None
     if random_state is not None:
-        gathering = _gathering(placement, n_components, random_state)
+        gathering = _gathering(placement, n_components, random_state, parts)
         works.append(gathering)
-    check, *found = placement.reduce(works, report)
+    found = placement.reduce(works, report)
+    answers = iter(found)
+    constants = [
+        _constants(source.n_features, **{name: next(answers) for name in asked}) for _ in about
+    ]
+    gathered = None if gathering is None else gathering.material(found[-1], source.weighted)
+    return Survey(constants[0], constants[1:], gathered)
+
+
+def _constants(
+    n_features: int,
+    check: _Check,
+    moments: Moments | None = None,
+    scatter: Moments | None = None,
+) -> DataConstants:
     if check.complaint is not None:
         raise DataError(check.complaint)
     if not check.weight > 0.0:
         raise DataError("All weights are zero: give at least one row a positive sample_weight")
-    spread = found.pop(0).variances if variances else np.full(source.n_features, np.nan)
-    constants = DataConstants(check.weight, check.weight / check.n_rows, spread)
-    if gathering is None:
-        return Survey(constants, None)
-    return Survey(constants, gathering.start_rows(found.pop(), source.weighted))
+    spread = np.full(n_features, np.nan) if moments is None else moments.variances
+    total = None if scatter is None else scatter.whole()
+    return DataConstants(check.weight, check.weight / check.n_rows, spread, total)
+
+
+def sample_rows(n_components: int, n_features: int) -> int:
+    """Return how many rows a start of so many components is made from where not from all."""
+    return max(
+        min(SAMPLE_ELEMENTS // n_features, SAMPLE_ROWS), SAMPLE_ROWS_PER_COMPONENT * n_components
+    )
 
 
 def _gathering(
-    placement: Placement, n_components: int, random_state: np.random.RandomState
+    placement: Placement,
+    n_components: int,
+    random_state: np.random.RandomState,
+    parts: Sequence[Part],
 ) -> Gathering | Sampling:
     n_samples, d = placement.grid.n_samples, placement.source.n_features
     if n_samples * d <= WHOLE_ELEMENTS:
         return Gathering()
-    limit = max(min(SAMPLE_ELEMENTS // d, SAMPLE_ROWS), SAMPLE_ROWS_PER_COMPONENT * n_components)
+    limit = sample_rows(n_components, d)
+    if parts:  # so many of all rows that every part has the rows with its smallest keys among them
+        limit = math.ceil((limit + 8 * limit**0.5) / min(part.share for part in parts))
     seed = int(random_state.randint(np.iinfo(np.int32).max))
     return sampling(min(limit, n_samples), n_samples, placement.source.weighted, seed)

@@ -14,12 +14,15 @@ class Gathered:
     rows: list[FloatArray] = field(default_factory=list)
     weights: list[Float64Array] = field(default_factory=list)
     keys: list[Float64Array] = field(default_factory=list)
+    indices: list[IntArray] = field(default_factory=list)
+    """Which rows of the data they are, where that matters."""
 
     def extend(self, right: "Gathered") -> "Gathered":
         """Append what was gathered from the rows behind."""
         self.rows.extend(right.rows)
         self.weights.extend(right.weights)
         self.keys.extend(right.keys)
+        self.indices.extend(right.indices)
         return self
 
     def thinned(self, limit: int) -> "Gathered":
@@ -32,6 +35,7 @@ class Gathered:
             [np.concatenate(self.rows)[kept]],
             [np.concatenate(self.weights)[kept]] if self.weights else [],
             [keys[kept]],
+            [np.concatenate(self.indices)[kept]] if self.indices else [],
         )
 
 

@@ -1,11 +1,13 @@
 """What a start method returns: which rows a component begins with, wholly or in part."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray, IntArray
@@ -39,10 +41,12 @@ class Soft:
 Partition: TypeAlias = Hard | Soft
 
 
-def labels_partition(labels: IntArray, n_components: int) -> Hard:
+def labels_partition(labels: NDArray[np.integer[Any]], n_components: int) -> Hard:
     """Return the partition of rows by their labels 0 ... k - 1."""
-    order = np.argsort(labels, kind="stable")
-    cuts = np.searchsorted(labels[order], np.arange(n_components + 1))
+    # NumPy sorts 16 bits by radix, a tenth of the time of 64; -1, in no component, goes last there
+    small = labels.astype(np.uint16) if n_components < 2**16 else labels
+    order = np.argsort(small, kind="stable")
+    cuts = np.searchsorted(small[order], np.arange(n_components + 1))
     return Hard([order[a:b] for a, b in pairwise(cuts)])
 
 
@@ -75,7 +79,7 @@ def first_parameters(
     return parameters._replace(weights=(statistics.counts + floor) / total)
 
 
-def _density_about(
+def density_about(
     origins: Float64Array, covariance_type: str, dtype: np.dtype[np.floating]
 ) -> Density:
     """Return a density whose statistics are about the given origins; covariances are the unit.
@@ -113,17 +117,26 @@ def _hard_statistics(
         rows = start.rows[indices]
         weights = None if start.weights is None else start.weights[indices]
         origins[k] = _mean(rows, weights)
-        placement = executor.place(ArraySource(rows, weights))
-        density = _density_about(origins[k : k + 1].astype(np.float64), covariance_type, rows.dtype)
-        parts += placement.reduce([expectation_step(covariance_type, density, placement.grid)])
-        placement.close()
-    joined = Statistics(
+        source = ArraySource(rows, weights)
+        grid = source.grid(None)
+        density = density_about(origins[k : k + 1].astype(np.float64), covariance_type, rows.dtype)
+        step = expectation_step(covariance_type, density, grid)
+        if grid.n_blocks == 1:  # threads for each of a hundred small components take 20 ms
+            parts += [step.accumulate(step.start(), chunk) for chunk in source.chunks(grid, 0, 1)]
+            continue
+        with closing(executor.place(source)) as placement:
+            parts += placement.reduce([step])
+    return joined(parts, covariance_type), origins.astype(np.float64)
+
+
+def joined(parts: Sequence[Statistics], covariance_type: str) -> Statistics:
+    """Return the statistics of components of which each has its own."""
+    return Statistics(
         np.zeros(1),
         np.concatenate([part.counts for part in parts]),
         np.concatenate([part.first for part in parts]),
-        family.join([part.second for part in parts]),
+        FAMILIES[covariance_type].join([part.second for part in parts]),
     )
-    return joined, origins.astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -158,7 +171,7 @@ def _soft_statistics(
     placement = executor.place(ArraySource(start.rows, start.weights))
     origins = np.repeat(_mean(start.rows, start.weights)[np.newaxis], n_components, axis=0)
     for _ in range(2):
-        density = _density_about(origins, covariance_type, start.rows.dtype)
+        density = density_about(origins, covariance_type, start.rows.dtype)
         origins = density.origins.astype(np.float64)
         step = _GivenStep(covariance_type, density, partition.draw())
         (statistics,) = placement.reduce([step])

@@ -8,6 +8,7 @@ from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import FAMILIES, Density
 from fastgmm.executors import Placement, Report
 from fastgmm.expectation import leaf_level, log_densities
+from fastgmm.folds import Part, within
 from fastgmm.initialization.constants import DataConstants
 from fastgmm.initialization.first_pass import StartRows
 from fastgmm.initialization.gathering import Gathered, smallest
@@ -55,6 +56,7 @@ class WorstRows:
 
 def reseeded(
     placement: Placement,
+    part: Part | None,
     covariance_type: str,
     parameters: Parameters,
     density: Density,
@@ -83,7 +85,7 @@ def reseeded(
     each = max(min(ROWS_PER_SEED, n_rows // (2 * k)), fewest)
     limit = min(each * len(components), n_rows)
     work = WorstRows(density, limit, leaf_level(placement.grid, d, limit * d))
-    (worst,) = placement.reduce([work], report)
+    (worst,) = placement.reduce([within(part, work)], report)
     rows, weights = np.concatenate(worst.rows), np.concatenate(worst.weights)
     components = components[: len(rows)]
     # the median: components that have collapsed or hold an outlier have no say

@@ -1,9 +1,10 @@
 """One fused pass over a block: log densities, responsibilities and moments, tile by tile.
 
 A tile is a few hundred rows whose every number stays in cache; the only n-sized arrays are those
-that a caller asks for. The arithmetic of a covariance family enters by five functions, ``work``,
-``shape_of_tile``, ``log_density``, ``accumulate`` and ``finish``, which each family's module
-implements for its own ``Density`` record; the compiler picks them by the record's type.
+that a caller asks for. The arithmetic of a covariance family enters by six functions, ``work``,
+``shape_of_tile``, ``log_density``, ``common_log_density``, ``accumulate`` and ``finish``, which
+each family's module implements for its own ``Density`` record; the compiler picks them by the
+record's type.
 
 The joint densities of a tile lie in *chunks* of rows, a flat (k, stride) matrix each, one behind
 the other. A chunk is a whole tile or a few vectors of rows, as the family prefers: few rows keep a
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from fastgmm._jit import kernel, maker, part
+from fastgmm.kernels import columns
 from fastgmm.kernels.columns import pitch_of
 from fastgmm.kernels.softmax import (
     blank,
@@ -54,6 +56,16 @@ def log_density(
     raise NotImplementedError("implemented by the families' modules, for kernels only")
 
 
+def common_log_density(density: Any, scratch: Any, chunk: int, stride: int, highest: Any) -> None:
+    """Add to ``highest`` what ``log_density`` left out: the same number for all components.
+
+    Called after ``log_density`` for the rows of each chunk of the tile, where a density is asked
+    for; neither responsibilities nor moments need it. A fit adds it to the log likelihood from
+    constants of the data (``complete`` of the family).
+    """
+    raise NotImplementedError("implemented by the families' modules, for kernels only")
+
+
 def accumulate(
     rows: Any,
     start: int,
@@ -85,6 +97,19 @@ def whole_tiles(density: Any, n_rows: Any) -> Any:
     n_components, n_features = density.means.shape
     rows = tile_of(512 if n_components + n_features <= 256 else 256, n_rows)
     return rows, rows, stride_of(rows, density.means)
+
+
+def small_chunks(density: Any, n_rows: Any) -> Any:
+    """Return the ``shape_of_tile`` of families that take few vectors of rows at a time."""
+    n_components, n_features = density.means.shape
+    # 256 rows of features and densities fit in L1; with very few, longer sums are worth more
+    most = 512 if n_components * (1 + n_features) <= 12 else 256
+    chunk = columns.chunk_rows(density.means)
+    return tile_of(most, n_rows), chunk, chunk
+
+
+def nothing_common(density: Any, scratch: Any, chunk: Any, stride: Any, highest: Any) -> None:
+    """Add nothing: the ``common_log_density`` of families that leave nothing out."""
 
 
 @part
@@ -234,6 +259,8 @@ def score(rows: Any, density: Any, log_probability: Any, labels: Any, posterior:
                 n_vectors = vectors_of_chunk(some, chunk_rows, stride, flat)
                 exponentiate(joint, at, stride, n_components, n_vectors, highest, sums, 0)
             if log_probability.size > 0:
+                chunk = (start - tile) // chunk_rows
+                common_log_density(density, scratch, chunk, stride, highest)
                 for t in range(some):
                     log_probability[start + t] = highest[t] + np.log(sums[t])
             if posterior.size > 0:

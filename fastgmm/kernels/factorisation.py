@@ -170,14 +170,17 @@ def copy_row(
 
 @part
 def describe(
-    factors: Any, at: int, d: int, height: int, away: Any, biases: Any, sums: Any
+    factors: Any, at: int, d: int, height: int, covariance: Any, away: Any, biases: Any, sums: Any
 ) -> float:
-    """Set the biases W away of one triangle W in bands; return sqrt(|W|_1 |W|_inf).
+    """Set the biases W away of one triangle W in bands; return sqrt(|W D|_1 |W D|_inf).
 
-    That is a bound of W's spectral norm: one over the least standard deviation, times the scale.
-    ``sums`` (d,) is for the columns' sums.
+    D has the columns' standard deviations. That is a bound of the spectral norm of W D: one over
+    the least standard deviation of the columns in units of their own, times the scale. ``sums``
+    (2 d,) is for the columns' sums and units.
     """
-    sums[:] = 0
+    for c in range(d):
+        sums[c] = 0.0
+        sums[d + c] = math.sqrt(covariance[c, c])
     widest = 0.0
     i = 0
     while i < d:
@@ -190,8 +193,9 @@ def describe(
                 value = factors[place]
                 place += np.uintp(rows)
                 bias += value * away[c]
-                size += abs(value)
-                sums[c] += abs(value)
+                scaled = abs(value) * sums[d + c]
+                size += scaled
+                sums[c] += scaled
             biases[i + r] = bias
             widest = max(widest, size)
         at += rows * (i + rows)
@@ -215,7 +219,8 @@ def whiten(
 ) -> int:
     """Factorise covariances (k, d, d) into W = scale L^-1 and its log determinant log |L^-1| (k,).
 
-    ``biases`` (k, d) are W away, ``sharpness`` (k,) bounds of W's norm.
+    ``biases`` (k, d) are W away, ``sharpness`` (k,) bounds of W's norm in
+    units of the columns' standard deviations.
 
     ``factors`` (k, p) gets bands of ``height`` rows. A band holds its columns one after the other,
     a number for each of its rows and zeros above the diagonal: the order in which the E-step reads
@@ -224,7 +229,7 @@ def whiten(
     """
     n_components, d, _ = covariances.shape
     work = work_of(d, covariances)
-    sums = np.empty(d)
+    sums = np.empty(2 * d)
     flat = factors.reshape(factors.size)
     for k in range(n_components):
         if not factorise(covariances[k], work):
@@ -241,8 +246,46 @@ def whiten(
             at += rows * (i + rows)
             i += rows
         at = k * factors.shape[1]
-        sharpness[k] = describe(flat, at, d, height, away[k], biases[k], sums)
+        sharpness[k] = describe(flat, at, d, height, covariances[k], away[k], biases[k], sums)
     return -1
+
+
+@kernel
+def linear_form(factors: Any, away: Any, squares: Any, slopes: Any) -> None:
+    """Write |W away|^2 (k,) and the slopes 2 W^T W away (k, d) for packed rows of W (p,).
+
+    With W = sqrt(1/2) L^-1 the slopes are those of log N(centre + x | mean) in x, for ``away`` =
+    mean - centre. By way of W away they err by the square root of the condition number only.
+    """
+    n_components, d = away.shape
+    slopes[:] = 0.0
+    for k in range(n_components):
+        squares[k] = 0.0
+        at = 0
+        for i in range(d):
+            whitened = 0.0
+            for j in range(i + 1):
+                whitened += factors[at + j] * away[k, j]
+            squares[k] += whitened * whitened
+            for j in range(i + 1):
+                slopes[k, j] += 2.0 * whitened * factors[at + j]
+            at += i + 1
+
+
+@kernel
+def total_square(factors: Any, scatter: Any) -> float:
+    """Return the sum of |W x|^2 over rows x of the given scatter (d, d); W (p,) packed."""
+    d = scatter.shape[0]
+    total = 0.0
+    at = 0
+    for i in range(d):
+        for j in range(i + 1):
+            inner = 0.0
+            for c in range(i + 1):
+                inner += factors[at + c] * scatter[j, c]
+            total += factors[at + j] * inner
+        at += i + 1
+    return total
 
 
 @kernel

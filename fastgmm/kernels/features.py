@@ -1,4 +1,4 @@
-"""Features of rows, 1, x and x_i x_j, times responsibilities: the moments about a common centre."""
+"""Features of rows times responsibilities: the moments about a common centre."""
 
 from typing import Any
 
@@ -103,28 +103,29 @@ def add_features(
     n_components: Any,
     features: Any,
     feature: Any,
+    n_features: Any,
     n_chunks: Any,
     height: Any,
-    dimension: Any,
+    width: Any,
     sums: Any,
     slot: Any,
 ) -> Any:
-    """Add the products of ``height`` components and some features, over a tile, to ``sums``.
+    """Add the products of ``height`` components and ``width`` features, over a tile, to ``sums``.
 
     ``joint`` has the chunks' (k, rows) matrices one behind the other, ``features`` their
-    (features, rows) matrices. The sums are float64, the components of a feature side by side, the
+    (n_features, rows) matrices. The sums are float64, the components of a feature side by side, the
     first of the block's at ``slot`` in a row of as many slots as whole blocks of components need.
     """
     vector_type = vector_of(joint.dtype)
-    rows, columns = literal(height), features_of_block(len(dimension))
+    rows, columns = literal(height), literal(width)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
         chunk = index(WHITENING_WIDTH * vector.count)
         joint_at, features_at, sums_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 8)
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 9)
         )
-        k, n, f = (arguments[i] for i in (1, 2, 4))
+        k, n, f, n_rows, chunks = (arguments[i] for i in (1, 2, 4, 5, 6))
 
         def operand(pointer: Any, first: Any, count: Any) -> Operand:
             pitch = builder.add(builder.mul(count, chunk), index(vector.count))
@@ -133,15 +134,15 @@ def add_features(
         products = dot_products(
             builder,
             operand(joint_at, k, n),
-            operand(features_at, f, index(n_features(len(dimension)))),
-            arguments[5],
+            operand(features_at, f, n_rows),
+            chunks,
             WHITENING_WIDTH,
             rows,
             columns,
             vector,
         )
         slots = builder.mul(builder.sdiv(builder.add(n, index(rows - 1)), index(rows)), index(rows))
-        at = arguments[9]
+        at = arguments[10]
         for column in range(columns):
             add_totals(builder, sums_at, at, [row[column] for row in products])
             at = builder.add(at, slots)
@@ -149,6 +150,6 @@ def add_features(
 
     size = types.intp
     return (
-        types.void(joint, size, size, features, size, size, height, dimension, sums, size),
+        types.void(joint, size, size, features, size, size, size, height, width, sums, size),
         codegen,
     )

@@ -1,4 +1,4 @@
-"""What is asked of raw rows: are they finite, and which of them make the start."""
+"""What is asked of raw rows: are they finite, which make the start, which fold are they in."""
 
 import math
 from typing import Any
@@ -52,3 +52,16 @@ def sampling_keys(seed: Any, first_row: int, weights: Any, keys: Any) -> None:
         keys[n] = -math.log(uniform)
         if weights.size > 0:
             keys[n] = keys[n] / weights[n] if weights[n] > 0.0 else np.inf
+
+
+@kernel
+def folds(seed: Any, n_folds: int, rows: Any, out: Any) -> None:
+    """Write to ``out`` (n,) the fold, 0 to ``n_folds`` - 1, of each row index in ``rows`` (n,).
+
+    A hash of the seed and the index, but another one than that of ``sampling_keys``: a sample of
+    the rows must have its share in every fold.
+    """
+    for n in range(rows.size):
+        row = np.uint64(rows[n]) + np.uint64(1)
+        bits = mix(mix(~np.uint64(seed)) + row * np.uint64(0xD1342543DE82EF95))
+        out[n] = int(np.float64(bits >> np.uint64(11)) * (1.0 / 9007199254740992.0) * n_folds)

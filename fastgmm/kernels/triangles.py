@@ -30,8 +30,10 @@ from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of
 from fastgmm.kernels.expectation import (
     accumulate,
     aligned,
+    common_log_density,
     finish,
     log_density,
+    nothing_common,
     shape_of_tile,
     whole_tiles,
     work,
@@ -235,6 +237,11 @@ def _log_density(
     rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
 ) -> Any:
     return banded_log_density if is_record(density, TriangleDensity) else None
+
+
+@overload(common_log_density)
+def _common_log_density(density: Any, scratch: Any, chunk: Any, stride: Any, highest: Any) -> Any:
+    return nothing_common if is_record(density, TriangleDensity) else None
 
 
 @overload(accumulate)

@@ -32,10 +32,12 @@ from fastgmm.kernels.columns import chunk_rows, columns_of_rows, pitch_of
 from fastgmm.kernels.expectation import (
     accumulate,
     aligned,
+    common_log_density,
     finish,
     log_density,
+    nothing_common,
     shape_of_tile,
-    tile_of,
+    small_chunks,
     work,
 )
 from fastgmm.kernels.features import add_features, shape_of, write_features
@@ -211,17 +213,7 @@ def _work(density: Any, tile_rows: Any) -> Any:
 
 @overload(shape_of_tile)
 def _shape_of_tile(density: Any, n_rows: Any) -> Any:
-    if not is_record(density, UnrolledDensity):
-        return None
-
-    def small_chunks(density: Any, n_rows: Any) -> Any:
-        n_components, d = density.means.shape
-        # 256 rows of features and densities fit in L1; with very few, longer sums are worth more
-        most = 512 if n_components * (1 + d) <= 12 else 256
-        chunk = chunk_rows(density.means)
-        return tile_of(most, n_rows), chunk, chunk
-
-    return small_chunks
+    return small_chunks if is_record(density, UnrolledDensity) else None
 
 
 @overload(log_density)
@@ -229,6 +221,11 @@ def _log_density(
     rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
 ) -> Any:
     return unrolled_log_density if is_record(density, UnrolledDensity) else None
+
+
+@overload(common_log_density)
+def _common_log_density(density: Any, scratch: Any, chunk: Any, stride: Any, highest: Any) -> Any:
+    return nothing_common if is_record(density, UnrolledDensity) else None
 
 
 @overload(accumulate)
@@ -361,19 +358,19 @@ def unrolled_accumulate(
             slot = f_slot * slots + k_slot
             if height == 8:
                 add_features(
-                    joint, k, n_components, features, f, n_chunks, 8, dimension, sums, slot
+                    joint, k, n_components, features, f, n_features, n_chunks, 8, block, sums, slot
                 )
             elif height == 4:
                 add_features(
-                    joint, k, n_components, features, f, n_chunks, 4, dimension, sums, slot
+                    joint, k, n_components, features, f, n_features, n_chunks, 4, block, sums, slot
                 )
             elif height == 2:
                 add_features(
-                    joint, k, n_components, features, f, n_chunks, 2, dimension, sums, slot
+                    joint, k, n_components, features, f, n_features, n_chunks, 2, block, sums, slot
                 )
             else:
                 add_features(
-                    joint, k, n_components, features, f, n_chunks, 1, dimension, sums, slot
+                    joint, k, n_components, features, f, n_features, n_chunks, 1, block, sums, slot
                 )
 
 

@@ -7,8 +7,10 @@ import re
 
 import numpy as np
 import pytest
+from reference import as_matrices
 
 from fastgmm import GaussianMixture, open_dataset
+from fastgmm.covariance import FAMILIES
 
 
 def test_fit_writes_the_model_that_the_library_makes(run, data, rows, tmp_path):
@@ -35,6 +37,7 @@ def test_every_setting_of_fit_reaches_the_estimator(run, data, tmp_path):
         "max_iter": 7,
         "reg_covar": 0.5,
         "chunk_size": 64,
+        "memory_limit": 2**30,
     }
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
     output = tmp_path / "out.npz"
@@ -42,6 +45,27 @@ def test_every_setting_of_fit_reaches_the_estimator(run, data, tmp_path):
     found = GaussianMixture.load(output).get_params()
     wanted = {**settings, "random_state": 5, "n_threads": 1, "persist": False}
     assert {name: found[name] for name in wanted} == wanted
+
+
+def test_a_fit_goes_on_from_a_model_and_keeps_what_is_fixed(run, data, rows, model_file, tmp_path):
+    output = tmp_path / "out.npz"
+    options = [
+        "--start-from",
+        model_file,
+        "--fixed",
+        "means,weights",
+        "--tol",
+        0.0,
+        "--max-iter",
+        3,
+    ]
+    np.save(data, rows * [1.0, 1.5])
+    run("fit", data, "-k", 2, "-o", output, "-q", *options)
+    start, model = GaussianMixture.load(model_file), GaussianMixture.load(output)
+    np.testing.assert_array_equal(model.means_, start.means_)
+    np.testing.assert_array_equal(model.weights_, start.weights_)
+    assert (model.covariances_[:, 1, 1] > 1.2 * start.covariances_[:, 1, 1]).all()
+    assert (model.fixed, model.warm_start, model.n_iter_) == (("means", "weights"), False, 3)
 
 
 def test_fit_chooses_columns_weights_and_complete_rows(run, table, tmp_path):
@@ -123,7 +147,7 @@ def test_samples_are_those_of_the_library(run, model_file, tmp_path, ending):
     np.testing.assert_array_equal(read(output), model.sample(30)[0])
 
 
-@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+@pytest.mark.parametrize("covariance_type", FAMILIES)
 def test_info_prints_what_is_in_the_file(run, rows, tmp_path, covariance_type):
     file = tmp_path / "model.npz"
     model = GaussianMixture(2, covariance_type=covariance_type, random_state=0).fit(rows)
@@ -140,18 +164,8 @@ def test_info_prints_what_is_in_the_file(run, rows, tmp_path, covariance_type):
     lines = list(csv.DictReader(io.StringIO(run("info", file, "--csv").stdout)))
     np.testing.assert_array_equal([float(line["mean x1"]) for line in lines], model.means_[:, 1])
     variance = float(lines[0]["cov x0 x0"])
-    assert variance == pytest.approx(rows_variance(model)[0], rel=1e-12)
-
-
-def rows_variance(model):
-    """Return the variance of feature 0 in every component."""
-    family = np.asarray(model.covariances_)
-    return {
-        "full": lambda: family[:, 0, 0],
-        "tied": lambda: np.repeat(family[0, 0], 2),
-        "diag": lambda: family[:, 0],
-        "spherical": lambda: family,
-    }[model.covariance_type]()
+    expected = as_matrices(model.covariances_, covariance_type, 2, 2)[0, 0, 0]
+    assert variance == pytest.approx(expected, rel=1e-12)
 
 
 def test_info_of_many_columns_fits_the_terminal(run, tmp_path):

@@ -35,12 +35,19 @@ def the_line(result):
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--columns", "a,,b"], "empty column name"),
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--covariance-type", "round"], "spherical"),
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--threads", "1", "--workers", "2"], "choose"),
+        (["fit", "DATA", "-k", "2", "-o", "out.npz", "--fixed", "means"], "with --start-from"),
+        (["fit", "DATA", "-k", "2", "-o", "out.npz", "--fixed", "mean"], "weights, means, cov"),
+        (["fit", "DATA", "-k", "3", "-o", "out.npz", "--start-from", "MODEL"], "give -k 2"),
+        (
+            ["fit", "DATA", "-k", "2", "-o", "out.npz", "--start-from", "MODEL",
+             "--covariance-type", "tied_diag"], "give --covariance-type full",
+        ),
         (["score", "DATA", "-m", "MODEL", "--per-row"], "go together"),
         (["score", "DATA", "-m", "MODEL", "-o", "out.npy"], "go together"),
         (["predict", "DATA", "-m", "MODEL", "-o", "DATA"], "one of the input files"),
         (["fly"], "No such command"),
     ],
-)
+)  # fmt: skip
 def test_wrong_usage(run, data, model_file, tmp_path, monkeypatch, arguments, says):
     monkeypatch.chdir(tmp_path)
     before = contents(tmp_path)

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from fastgmm._jit import loaded_kernels
-from fastgmm.cli.warmup import COVARIANCE_TYPES, use_every_kernel
-from fastgmm.covariance import FAMILIES
+from fastgmm.cli.warmup import use_every_kernel
 
 FIT = """
 import numpy as np
@@ -72,14 +71,18 @@ def test_a_full_disk_is_an_error(tmp_path):
     assert "were not kept" in result.stderr
 
 
-def test_it_knows_every_family():
-    assert set(COVARIANCE_TYPES.split(",")) == set(FAMILIES)
+@pytest.mark.parametrize("tied", ["tied_diag", "tied_spherical"])
+def test_shared_variances_compile_nothing_of_their_own(tied):
+    use_every_kernel(tied.removeprefix("tied_"), "float64", 3)
+    before = set(loaded_kernels())
+    use_every_kernel(tied, "float64", 3)
+    assert set(loaded_kernels()) == before
 
 
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("--covariance-type", "full,round", "'round' is not one of"),
+        ("--covariance-type", "tied_diag,round", "'round' is not one of"),
         ("--dtype", "int8", "'int8' is not one of"),
         ("--n-features", "2,none", "'none' is not a number of columns"),
         ("--n-features", "0", "'0' is not a number of columns"),

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from reference import as_matrices, e_step, m_step
+from problems import scatter_of
+from reference import as_matrices, e_step, from_matrices, m_step
 
 from fastgmm import kernels
 from fastgmm.covariance import FAMILIES
@@ -25,10 +26,7 @@ def problem(request, name):
     X = rng.normal(size=(333, d)) * 2
     A = rng.normal(size=(k, d, d + 2))
     full = A @ A.transpose(0, 2, 1) / d
-    covariances = {
-        "full": full, "tied": full[0], "diag": np.diagonal(full, axis1=1, axis2=2).copy(),
-        "spherical": full[:, 0, 0].copy(),
-    }[name]  # fmt: skip
+    covariances = from_matrices(full, name)
     return X, Parameters(rng.dirichlet(np.ones(k)), rng.normal(size=(k, d)), covariances)
 
 
@@ -37,7 +35,7 @@ def statistics_of(name, X, density, weights=NO_WEIGHTS):
     k, d = density.means.shape
     state = zeros(k, d, family.second_shape(k, d))
     kernels.expectation.expectation(X, weights, density, state)
-    return state
+    return family.complete(state, density, scatter_of(X, weights if len(weights) else None))
 
 
 def test_one_iteration_is_the_textbooks(name, problem):
@@ -84,10 +82,7 @@ def test_scores_agree_with_the_textbook(name, problem):
 def test_responsibilities_are_never_subnormal(name):
     """A subnormal operand costs a hundred cycles; log densities here differ by up to 800."""
     X = np.linspace(0.0, 40.0, 4001)[:, np.newaxis]
-    covariances = {
-        "full": np.ones((2, 1, 1)), "tied": np.ones((1, 1)), "diag": np.ones((2, 1)),
-        "spherical": np.ones(2),
-    }[name]  # fmt: skip
+    covariances = from_matrices(np.ones((2, 1, 1)), name)
     parameters = Parameters(np.array([0.1, 0.9]), np.array([[0.0], [40.0]]), covariances)
     r = np.empty((len(X), 2))
     density = FAMILIES[name].prepare(parameters, np.dtype(float))
@@ -130,8 +125,37 @@ def test_a_bad_covariance_is_refused(name, problem, wrong):
         FAMILIES[name].prepare(parameters._replace(covariances=bad), np.dtype(float))
 
 
+def test_a_ridge_widens_what_components_and_columns_share(name, problem):
+    _, parameters = problem
+    family = FAMILIES[name]
+    k, d = parameters.means.shape
+    ridge = np.random.default_rng(0).random((k, d))
+    widened = parameters.covariances.copy()
+    family.regularise(widened, ridge)
+    expected = np.repeat(ridge.mean(axis=1, keepdims=True), d, axis=1)
+    expected = expected if name.endswith("spherical") else ridge
+    if name.startswith("tied"):
+        expected = np.repeat(expected.max(axis=0, keepdims=True), k, axis=0)
+    before, after = (family.dense(c, k, d) for c in (parameters.covariances, widened))
+    np.testing.assert_allclose(after - before, expected[:, :, None] * np.eye(d), atol=1e-13)
+
+
+def test_a_selection_has_the_covariances_of_its_components_and_columns(name, problem):
+    _, parameters = problem
+    family = FAMILIES[name]
+    k, d = parameters.means.shape
+    components, columns = np.arange(k)[::2], np.arange(d)[::-2]
+    kept = family.select(parameters.covariances, components, columns)
+    assert kept.shape == family.shape(len(components), len(columns))
+    expected = family.dense(parameters.covariances, k, d)[np.ix_(components, columns, columns)]
+    np.testing.assert_array_equal(family.dense(kept, *expected.shape[:2]), expected)
+    kept += 1.0
+    assert not np.shares_memory(kept, parameters.covariances)
+
+
 def test_free_parameters_count(name):
-    expected = {"full": 3 * 10, "tied": 10, "diag": 12, "spherical": 3}
+    expected = {"full": 3 * 10, "tied": 10, "diag": 12, "spherical": 3,
+                "tied_diag": 4, "tied_spherical": 1}  # fmt: skip
     assert FAMILIES[name].n_parameters(3, 4) == expected[name]
 
 
@@ -140,10 +164,7 @@ def test_components_far_apart_cost_no_digits(name, apart):
     rng = np.random.default_rng(0)
     means = np.array([[-apart, 0.0, apart], [apart, apart, 0.0]])
     X = np.repeat(means, 200, axis=0) + rng.normal(size=(400, 3))
-    covariances = {
-        "full": np.stack([np.eye(3)] * 2), "tied": np.eye(3), "diag": np.ones((2, 3)),
-        "spherical": np.ones(2),
-    }[name]  # fmt: skip
+    covariances = from_matrices(np.stack([np.eye(3)] * 2), name)
     start = Parameters(np.array([0.5, 0.5]), means, covariances)
     density = FAMILIES[name].prepare(start, np.dtype(float))
     statistics = statistics_of(name, X, density)

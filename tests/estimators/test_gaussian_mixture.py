@@ -9,7 +9,7 @@ from problems import COVARIANCE_TYPES, blobs, fit, parameters
 from sklearn.base import clone
 
 from fastgmm import GaussianMixture, open_dataset
-from fastgmm.exceptions import DataError, ModelFileError, NotFittedError
+from fastgmm.exceptions import DataError, NotFittedError
 
 X, _ = blobs(2000, 3, 3, spread=6.0)
 
@@ -65,94 +65,6 @@ def test_samples_have_the_mixtures_moments(model):
     shares = np.bincount(labels, minlength=3) / 20_000
     np.testing.assert_allclose(shares, model.weights_, atol=5 * 0.5 / np.sqrt(20_000))
     assert abs(model.score(rows) - model.score(X)) < 0.1
-
-
-def test_saved_and_loaded_is_the_same(model, tmp_path):
-    model.save(tmp_path / "model.npz")
-    again = GaussianMixture.load(tmp_path / "model.npz")
-    for mine, loaded in zip(parameters(model), parameters(again), strict=True):
-        assert np.array_equal(mine, loaded)
-        assert mine.dtype == loaded.dtype
-    assert np.array_equal(again.score_samples(X), model.score_samples(X))
-    assert again.get_params() == model.get_params()
-    assert (again.n_iter_, again.converged_, again.lower_bounds_) == (
-        model.n_iter_, model.converged_, model.lower_bounds_,
-    )  # fmt: skip
-
-
-def test_single_precision_survives_a_file(tmp_path):
-    model = fit(X.astype(np.float32), n_components=2, random_state=0)
-    model.save(tmp_path / "model.npz")
-    again = GaussianMixture.load(tmp_path / "model.npz")
-    assert again.means_.dtype == np.float32
-    assert np.array_equal(again._exact.means, model._exact.means)
-
-
-def damage_truncated(data):
-    return data[: len(data) // 2]
-
-
-def damage_flipped(data):
-    middle = data.index(b"means.npy") + 200
-    return data[:middle] + bytes([data[middle] ^ 0xFF]) + data[middle + 1 :]
-
-
-@pytest.mark.parametrize(
-    "damage", [damage_truncated, damage_flipped, lambda _: b"", lambda _: b"no model"]
-)
-def test_damaged_model_files_are_refused(tmp_path, damage):
-    path = tmp_path / "model.npz"
-    fit(X, n_components=2, random_state=0).save(path)
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(ModelFileError, match=r"model\.npz"):
-        GaussianMixture.load(path)
-
-
-class Bomb:
-    def __reduce__(self):
-        return print, ("executed",)
-
-
-def test_a_model_file_never_executes_anything(tmp_path, capsys):
-    np.savez(tmp_path / "bomb.npz", header=np.array([Bomb()], dtype=object))
-    with pytest.raises(ModelFileError):
-        GaussianMixture.load(tmp_path / "bomb.npz")
-    assert capsys.readouterr().out == ""
-
-
-def test_foreign_and_newer_model_files_are_refused(tmp_path):
-    np.savez(tmp_path / "foreign.npz", x=np.arange(3))
-    with pytest.raises(ModelFileError, match="not a fastgmm model file"):
-        GaussianMixture.load(tmp_path / "foreign.npz")
-    with pytest.raises(ModelFileError, match="No model file"):
-        GaussianMixture.load(tmp_path / "missing.npz")
-    model = fit(X, n_components=2, random_state=0)
-    model.save(tmp_path / "model.npz")
-    with np.load(tmp_path / "model.npz") as archive:
-        arrays = dict(archive)
-    header = arrays["header"].tobytes().replace(b'"format_version": 1', b'"format_version": 9')
-    arrays["header"] = np.frombuffer(header, np.uint8)
-    np.savez(tmp_path / "newer.npz", **arrays)
-    with pytest.raises(ModelFileError, match="format version 9"):
-        GaussianMixture.load(tmp_path / "newer.npz")
-
-
-def test_from_parameters(model):
-    for given in ({"covariances": model.covariances_}, {"precisions": model.precisions_}):
-        copy = GaussianMixture.from_parameters(
-            model.weights_, model.means_, covariance_type=model.covariance_type, **given
-        )
-        np.testing.assert_allclose(copy.score_samples(X), model.score_samples(X), rtol=1e-9)
-        assert np.array_equal(copy.predict(X), model.predict(X))
-    with pytest.raises(ValueError, match="should be normalized"):
-        GaussianMixture.from_parameters(model.weights_ * 2, model.means_, model.covariances_)
-    with pytest.raises(ValueError, match="either covariances or precisions"):
-        GaussianMixture.from_parameters(model.weights_, model.means_)
-    with pytest.raises(ValueError, match="ill-defined"):
-        GaussianMixture.from_parameters(
-            model.weights_, model.means_, -model.covariances_,
-            covariance_type=model.covariance_type,
-        )  # fmt: skip
 
 
 def test_unfitted_models_say_so():
@@ -307,18 +219,6 @@ def test_labels_are_for_complete_rows_only():
     holes = np.insert(X, 5, np.nan, axis=0)
     with pytest.raises(DataError, match="fit_predict cannot label"):
         GaussianMixture(2, missing="drop").fit_predict(holes)
-
-
-def test_every_model_that_saves_loads(tmp_path):
-    for model in (
-        fit(X, n_components=2, init_params="random_from_data", max_iter=0),
-        fit(X, n_components=np.int64(2), tol=np.float32(1e-3), random_state=np.int64(0)),
-        fit(X, n_components=2, means_init=[X[0], X[-1]]),
-    ):
-        model.save(tmp_path / "model.npz")
-        assert np.array_equal(GaussianMixture.load(tmp_path / "model.npz").means_, model.means_)
-    with pytest.raises(FileNotFoundError, match="there is no folder"):
-        model.save(tmp_path / "nowhere" / "model.npz")
 
 
 @pytest.mark.parametrize("weights", [np.zeros(2000), np.full(2000, -1.0), np.full(2000, np.nan)])

@@ -12,6 +12,7 @@ from problems import (
     parameters,
     start_of,
 )
+from reference import as_matrices
 
 from fastgmm import GaussianMixture, em
 from fastgmm.executors import ThreadExecutor
@@ -107,27 +108,27 @@ def test_scaled_rows_give_scaled_parameters(covariance_type):
 def test_a_start_far_away_costs_no_digits(covariance_type):
     X = np.random.default_rng(0).normal(size=(5000, 3))
     model = fit(X, covariance_type=covariance_type, means_init=[[1e8] * 3], reg_covar=0, max_iter=1)
-    expected = np.cov(X.T, bias=True)
-    if covariance_type == "diag":
-        expected = np.diag(expected)
-    elif covariance_type == "spherical":
-        expected = np.trace(expected) / 3
-    assert np.abs(model.covariances_.squeeze() - expected).max() < 1e-6
+    expected = sample_covariance(X, covariance_type)
+    found = as_matrices(model.covariances_, covariance_type, 1, 3)[0]
+    assert np.abs(found - expected).max() < 1e-6
+
+
+def sample_covariance(X, covariance_type):
+    """As far as the type can have it."""
+    matrix = np.cov(X.T, bias=True)
+    if covariance_type.endswith("diag"):
+        return np.diag(np.diag(matrix))
+    if covariance_type.endswith("spherical"):
+        return np.eye(len(matrix)) * np.trace(matrix) / len(matrix)
+    return matrix
 
 
 @every_shape
 def test_one_component_is_the_sample_covariance(covariance_type):
     X = blobs(501, 4, 2)[0]
     model = GaussianMixture(covariance_type=covariance_type, reg_covar=0).fit(X)
-    expected = np.cov(X.T, bias=True)
-    dense = {
-        "full": lambda c: c[0], "tied": lambda c: c,
-        "diag": lambda c: np.diag(c[0]), "spherical": lambda c: c[0] * np.eye(4),
-    }[covariance_type](model.covariances_)  # fmt: skip
-    if covariance_type == "diag":
-        expected = np.diag(np.diag(expected))
-    elif covariance_type == "spherical":
-        expected = np.eye(4) * np.trace(expected) / 4
+    expected = sample_covariance(X, covariance_type)
+    dense = as_matrices(model.covariances_, covariance_type, 1, 4)[0]
     np.testing.assert_allclose(dense, expected, rtol=0, atol=1e-13)
     np.testing.assert_allclose(model.means_[0], X.mean(axis=0), rtol=0, atol=1e-14)
 
@@ -137,7 +138,7 @@ def test_company_does_not_change_a_bit():
     placement = ThreadExecutor(2).place(ArraySource(X))
     family_start = {
         name: em.Start(name, fit(X, n_components=k, covariance_type=name, max_iter=1)._exact)
-        for name, k in zip(COVARIANCE_TYPES, (3, 2, 5, 40), strict=True)
+        for name, k in zip(COVARIANCE_TYPES, (3, 2, 5, 40, 4, 6), strict=True)
     }
     settings = em.Settings(tol=1e-4, max_iter=30, ridge=np.full(3, 1e-6))
     data = constants_of(X)

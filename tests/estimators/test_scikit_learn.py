@@ -14,7 +14,7 @@ import scipy.sparse
 import sklearn
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
-from problems import COVARIANCE_TYPES, SCIKIT_LEARN, blobs
+from problems import SCIKIT_LEARN, SCIKIT_LEARNS_TYPES, blobs
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.mixture import GaussianMixture as Theirs
@@ -311,7 +311,7 @@ assert "sklearn" not in sys.modules
 
 
 @as_in_1_9
-@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("covariance_type", SCIKIT_LEARNS_TYPES)
 def test_attributes_are_theirs(covariance_type):
     settings = {"n_components": 3, "covariance_type": covariance_type, "random_state": 0}
     for dtype in (np.float64, np.float32):
@@ -355,7 +355,7 @@ def test_methods_without_parameters_take_theirs():
     np.testing.assert_array_equal(model.predict(X), theirs.predict(X))
 
 
-@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("covariance_type", SCIKIT_LEARNS_TYPES)
 def test_draws_are_theirs(covariance_type):
     settings = {"n_components": 3, "covariance_type": covariance_type, "random_state": 0}
     (mine, labels), (theirs, their_labels) = (

@@ -14,7 +14,7 @@ def constants(rows, weights=None, chunk_size=None, variances=True):
     placement = ThreadExecutor(2).place(ArraySource(rows, weights), chunk_size)
     found = survey(placement, 1, None, variances=variances)
     placement.close()
-    assert found.start_rows is None
+    assert found.gathered is None
     return found.constants
 
 

@@ -21,7 +21,7 @@ def place(rows, weights=None, n_threads=2, chunk_size=None):
 def sample(n_threads=1, chunk_size=None, weights=None, seed=7, limit=100):
     work = sampling(limit, len(X), weights is not None, seed)
     (state,) = place(X, weights, n_threads, chunk_size).reduce([work])
-    return work.start_rows(state, False).rows[:, 0]
+    return work.material(state, False).rows[:, 0]
 
 
 @pytest.mark.parametrize("weights", [None, np.random.default_rng(0).gamma(1.0, size=3000)])
@@ -46,7 +46,7 @@ def test_the_bound_changes_nothing_but_memory():
     work = sampling(100, len(X), False, 7)
     assert 100 / 3000 < work.bound < 300 / 3000
     (state,) = place(X).reduce([dataclasses.replace(work, bound=np.inf)])
-    assert np.array_equal(work.start_rows(state, False).rows[:, 0], sample())
+    assert np.array_equal(work.material(state, False).rows[:, 0], sample())
 
 
 def test_rows_are_drawn_in_proportion_to_their_weight():
@@ -60,7 +60,7 @@ def test_rows_are_drawn_in_proportion_to_their_weight():
 
 def test_small_data_are_gathered_whole(monkeypatch):
     found = survey(place(X, chunk_size=100), 2, np.random.RandomState(0))
-    assert np.array_equal(found.start_rows.rows, X)
+    assert np.array_equal(found.start_rows(2).rows, X)
     assert found.constants.total_weight == 3000
     state = np.random.RandomState(0)
     survey(place(X), 2, state)
@@ -68,7 +68,7 @@ def test_small_data_are_gathered_whole(monkeypatch):
     monkeypatch.setattr(first_pass, "WHOLE_ELEMENTS", 5000)
     monkeypatch.setattr(first_pass, "SAMPLE_ELEMENTS", 400)
     found = survey(place(X, chunk_size=100), 2, np.random.RandomState(0))
-    assert found.start_rows.rows.shape == (200, 2)
+    assert found.start_rows(2).rows.shape == (200, 2)
 
 
 def with_value(value, row, column):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastgmm.covariance import diag
+from fastgmm.covariance import FAMILIES
 from fastgmm.executors import ThreadExecutor
 from fastgmm.initialization.gathering import smallest
 from fastgmm.initialization.reseeding import WorstRows, groups
@@ -13,7 +13,9 @@ from fastgmm.sources import ArraySource
 RNG = np.random.default_rng(0)
 # half of the rows come several times: equal log densities
 X = np.repeat(RNG.normal(size=(1000, 3)), RNG.integers(1, 4, size=1000), axis=0)
-DENSITY = diag.prepare(Parameters(np.ones(1), np.zeros((1, 3)), np.ones((1, 3))), np.dtype(float))
+DENSITY = FAMILIES["diag"].prepare(
+    Parameters(np.ones(1), np.zeros((1, 3)), np.ones((1, 3))), np.dtype(float)
+)
 
 
 def worst(limit, weights=None, n_threads=1, chunk_size=None):

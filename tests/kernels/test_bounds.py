@@ -20,6 +20,9 @@ for dtype in (np.float64, np.float32):
             gm = GaussianMixture(k, covariance_type=covariance_type, max_iter=2, tol=0,
                                  init_params="random_from_data", random_state=0)
             gm.fit(X).score_samples(X)
+        for d, k in ((1, 2), (3, 5), (11, 5)):
+            X = rng.normal(size=(n, d)).astype(dtype)
+            GaussianMixture(k, covariance_type="diag", max_iter=1, random_state=0).fit(X)
 """
 
 

@@ -12,7 +12,7 @@ from fastgmm.executors.dask.passes import Pass
 from fastgmm.executors.dask.shards import Shards, cut, n_bytes_of
 from fastgmm.executors.dask.tasks import map_shard, reduce_shard
 from fastgmm.executors.forest import Forest
-from fastgmm.executors.threads import available_threads, share
+from fastgmm.executors.threads import available_memory, available_threads, share
 from fastgmm.sources import Chunk, Source
 
 R = TypeVar("R")
@@ -35,6 +35,16 @@ class DaskPlacement:
         self._n_threads = available_threads()
         self._pool = ThreadPoolExecutor(self._n_threads, thread_name_prefix="fastgmm")
         shards.submit()
+
+    @property
+    def n_threads(self) -> int:
+        """The workers' threads: the driver may hold what all of them have sent."""
+        return self._cluster.n_threads()
+
+    @property
+    def memory(self) -> int:
+        """The workers' memory or the driver's, whichever is less."""
+        return min(self._cluster.memory() or available_memory(), available_memory())
 
     def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
         """Run one pass; on an exception or Ctrl-C the tasks that wait are cancelled."""

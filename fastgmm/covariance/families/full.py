@@ -7,14 +7,19 @@ import numpy as np
 from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import replacing, triangles
+from fastgmm.covariance.conditioning import Regression, by_matrices
 from fastgmm.covariance.drawing import draw_matrices
 from fastgmm.covariance.nearness import common_centre, far, middle
 from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.covariance.scale import log_scale
 from fastgmm.parameters import Parameters
+from fastgmm.statistics import Scatter, Statistics
 
 FEWEST_COMPONENTS = 5
 """From here on the product form fills its vectors of components well enough to be the faster."""
+
+
+needs_scatter = False
 
 
 def shape(n_components: int, n_features: int) -> tuple[int, ...]:
@@ -46,13 +51,19 @@ def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share =
     means = parameters.means.astype(dtype)
     scale = log_scale(parameters.weights, whitening.log_determinants, d).astype(dtype)
     factors = whitening.factors
-    near = common_centre(parameters, whitening.sharpness / half, dtype)
+    spread = variances(parameters.covariances, d)
+    near = common_centre(parameters, spread, whitening.sharpness / half, dtype)
     if not _unrolled(d) and len(means) < FEWEST_COMPONENTS:
         near = far(means)
     biases = whitening.biases.astype(dtype) if near.near else np.zeros_like(means)
     if _unrolled(d):
         return kernels.unrolled.UnrolledDensity(scale, means, factors, biases, *near, (0,) * d)
     return kernels.triangles.TriangleDensity(scale, means, factors, biases, *near)
+
+
+def complete(statistics: Statistics, density: Density, scatter: Scatter | None) -> Statistics:
+    """Return the statistics as they are."""
+    return statistics
 
 
 def about(density: Density, origins: FloatArray) -> Density:
@@ -99,12 +110,26 @@ def dense(covariances: Float64Array, n_components: int, n_features: int) -> Floa
     return covariances
 
 
+def select(covariances: Float64Array, components: IntArray, columns: IntArray) -> Float64Array:
+    """Return these rows and columns of these matrices."""
+    return covariances[np.ix_(components, columns, columns)]
+
+
+def regression(
+    covariances: Float64Array, n_components: int, given: IntArray, rest: IntArray
+) -> Regression:
+    """Regress within each component."""
+    return by_matrices(covariances, given, rest)
+
+
+def check(values: Float64Array, what: str) -> None:
+    """Check each matrix."""
+    triangles.check_matrices(values, f"full {what}")
+
+
 def from_precisions(precisions: Float64Array) -> Float64Array:
     """Invert each matrix."""
-    covariances = triangles.inverses(precisions)
-    if covariances is None:
-        raise ValueError("'full precision' should be symmetric, positive-definite")
-    return covariances
+    return triangles.inverses(precisions, "full precision")
 
 
 def precisions_cholesky(parameters: Parameters) -> Float64Array:

@@ -4,11 +4,19 @@ import numpy as np
 
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import replacing
-from fastgmm.covariance.axes import axes_about, axes_density
+from fastgmm.covariance.axes import (
+    axes_about,
+    axes_density,
+    check_axes,
+    reciprocal_deviations,
+)
+from fastgmm.covariance.conditioning import Regression, independent
 from fastgmm.covariance.drawing import draw_axes
 from fastgmm.covariance.protocol import Density, Share, alone
-from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.parameters import Parameters
+from fastgmm.statistics import Scatter, Statistics
+
+needs_scatter = False
 
 
 def shape(n_components: int, n_features: int) -> tuple[int, ...]:
@@ -29,6 +37,11 @@ def n_parameters(n_components: int, n_features: int) -> int:
 def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share = alone) -> Density:
     """Take reciprocal standard deviations."""
     return axes_density(parameters, precisions_cholesky(parameters), dtype)
+
+
+def complete(statistics: Statistics, density: Density, scatter: Scatter | None) -> Statistics:
+    """Return the statistics as they are."""
+    return statistics
 
 
 def about(density: Density, origins: FloatArray) -> Density:
@@ -71,19 +84,32 @@ def dense(covariances: Float64Array, n_components: int, n_features: int) -> Floa
     return covariances[:, :, np.newaxis] * np.eye(n_features)
 
 
+def select(covariances: Float64Array, components: IntArray, columns: IntArray) -> Float64Array:
+    """Return these variances."""
+    return covariances[np.ix_(components, columns)]
+
+
+def regression(
+    covariances: Float64Array, n_components: int, given: IntArray, rest: IntArray
+) -> Regression:
+    """Return slopes of zero and the other columns' variances."""
+    return independent(select(covariances, np.arange(n_components), rest), given, rest)
+
+
+def check(values: Float64Array, what: str) -> None:
+    """Check each variance."""
+    check_axes(values, f"diag {what}")
+
+
 def from_precisions(precisions: Float64Array) -> Float64Array:
     """Return reciprocals."""
-    if not np.all(precisions > 0.0):
-        raise ValueError("'diag precision' should be positive")
+    check(precisions, "precision")
     return 1.0 / precisions
 
 
 def precisions_cholesky(parameters: Parameters) -> Float64Array:
     """Return 1 / sigma (k, d)."""
-    positive = np.all((parameters.covariances > 0.0) & np.isfinite(parameters.covariances), axis=1)
-    if not positive.all():
-        raise IllDefinedCovarianceError(int(np.argmin(positive)))
-    return 1.0 / np.sqrt(parameters.covariances)
+    return reciprocal_deviations(parameters.covariances)
 
 
 def precisions(precisions_cholesky: Float64Array) -> Float64Array:

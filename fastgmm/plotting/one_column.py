@@ -1,18 +1,25 @@
-"""Pictures of a fitted mixture: axes in, axes out, nothing larger than a histogram in memory."""
+"""One column: a histogram, and over it the mixture and what each component adds to it."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastgmm._typing import Float64Array
-from fastgmm.covariance import FAMILIES
 from fastgmm.exceptions import DataError
+from fastgmm.plotting.style import (
+    NAMED_COMPONENTS,
+    check_n_features,
+    column_names,
+    current_axes,
+    dense_covariances,
+    palette,
+)
 from fastgmm.sources import Source, as_source
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fastgmm.estimators import GaussianMixture
+    from fastgmm.estimators.mixture import Mixture
 
 POINTS = 800
 """Points of a curve: about as many as a picture has pixels across."""
@@ -31,6 +38,16 @@ def histogram_1d(X: Any, bins: int = 200) -> Histogram:
     """Return the histogram of data with one column, read block by block (twice).
 
     ``X`` is anything that ``fit`` takes; weights are counted as frequencies.
+
+    Raises
+    ------
+    fastgmm.exceptions.DataError
+        There are several columns, no rows, or NaN.
+
+    Examples
+    --------
+    >>> histogram_1d([[0.0], [1.0], [1.0], [2.0]], bins=2).densities
+    array([0.25, 0.75])
     """
     source = as_source(X)
     if source.n_features != 1:
@@ -57,29 +74,57 @@ def _range(source: Source) -> tuple[float, float]:
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
-def component_densities(model: "GaussianMixture", x: Float64Array) -> Float64Array:
-    """Return the weighted densities of a one-dimensional model's components, (points, k)."""
-    if model.n_features_in_ != 1:
-        raise DataError(f"the model has {model.n_features_in_} features, the picture has one axis")
-    covariances = np.asarray(model.covariances_, dtype=np.float64)
-    dense = FAMILIES[model.covariance_type].dense(covariances, *model.means_.shape)
-    variance = dense[:, 0, 0]
+def component_densities(model: "Mixture", x: Float64Array) -> Float64Array:
+    """Return the weighted densities of a one-column model's components, (points, k).
+
+    Their sum over the components is the mixture's density, exp(``score_samples``).
+
+    Raises
+    ------
+    fastgmm.exceptions.DataError
+        The model has several features.
+    """
+    check_n_features(model, 1)
+    variance = dense_covariances(model)[:, 0, 0]
     squares = (x[:, None] - model.means_[:, 0]) ** 2 / variance
     scale = model.weights_ / np.sqrt(2 * np.pi * variance)
     return np.asarray(scale * np.exp(-0.5 * squares), dtype=np.float64)
 
 
 def plot_density_1d(
-    model: "GaussianMixture", histogram: Histogram | None = None, ax: "Axes | None" = None
+    model: "Mixture", histogram: Histogram | None = None, ax: "Axes | None" = None
 ) -> "Axes":
-    """Draw a one-dimensional mixture: histogram, density, and its weighted components.
+    """Draw a one-column mixture: histogram, density, and its weighted components.
 
-    Without a histogram the axis covers four standard deviations around every mean.
+    Parameters
+    ----------
+    model : GaussianMixture
+        With parameters, of one feature.
+    histogram : Histogram, optional
+        What :func:`histogram_1d` returns; the curves then run over its range. Without one they
+        cover four standard deviations around every mean.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    fastgmm.exceptions.DataError
+        The model has several features.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from fastgmm import GaussianMixture
+    >>> gm = GaussianMixture.from_parameters([0.25, 0.75], [[0.0], [3.0]], [[[1.0]], [[1.0]]])
+    >>> ax = plot_density_1d(gm, ax=Figure().subplots())
+    >>> ax.get_ylabel()
+    'density'
     """
-    if ax is None:
-        from matplotlib import pyplot
-
-        ax = pyplot.gca()
+    check_n_features(model, 1)
+    ax = current_axes(ax)
     if histogram is None:
         low, high = _extent(model)
     else:
@@ -87,19 +132,20 @@ def plot_density_1d(
         ax.stairs(histogram.densities, histogram.edges, fill=True, color="0.85", label="data")
     x = np.linspace(low, high, POINTS)
     parts = component_densities(model, x)
-    for k, part in enumerate(parts.T):
-        ax.plot(x, part, linewidth=1.2, linestyle="--", label=f"component {k}")
+    names = [f"component {k}" for k in range(parts.shape[1])]
+    if len(names) > NAMED_COMPONENTS:
+        names = [f"{len(names)} components", *[""] * (len(names) - 1)]
+    for part, name, colour in zip(parts.T, names, palette(len(names)), strict=True):
+        ax.plot(x, part, linewidth=1.2, linestyle="--", color=colour, label=name or "_hidden")
     ax.plot(x, parts.sum(axis=1), linewidth=1.8, color="black", label="mixture")
     ax.set_xlim(low, high)
     ax.set_ylim(bottom=0)
-    ax.set_ylabel("density")
+    ax.set(xlabel=column_names(model)[0], ylabel="density")
     ax.legend(frameon=False)
     return ax
 
 
-def _extent(model: "GaussianMixture") -> tuple[float, float]:
-    covariances = np.asarray(model.covariances_, dtype=np.float64)
-    dense = FAMILIES[model.covariance_type].dense(covariances, *model.means_.shape)
-    deviations = 4 * np.sqrt(dense[:, 0, 0])
+def _extent(model: "Mixture") -> tuple[float, float]:
+    deviations = 4 * np.sqrt(dense_covariances(model)[:, 0, 0])
     means = model.means_[:, 0]
     return float((means - deviations).min()), float((means + deviations).max())

@@ -1,0 +1,1 @@
+"""The families: one stateless module each, which know nothing of each other."""

@@ -1,0 +1,75 @@
+"""The choice: by which criterion, and among which candidates."""
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from fastgmm._typing import Float64Array
+from fastgmm.covariance import FAMILIES
+from fastgmm.exceptions import IllDefinedCovarianceError
+from fastgmm.initialization import DataConstants
+from fastgmm.parameters import Parameters
+from fastgmm.selection.results import Candidate
+
+Loss: TypeAlias = Callable[[Candidate], float]
+
+CRITERIA: dict[str, Loss] = {
+    "aic": lambda candidate: candidate.aic,
+    "bic": lambda candidate: candidate.bic,
+    "icl": lambda candidate: candidate.icl,
+    "cv": lambda candidate: math.inf if candidate.cv is None else -candidate.cv,
+}
+"""``criterion`` -> what the best candidate has the least of."""
+
+NARROW = 10.0
+"""Less than so many ridges of variance are the ridge's more than the data's."""
+
+
+def degenerate(
+    covariance_type: str,
+    parameters: Parameters,
+    ridge: Float64Array,
+    constants: DataConstants,
+    dtype: np.dtype[np.floating],
+) -> bool:
+    """Return whether a component is starved or, in some direction, hardly wider than its ridge.
+
+    Starved: it holds at most d rows. Hardly wider: an eigenvalue of its covariance is at most
+    ``NARROW`` ridges, so that nothing positive definite is left once these are taken off.
+    """
+    k, d = parameters.means.shape
+    rows = parameters.weights * (constants.total_weight / constants.row_weight)
+    if bool((rows <= d).any()):
+        return True
+    family = FAMILIES[covariance_type]
+    covariances = np.array(parameters.covariances)
+    family.regularise(covariances, np.broadcast_to(-NARROW * ridge, (k, d)))
+    try:
+        family.prepare(parameters._replace(covariances=covariances), dtype)
+    except IllDefinedCovarianceError:
+        return True
+    return False
+
+
+def best_of(table: Sequence[Candidate], criterion: str, allow_degenerate: bool) -> int:
+    """Return the index of the best candidate; of equal ones the first.
+
+    Warns where there are only degenerate ones, and takes the best of these.
+    """
+    losses = [CRITERIA[criterion](candidate) for candidate in table]
+    sound = [i for i, one in enumerate(table) if allow_degenerate or not one.degenerate]
+    if not sound:
+        warnings.warn(
+            "all candidates are degenerate (a component of no more rows than columns, or narrower "
+            "than 10 reg_covar): ask for fewer components, look at the data's scale, or set "
+            "regularization='relative'",
+            stacklevel=3,
+        )
+    # written so that a loss that is no number never wins
+    return min(
+        sound or range(len(table)),
+        key=lambda i: math.inf if math.isnan(losses[i]) else losses[i],
+    )

@@ -1,0 +1,54 @@
+"""The picture of a sweep marks the best sound candidate of each criterion."""
+
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from fastgmm.plotting import plot_criteria
+
+
+@dataclass
+class Candidate:
+    n_components: int
+    covariance_type: str
+    aic: float
+    bic: float
+    degenerate: bool = False
+
+
+def ringed(ax):
+    labels = [text.get_text() for text in ax.get_legend().texts]
+    return [label for label in labels if label.startswith("lowest")]
+
+
+def test_the_lowest_sound_candidates_are_named():
+    table = [
+        Candidate(3, "full", aic=6.0, bic=9.0),
+        Candidate(1, "full", aic=9.0, bic=7.5),
+        Candidate(2, "full", aic=7.0, bic=7.0),
+        Candidate(4, "full", aic=1.0, bic=1.0, degenerate=True),
+    ]
+    ax = plot_criteria(table, ("aic", "bic"), Figure().subplots())
+    assert ringed(ax) == ["lowest AIC: 3", "lowest BIC: 2"]
+    aic, bic, crosses, *_ = ax.lines
+    assert aic.get_xdata().tolist() == [1, 2, 3, 4]
+    assert bic.get_ydata().tolist() == [7.5, 7.0, 9.0, 1.0]
+    assert crosses.get_xdata().tolist() == [4]
+
+
+def test_shapes_have_lines_of_their_own():
+    table = [
+        Candidate(k, shape, aic=k + bonus, bic=0.0)
+        for shape, bonus in (("full", 0.0), ("diag", -0.5))
+        for k in (1, 2)
+    ]
+    ax = plot_criteria(table, ["aic"], Figure().subplots())
+    labels = [text.get_text() for text in ax.get_legend().texts]
+    assert labels[:2] == ["AIC, full", "AIC, diag"]
+    assert ax.lines[0].get_linestyle() != ax.lines[1].get_linestyle()
+    assert ringed(ax) == ["lowest AIC: 1 (diag)"]
+
+
+def test_nothing_is_ringed_where_all_are_degenerate():
+    table = [Candidate(2, "full", 1.0, 1.0, degenerate=True)]
+    assert ringed(plot_criteria(table, ["bic"], Figure().subplots())) == []
