@@ -22,7 +22,7 @@ from fastgmm import __version__, archive
 from fastgmm.atomic_file import remove_leftovers
 from fastgmm.exceptions import CheckpointError, ClusterError, FastGMMError, InvalidParameterError
 from fastgmm.executors import Node, Nodes, Placement, Work
-from fastgmm.plain import plain, record, with_arrays
+from fastgmm.plain import plain, record, resembling, with_arrays
 
 R = TypeVar("R")
 
@@ -186,7 +186,7 @@ class Checkpoint(Unkept):
         try:
             return [
                 [
-                    Node(one["level"], one["position"], record(type(work.start()), one["state"]))
+                    Node(one["level"], one["position"], resembling(work.start(), one["state"]))
                     for one in run
                 ]
                 for work, run in zip(works, kept, strict=bool(kept))

@@ -73,6 +73,15 @@ def record(kind: Any, value: Any) -> Any:
     return value
 
 
+def resembling(template: R, value: Any) -> R:
+    """Return a plain value as the same kind of record as another, or list of records."""
+    if isinstance(template, list | tuple) and _fields(type(template)) is None:
+        pairs = zip(template, value, strict=True)
+        return type(template)([resembling(*pair) for pair in pairs])
+    result: R = record(type(template), value)
+    return result
+
+
 def _fields(kind: Any) -> tuple[str, ...] | None:
     """Return the names of a record's fields, None if a type is no record."""
     if not isinstance(kind, type):

@@ -37,6 +37,9 @@ FITS = {
         {"n_components": 40, "covariance_type": "diag", "init_params": "random_from_data",
          "on_collapse": "reseed"}, None),
     "a start that is given": ({"init_params": np.arange(len(X)) % 3, "means_init": MEANS}, None),
+    "a start from all rows": ({"init_params": "k-means||", "max_iter": 1}, None),
+    "fixed means": ({"init_params": (np.full(3, 1 / 3), MEANS, np.stack([np.eye(3)] * 3)),
+                     "fixed": ("means",)}, None),
     "a RandomState": ({"random_state": np.random.RandomState(3)}, None),
 }  # fmt: skip
 
