@@ -27,6 +27,7 @@ from fastgmm.progress import (
     ModelResumed,
     Observer,
     PassBegan,
+    PassEnded,
     RowsDone,
 )
 from fastgmm.statistics import Statistics
@@ -285,12 +286,15 @@ def run(
                     seconds,
                     n_samples,
                     model.parameters,
+                    model.start.covariance_type,
+                    len(model.collapsed),
                 )
                 model.stopped = bool(observe(iteration))
             if model.is_over(settings.max_iter):
                 observe(ModelEnded(model.index, len(model.lower_bounds), model.converged))
         unfinished = [model for model in unfinished if not model.is_over(settings.max_iter)]
         checkpoint.keep("models", lambda: [model.standing() for model in runs])
+        observe(_pass_ended(placement, seconds))
     return [model.fit() for model in runs]
 
 
@@ -340,6 +344,22 @@ def _memory(placement: Placement, runs: Sequence[_Run], limit: int | None) -> _M
     room -= reading_bytes(placement.source, grid, n_threads)
     needs = [state_bytes(model.step(placement), grid, n_threads) for model in runs]
     return _Memory(room, needs, limit, n_threads)
+
+
+def _pass_ended(placement: Placement, seconds: float) -> PassEnded:
+    source, rows, costs = placement.source, placement.grid.n_samples, placement.costs
+    n_bytes = rows * (source.n_features * source.dtype.itemsize + 8 * source.weighted)
+    return PassEnded(
+        "iteration",
+        rows,
+        n_bytes,
+        seconds,
+        costs.read,
+        costs.compute,
+        costs.merge,
+        costs.retries,
+        len(costs.workers),
+    )
 
 
 def _advance(model: _Run, statistics: Statistics, data: _Data) -> bool:

@@ -11,6 +11,7 @@ from fastgmm._typing import Float64Array, FloatArray, LabelArray
 from fastgmm.covariance import FAMILIES, Density
 from fastgmm.exceptions import DataError
 from fastgmm.sources import BUFFERS, Chunk, Grid, Source
+from fastgmm.sources.missing import incomplete_rows
 from fastgmm.statistics import Statistics, merge, zeros
 
 # A leaf's statistics are zeroed once and merged about once: that is 3 times their size in memory
@@ -245,6 +246,20 @@ def distances(
     bare = [density._replace(log_scale=np.zeros_like(density.log_scale)) for density in densities]
     squares = -2 * component_log_densities(bare, chunk, columns)
     return np.sqrt(np.maximum(squares, 0))
+
+
+def where_complete(
+    function: Callable[..., Any], chunk: Chunk, columns: tuple[str, ...] | None = None
+) -> Any:
+    """Return what a function makes of a chunk's rows, -1 or NaN for those with missing values."""
+    incomplete = incomplete_rows(chunk)
+    if not incomplete.any():
+        return function(chunk, columns=columns)
+    rows = chunk.rows.copy()
+    rows[incomplete] = 0  # so that the other rows keep their numbers in messages
+    out = function(chunk._replace(rows=rows), columns=columns)
+    out[incomplete] = -1 if out.dtype.kind == "i" else np.nan
+    return out
 
 
 def _score(

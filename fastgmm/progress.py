@@ -80,6 +80,32 @@ class IterationDone(NamedTuple):
     """Rows of the pass."""
     parameters: "Parameters"
     """After this iteration's update, in float64."""
+    covariance_type: str = "full"
+    """What its covariances are: a name in ``covariance.FAMILIES``."""
+    n_collapsed: int = 0
+    """Components that have collapsed and were kept."""
+
+
+class PassEnded(NamedTuple):
+    """A pass is over, and every model it served has been told of."""
+
+    name: str
+    """As in :class:`PassBegan`."""
+    rows: int
+    n_bytes: int
+    """Of these rows and their weights in memory."""
+    seconds: float
+    """By the clock, up to the merged states."""
+    read: float
+    """Seconds of waiting for rows, summed over the threads that computed."""
+    compute: float
+    """Seconds in kernels, likewise."""
+    merge: float
+    """Seconds of merging states, likewise."""
+    retries: int
+    """Pieces of the pass that were handed out again because a cluster had lost them."""
+    workers: int
+    """Worker processes that took part; 0: threads of this process."""
 
 
 class ComponentsReseeded(NamedTuple):
@@ -122,6 +148,7 @@ Event: TypeAlias = (
     | ComponentsReseeded
     | IterationDone
     | ModelEnded
+    | PassEnded
     | FitEnded
 )
 Observer: TypeAlias = Callable[[Event], object]

@@ -26,6 +26,7 @@ from fastgmm.sources import ArraySource
 
 X, MEANS = blobs(700, 3, 3)
 WEIGHTS = np.random.default_rng(0).gamma(2.0, size=len(X))
+SLOW = [pytest.mark.faults, pytest.mark.slow]
 SETTINGS = {"n_components": 3, "max_iter": 4, "tol": 0, "random_state": 0, "chunk_size": 60}
 
 FITS = {
@@ -384,7 +385,7 @@ def test_a_full_disk_is_one_warning_and_the_fit_goes_on(nursery, path):
     assert list(path.parent.iterdir()) == []
 
 
-@pytest.mark.parametrize("n_kills", [3, pytest.param(40, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("n_kills", [3, pytest.param(40, marks=SLOW)])
 def test_killed_at_random_points(n_kills, nursery, path):
     """Among them inside the writing of the file, which is complete or absent every time."""
     expected = fingerprint(fit(X, **LONG | {"resume": False}))

@@ -1,10 +1,18 @@
-"""Where a fit runs: threads, worker processes made for it, or a Dask cluster that is there."""
+"""Where a command runs: threads, worker processes made for it, or a Dask cluster that is there."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
+
+from fastgmm.cli.options import threads_option
+
+if TYPE_CHECKING:
+    from fastgmm.estimators import GaussianMixture
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Place(NamedTuple):
@@ -21,6 +29,26 @@ class Place(NamedTuple):
         return self.threads is None and any(self)
 
 
+def place_options(command: F) -> F:
+    """Add the options that say where a command runs."""
+    for option in (
+        click.option(
+            "--scheduler-file",
+            type=click.Path(path_type=Path),
+            help="Run on the Dask cluster that wrote this file.",
+        ),
+        click.option(
+            "--scheduler", metavar="ADDRESS", help="Run on the Dask cluster at this address."
+        ),
+        click.option(
+            "--workers", type=click.IntRange(min=1), help="Run on that many worker processes."
+        ),
+        threads_option,
+    ):
+        command = option(command)
+    return command
+
+
 def one_place(place: Place) -> Place:
     """Return the place, or raise a usage error if several are named."""
     names = [
@@ -33,6 +61,18 @@ def one_place(place: Place) -> Place:
     return place
 
 
+@contextmanager
+def reporting(file: Path | None) -> Iterator[None]:
+    """Have Dask write its report of what happens meanwhile, if there is a file for it."""
+    if file is None:
+        yield
+        return
+    from fastgmm.executors.dask import performance_report
+
+    with performance_report(file):
+        yield
+
+
 def client_of(place: Place) -> AbstractContextManager[Any]:
     """Return a client of the cluster; leaving it closes what was opened for it."""
     from fastgmm.executors.dask import connected, local_workers
@@ -40,3 +80,13 @@ def client_of(place: Place) -> AbstractContextManager[Any]:
     if place.workers is not None:
         return local_workers(place.workers)
     return connected(place.scheduler, place.scheduler_file)
+
+
+@contextmanager
+def placed(model: "GaussianMixture", place: Place) -> Iterator["GaussianMixture"]:
+    """Yield a model whose passes run at a place; leaving it closes what was opened for it."""
+    if not place.is_cluster:
+        yield model
+        return
+    with client_of(place) as client:
+        yield model.set_client(client)

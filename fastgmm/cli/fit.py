@@ -5,11 +5,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from fastgmm.cli.clusters import Place, client_of, one_place
+from fastgmm.cli.clusters import Place, one_place, place_options, placed, reporting
 from fastgmm.cli.memory import megabytes, peak_memory
 from fastgmm.cli.options import (
     MODEL_ENDINGS,
@@ -23,7 +23,6 @@ from fastgmm.cli.options import (
     missing_option,
     open_rows,
     output_option,
-    threads_option,
     weight_option,
 )
 from fastgmm.cli.stopping import resumable, stoppable
@@ -128,14 +127,7 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
     help="What is done about components left without rows or spread; 'reseed' starts them anew on "
     "the rows that the model explains worst.",
 )
-@threads_option
-@click.option("--workers", type=click.IntRange(min=1), help="Run on that many worker processes.")
-@click.option("--scheduler", metavar="ADDRESS", help="Run on the Dask cluster at this address.")
-@click.option(
-    "--scheduler-file",
-    type=click.Path(path_type=Path),
-    help="Run on the Dask cluster that wrote this file.",
-)
+@place_options
 @click.option(
     "--persist/--no-persist",
     default=None,
@@ -170,6 +162,16 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
     type=click.FloatRange(min=0, min_open=True),
     help="Stop after this time with the fit in the checkpoint and exit code 3.",
 )
+@click.option(
+    "--log-json",
+    type=click.File("w", lazy=False),
+    help="Write a line of JSON to this file after every pass.",
+)
+@click.option(
+    "--performance-report",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    help="Write Dask's report of the fit to this HTML file (needs fastgmm[dashboard]).",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress display, no summary.")
 def fit(
     data: tuple[str, ...],
@@ -188,6 +190,8 @@ def fit(
     checkpoint: Path | None,
     resume: bool,
     max_seconds: float | None,
+    log_json: TextIO | None,
+    performance_report: Path | None,
     quiet: bool,
     **settings: Any,
 ) -> None:
@@ -201,6 +205,12 @@ def fit(
     if checkpoint == output:
         raise click.UsageError(f"{output} cannot be both model and checkpoint: choose two names")
     place = one_place(Place(threads, workers, scheduler, scheduler_file))
+    if performance_report is not None and not place.is_cluster:
+        raise click.UsageError(
+            "--performance-report is Dask's: name --workers, --scheduler or --scheduler-file too"
+        )
+    from fastgmm.pass_log import PassLog
+
     if fixed and start_from is None:
         raise click.UsageError("--fixed keeps what a model has: name its file with --start-from")
     settings |= {
@@ -218,10 +228,9 @@ def fit(
         )
         model = _model(start, settings)
         watch = _Watch()
-        if place.is_cluster:
-            with client_of(place) as client:
-                _fit(model.set_client(client), rows, (watch, stop), quiet)
-        else:
+        if log_json is not None:
+            watch.also.append(PassLog(log_json))
+        with placed(model, place), reporting(performance_report):
             _fit(model, rows, (watch, stop), quiet)
         model.set_params(warm_start=False).save(output)
     if not quiet:
@@ -253,10 +262,13 @@ class _Watch:
         self.memory_before = peak_memory()
         self.seconds: list[float] = []
         self.n_samples = 0
+        self.also: list[Observer] = []
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, IterationDone) and event.model == 0:
             self.seconds.append(event.seconds)
+        for observe in self.also:
+            observe(event)
         if isinstance(event, IterationDone | ModelResumed):
             self.n_samples = event.rows
 

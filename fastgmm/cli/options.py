@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 MODEL_ENDINGS = (".npz",)
-ROW_ENDINGS = (".npy", ".parquet")
+ROW_ENDINGS = (".npy", ".parquet", ".zarr")
 
 
 class Output(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
@@ -37,7 +37,7 @@ class Output(click.ParamType):  # type: ignore[type-arg]  # generic since click 
         if self.endings and path.suffix.lower() not in self.endings:
             self.fail(f"{value}: the name must end in {' or '.join(self.endings)}", param, ctx)
         if path.is_dir():
-            self.fail(f"{value} is a folder: name a file in it", param, ctx)
+            self.fail(f"{value} is a folder already: remove it or name another", param, ctx)
         if not folder.is_dir():
             self.fail(f"the folder {folder} does not exist: make it first", param, ctx)
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -85,7 +85,7 @@ class RegisteredList(Registered):
 
 
 class NameList(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
-    """Column names (numbers for .npy files), separated by commas."""
+    """Column names (numbers but for Parquet files), separated by commas."""
 
     name = "a,b,..."
 
@@ -106,7 +106,7 @@ data_argument = click.argument("data", nargs=-1, required=True, metavar="DATA...
 columns_option = click.option(
     "--columns",
     type=NameList(),
-    help="Columns to use: names, or numbers for .npy files  [default: all, or the model's].",
+    help="Columns to use: names, or numbers but for Parquet  [default: all, or the model's].",
 )
 
 weight_option = click.option("--weight", metavar="NAME", help="Column of row weights.")
@@ -117,6 +117,15 @@ missing_option = click.option(
     default="raise",
     show_default=True,
     help="What to do with rows that have NaN or null in a used column.",
+)
+
+missing_rows_option = click.option(
+    "--missing",
+    type=click.Choice(["raise", "drop"]),
+    default="raise",
+    show_default=True,
+    help="What to do with rows that have NaN or null in a used column: 'drop' gives them the label "
+    "-1, and NaN for other results, so that every row keeps its place.",
 )
 
 threads_option = click.option(
@@ -164,24 +173,26 @@ def open_rows(
 ) -> OpenedData:
     """Open DATA; by default the columns a model was fitted on, where both have names."""
     from fastgmm.sources import FILE_FORMATS, open_dataset
-    from fastgmm.sources.files import resolve
+    from fastgmm.sources.files import resolve, size_on_disk
 
-    files, ending = resolve(list(data), tuple(FILE_FORMATS))
+    files, ending = resolve(list(data), FILE_FORMATS)
     if columns is None and model is not None:
         columns = _columns_of(model, ending)
     for written in filter(None, (output, checkpoint)):
-        if written.exists() and any(os.path.samefile(file, written) for file in files):
-            raise click.UsageError(f"{written} is one of the input files: choose another name")
+        for file in files:
+            if os.path.realpath(file) == os.path.realpath(written):
+                raise click.UsageError(f"{written} is one of the input files: choose another name")
     source = open_dataset(files, columns=columns, weight=weight, missing=missing)
-    return OpenedData(source, list(files), sum(os.path.getsize(file) for file in files))
+    return OpenedData(source, list(files), sum(map(size_on_disk, files)))
 
 
 def _columns_of(model: "GaussianMixture", ending: str) -> list[str] | None:
     """Return the columns a model was fitted on, if files of this kind can have them."""
+    from fastgmm.sources import FILE_FORMATS
+
     names = [str(name) for name in getattr(model, "feature_names_in_", [])]
-    # .npy files know their columns by number only
-    fit = names and (ending != ".npy" or all(name.isdigit() for name in names))
-    return names if fit else None
+    fit = FILE_FORMATS[ending].names_columns or all(name.isdigit() for name in names)
+    return names if names and fit else None
 
 
 def load_model(model_file: Path, threads: int | None) -> "GaussianMixture":

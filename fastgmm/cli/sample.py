@@ -6,9 +6,6 @@ import click
 
 from fastgmm.cli.options import ROW_ENDINGS, load_model, model_option, output_option
 
-BLOCK_ROWS = 2**20
-"""Rows written at once, which in Parquet make a row group."""
-
 
 @click.command()
 @model_option
@@ -19,12 +16,10 @@ BLOCK_ROWS = 2**20
 )
 def sample(model_file: Path, n_samples: int, output: Path, seed: int) -> None:
     """Write rows drawn from a model to a file, component after component."""
-    import numpy as np
-
     from fastgmm.cli.tables import feature_names
-    from fastgmm.sinks import to_file
+    from fastgmm.sinks import ArrayResults, check_sink, to_file
 
+    check_sink(output)
     model = load_model(model_file, threads=None)
     rows, _ = model.sample(n_samples, random_state=seed)
-    blocks = np.array_split(rows, -(-n_samples // BLOCK_ROWS))
-    to_file(output, blocks, n_samples, feature_names(model))
+    to_file(output, ArrayResults(rows, feature_names(model)))

@@ -1,9 +1,11 @@
 """``fastgmm score``: how well a model describes rows."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from fastgmm.cli.clusters import Place, one_place, place_options, placed
 from fastgmm.cli.options import (
     ROW_ENDINGS,
     columns_option,
@@ -13,7 +15,6 @@ from fastgmm.cli.options import (
     model_option,
     open_rows,
     output_option,
-    threads_option,
     weight_option,
 )
 
@@ -22,11 +23,11 @@ from fastgmm.cli.options import (
 @data_argument
 @model_option
 @click.option("--per-row", is_flag=True, help="Write the log density of every row to OUTPUT.")
-@output_option(ROW_ENDINGS, "File for --per-row", required=False)
+@output_option(ROW_ENDINGS, "File or folder for --per-row", required=False)
 @columns_option
 @weight_option
 @missing_option
-@threads_option
+@place_options
 def score(
     data: tuple[str, ...],
     model_file: Path,
@@ -35,18 +36,20 @@ def score(
     columns: list[str] | None,
     weight: str | None,
     missing: str,
-    threads: int | None,
+    **places: Any,
 ) -> None:
-    """Print the mean log likelihood per row of DATA (nats), or write every row's log density."""
+    """Print the mean log likelihood per row of DATA (nats), or write every row's log density.
+
+    Rows that --missing drop leaves out of the mean have NaN among the densities.
+    """
     if per_row != (output is not None):
         raise click.UsageError("--per-row and -o go together: give both or neither")
-    if per_row and missing == "drop":
-        raise click.UsageError(
-            "--per-row keeps one value a row: --missing drop does not go with it"
-        )
-    model = load_model(model_file, threads)
-    rows = open_rows(data, columns, weight, missing, model=model, output=output)
-    if output is None:
-        click.echo(repr(float(model.score(rows.source))))
-    else:
-        model.score_samples(rows.source, out=output)
+    place = one_place(Place(**places))
+    model = load_model(model_file, place.threads).set_params(missing=missing)
+    left_out = "raise" if per_row else missing
+    rows = open_rows(data, columns, weight, left_out, model=model, output=output)
+    with placed(model, place):
+        if output is None:
+            click.echo(repr(float(model.score(rows.source))))
+        else:
+            model.score_samples(rows.source, out=output)

@@ -33,6 +33,7 @@ from fastgmm.initialization import (
 )
 from fastgmm.maximization import REGULARIZATIONS, count_floor
 from fastgmm.parameters import GivenParameters, Parameters
+from fastgmm.pass_log import pass_logs
 from fastgmm.progress import FitBegan, FitEnded, IterationDone, Observer, PassBegan, RowsDone
 from fastgmm.sources import Source, as_source
 from fastgmm.validation import as_random_state, check_array, check_weights
@@ -127,7 +128,8 @@ class GaussianMixture(Conditional):
         which changes the number of passes and nothing else. (Making the starts takes memory of its
         own: up to 2^23 numbers and what k-means keeps beside them.)
     missing : {"raise", "drop"}
-        Whether rows with NaN are an error or left out of ``fit``.
+        Whether rows with NaN are an error, or left out of ``fit`` and labelled -1 (NaN) by
+        predictions.
     regularization : {"absolute", "relative"}
         "absolute": ``reg_covar`` is a variance, the same in every column. "relative": it is a share
         of each column's variance, so that a fit does not depend on the columns' units (1e-6 then
@@ -297,7 +299,7 @@ class GaussianMixture(Conditional):
             if getattr(placement.source, "n_dropped", 0):
                 raise DataError(
                     "fit_predict cannot label rows with missing values: fit with missing='drop', "
-                    "then predict complete rows"
+                    "then call predict, which gives them the label -1"
                 )
             best = self._fit(placement, Occasion(X, y, sample_weight))
             labels: LabelArray = sinks.to_array(
@@ -323,7 +325,7 @@ class GaussianMixture(Conditional):
 
         def fit(observers: Sequence[Observer]) -> em.Fit:
             verbose = Verbose(self.verbose, self.verbose_interval)
-            observe = Observers(history, *observers, verbose)
+            observe = Observers(history, *pass_logs(), *observers, verbose)
             with self._checkpoint(placement) as checkpoint:
                 fits = self._run(placement, observe, checkpoint)
             index = best_start(fits)

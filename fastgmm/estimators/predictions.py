@@ -25,6 +25,7 @@ from fastgmm.expectation import (
     component_log_densities,
     distances,
     log_densities,
+    where_complete,
 )
 from fastgmm.parameters import Parameters
 from fastgmm.sources import NO_WEIGHTS, ArraySource, Chunk, Source, as_source
@@ -47,6 +48,7 @@ class Predictor(PortableMixture):
     n_threads: int | None
     chunk_size: int | None
     persist: bool | str
+    missing: str
 
     def predict(self, X: Any, out: str | PathLike[str] | None = None) -> Any:
         """Return the label of each row: the component of the highest responsibility.
@@ -54,14 +56,25 @@ class Predictor(PortableMixture):
         Parameters
         ----------
         X : (n, d) rows, as in ``fit``
-            A Dask collection gives a lazy Dask collection.
+            A Dask collection gives a lazy Dask collection of the same partitions: an array for an
+            array, for a data frame a series or frame with its index (and columns named as below).
         out : path, optional
-            Stream the result to this .npy or Parquet file (column ``label``) instead, complete or
-            not at all, and return the path.
+            Write the result there instead, complete or not at all, and return the path: to one
+            ``.npy`` file, or to a new folder of Parquet files (``.parquet``, column ``label``) or
+            a Zarr array (``.zarr``), whose parts are written side by side by the threads or, on
+            a cluster, by the workers (the folder lies where all of them see it).
 
         Returns
         -------
         (n,) int64 array, Dask array or path
+            With ``missing="drop"``, rows with missing values get the label -1, and NaN in the
+            other predictions, so that every row keeps its place.
+
+        Raises
+        ------
+        DataError
+            (a ValueError) Other columns than in ``fit``, NaN or infinity (the message names row
+            and column), an ``out`` that cannot be written or a folder that exists already.
         """
         return self._predict("label", X, out, ["label"])
 
@@ -180,23 +193,30 @@ class Predictor(PortableMixture):
         """
         self._check_is_fitted()
         if hasattr(X, "__dask_graph__"):
-            return self._each_row_lazily(function, X, out, width, integer)
+            return self._each_row_lazily(function, X, out, names, width, integer)
         source = self._source(X)
         if out is not None:
             sinks.check_sink(out)
-        work = partial(function(source.dtype), columns=column_names(source))
+        work = partial(self._marking(function, source), columns=column_names(source))
         with closing(self._executor_for(source).place(source, self.chunk_size)) as placement:
-            blocks = placement.map(work)
             if out is None:
-                return sinks.to_array(blocks, placement.grid.n_samples)
-            sinks.to_file(out, blocks, placement.grid.n_samples, names)
+                return sinks.to_array(placement.map(work), placement.grid.n_samples)
+            sinks.to_file(out, sinks.PlacedResults(placement, work, names))
             return out
+
+    def _marking(
+        self, function: Callable[[np.dtype[np.floating]], Callable[..., Any]], source: Source
+    ) -> Callable[..., Any]:
+        """Return a function of a source's rows that marks those that a fit would drop."""
+        plain = function(source.dtype)
+        return partial(where_complete, plain) if self.missing == "drop" else plain
 
     def _each_row_lazily(
         self,
         function: Callable[[np.dtype[np.floating]], Callable[..., Any]],
         X: Any,
         out: str | PathLike[str] | None,
+        names: list[str],
         width: int | None,
         integer: bool,
     ) -> Any:
@@ -208,8 +228,9 @@ class Predictor(PortableMixture):
         from fastgmm.sources.dask_collections import map_rows
 
         source = self._source(X)
-        work = partial(function(source.dtype), columns=column_names(source))
-        return map_rows(work, X, width, np.dtype(np.int64) if integer else source.dtype)
+        work = partial(self._marking(function, source), columns=column_names(source))
+        dtype = np.dtype(np.int64) if integer else source.dtype
+        return map_rows(work, X, names, width, dtype)
 
     def _predictions(self, what: str, placement: Placement) -> Iterator[NDArray[Any]]:
         source = placement.source

@@ -1,6 +1,8 @@
 """What an executor is given and what it promises."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, Protocol, TypeVar
 
 from fastgmm.executors.tree import Node, Tree
@@ -58,6 +60,30 @@ class Ledger(Protocol):
         """Take the results of a pass, one node a work; nobody writes to them any more."""
 
 
+@dataclass
+class Costs:
+    """What a pass, or a part of it, has cost: seconds, summed over all threads that took part."""
+
+    read: float = 0.0
+    """Waiting for rows: what reading ahead did not hide."""
+    compute: float = 0.0
+    """In kernels."""
+    merge: float = 0.0
+    """Merging states along the tree."""
+    retries: int = 0
+    """Ranges of blocks that were handed out again because they got lost."""
+    workers: frozenset[str] = frozenset()
+    """Addresses of the worker processes that took part; none for threads of this process."""
+
+    def add(self, other: "Costs") -> None:
+        """Add what another part has cost."""
+        self.read += other.read
+        self.compute += other.compute
+        self.merge += other.merge
+        self.retries += other.retries
+        self.workers |= other.workers
+
+
 class Placement(Protocol):
     """A source, placed where it will be computed: in this process or on a cluster."""
 
@@ -79,6 +105,10 @@ class Placement(Protocol):
     @property
     def memory(self) -> int:
         """Bytes of memory that there are for all of them."""
+
+    @property
+    def costs(self) -> Costs:
+        """What the last ``reduce`` has cost."""
 
     def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
         """Run one pass over the rows for all works; return their merged states.
@@ -107,26 +137,35 @@ class Executor(Protocol):
 
 
 def reduce_range(
-    chunks: Iterable[Chunk], works: Sequence[Work[Any]], first: int, n_blocks: int
+    chunks: Iterable[Chunk], works: Sequence[Work[Any]], first: int, n_blocks: int, costs: Costs
 ) -> Iterator[tuple[int, list[list[Node[Any]]] | None]]:
     """Run works over the neighbouring blocks from ``first`` on.
 
     Yields (rows of the block, None) after every block, so that callers can report and stop, and
     at the end (0, each work's nodes). ``first`` is a multiple of every work's leaf, and the range
-    ends at another one or at the last of the grid's ``n_blocks`` blocks.
+    ends at another one or at the last of the grid's ``n_blocks`` blocks. ``costs`` grows.
     """
     trees: list[Tree[Any]] = [Tree(work.merge) for work in works]
     states: list[Any] = [None] * len(works)
+    began = perf_counter()
     for block, chunk in enumerate(chunks, first):
+        read = perf_counter()
         for w, work in enumerate(works):
             if block % (1 << work.level) == 0:
                 states[w] = work.start()
             if len(chunk.rows):  # a partition of a collection may be empty
                 states[w] = work.accumulate(states[w], chunk)
+        computed = perf_counter()
+        for w, work in enumerate(works):
             if (block + 1) % (1 << work.level) == 0 or block + 1 == n_blocks:
                 trees[w].push(Node(0, block >> work.level, states[w]))
                 states[w] = None
+        merged = perf_counter()
+        costs.read += read - began
+        costs.compute += computed - read
+        costs.merge += merged - computed
         yield len(chunk.rows), None
+        began = perf_counter()
     yield 0, [tree.nodes() for tree in trees]
 
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from fastgmm.executors.base import Ledger, Nodes, Report, Work, ranges, reduce_range
+from fastgmm.executors.base import Costs, Ledger, Nodes, Report, Work, ranges, reduce_range
 from fastgmm.executors.forest import Forest, Range, before
 from fastgmm.sources import BUFFERS, ArraySource, Chunk, Countable, Grid, Source
 
@@ -91,10 +91,13 @@ class ThreadPlacement:
         self.memory = available_memory()
         self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="fastgmm")
         self._stop = threading.Event()
+        self.costs = Costs()
+        self._adding = threading.Lock()
 
     def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
         """Run one pass; on an exception or Ctrl-C the other threads stop at their next block."""
         forest = Forest(works, self, report)
+        self.costs = Costs()
         n_bytes = self.grid.n_samples * self.source.n_features * self.source.dtype.itemsize
         wanted = max(RANGES_PER_THREAD * self.n_threads, n_bytes // RANGE_BYTES)
         waiting = deque(forest.missing(ranges(self.grid.n_blocks, works, wanted)))
@@ -145,10 +148,13 @@ class ThreadPlacement:
                 if late or (self._stop.is_set() and self.n_threads > 1):
                     return
 
-        nodes: Nodes = []
+        nodes, costs = Nodes(), Costs()
         with closing(self._chunks(first, last)) as chunks:
-            for _, result in reduce_range(wanted(chunks), works, first, self.grid.n_blocks):
+            rows = wanted(chunks)
+            for _, result in reduce_range(rows, works, first, self.grid.n_blocks, costs):
                 nodes = result or nodes
+        with self._adding:
+            self.costs.add(costs)
         if reached < last:  # a leaf that is not finished is begun anew
             reached -= reached % leaf
             nodes = [before(reached, run, work) for run, work in zip(nodes, works, strict=True)]

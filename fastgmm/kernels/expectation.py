@@ -25,6 +25,7 @@ from fastgmm.kernels.softmax import (
     log_likelihood_of,
     weighted_log_likelihood_of,
 )
+from fastgmm.kernels.writing import write_labels, write_log_sums, write_responsibilities
 from fastgmm.simd import lanes_of
 
 ALIGNMENT = 64
@@ -242,29 +243,23 @@ def score(rows: Any, density: Any, log_probability: Any, labels: Any, posterior:
     joint = joint_of(n_components, tile_rows, flat)
     highest = aligned(tile_rows, flat)
     sums = aligned(tile_rows, flat)
+    turned = aligned(lanes_of(flat) * (n_components + lanes_of(flat)), flat)
     for tile in range(0, rows.shape[0], tile_rows):
         size = min(tile_rows, rows.shape[0] - tile)
         log_density(flat, tile, size, density, scratch, joint, stride)
         for start in range(tile, tile + size, chunk_rows):
             some = min(chunk_rows, tile + size - start)
             at = (start - tile) // chunk_rows * pitch_of(n_components, stride, flat)
+            n_vectors = vectors_of_chunk(some, chunk_rows, stride, flat)
             if labels.size > 0:
-                for t in range(some):
-                    best = 0
-                    for k in range(1, n_components):
-                        if joint[at + k * stride + t] > joint[at + best * stride + t]:
-                            best = k
-                    labels[start + t] = best
+                write_labels(joint, at, stride, n_components, n_vectors, sums, labels, start, some)
             if log_probability.size > 0 or posterior.size > 0:
-                n_vectors = vectors_of_chunk(some, chunk_rows, stride, flat)
                 exponentiate(joint, at, stride, n_components, n_vectors, highest, sums, 0)
             if log_probability.size > 0:
                 chunk = (start - tile) // chunk_rows
                 common_log_density(density, scratch, chunk, stride, highest)
-                for t in range(some):
-                    log_probability[start + t] = highest[t] + np.log(sums[t])
+                write_log_sums(highest, sums, n_vectors, log_probability, start, some)
             if posterior.size > 0:
-                for t in range(some):
-                    share = 1 / sums[t]
-                    for k in range(n_components):
-                        posterior[start + t, k] = joint[at + k * stride + t] * share
+                write_responsibilities(
+                    joint, at, stride, n_components, n_vectors, sums, turned, posterior, start, some
+                )

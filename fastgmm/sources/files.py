@@ -8,8 +8,9 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
+from typing import Protocol, TypeAlias
 
 from fastgmm.exceptions import DataError
 
@@ -17,8 +18,20 @@ MARKERS = (".", "_")
 """What hidden files and the notes of writers (``_SUCCESS``, ``_metadata``) start with."""
 
 
+class Kind(Protocol):
+    """What has to be known of a kind of file to find it."""
+
+    @property
+    def holds_arrays(self) -> bool:
+        """Whether it is a folder or file of named arrays, so that a path may go on inside it."""
+
+
+Kinds: TypeAlias = Mapping[str, Kind]
+"""By the endings of their names, in lower case."""
+
+
 def resolve(
-    paths: str | PathLike[str] | Sequence[str | PathLike[str]], endings: Sequence[str]
+    paths: str | PathLike[str] | Sequence[str | PathLike[str]], kinds: Kinds
 ) -> tuple[list[str], str]:
     """Find the data files of a data set and the ending they have in common.
 
@@ -28,15 +41,16 @@ def resolve(
         The files of a pattern, or in a folder and its subfolders, are put in natural order;
         a list keeps the order it was written in. In folders and patterns, files that are empty
         or start with ``.`` or ``_`` are skipped, in folders also those of other formats.
-    endings : sequence of str
-        The known endings, such as ``(".npy", ".parquet")``; upper and lower case are the same.
+        A folder that is itself of a known kind counts as a file.
+    kinds : mapping
+        The known endings, such as ``.npy``; upper and lower case are the same.
 
     Returns
     -------
     files : list of str
         Absolute paths, so that workers in other folders find them.
     ending : str
-        One of ``endings``.
+        One of ``kinds``.
 
     Raises
     ------
@@ -48,27 +62,28 @@ def resolve(
     UserWarning
         A file is named more than once (also through links): it is read once.
     """
-    endings = tuple(endings)
     named = [paths] if isinstance(paths, str | PathLike) else list(paths)
     if not named:
         raise DataError("the list of files is empty: name at least one file, folder or pattern")
-    files = _once(file for path in named for file in _expand(os.fspath(path), endings))
+    files = _once(file for path in named for file in _expand(os.fspath(path), kinds))
     if not files:
-        raise DataError(f"{_shorten(named)} holds no data files ({_known(endings)})")
-    ending = _common_ending(files, endings)
+        raise DataError(f"{_shorten(named)} holds no data files ({_known(kinds)})")
+    ending = _common_ending(files, kinds)
     for file in files:
-        _check_readable(file)
+        _check_readable(_on_disk(file, kinds))
     return files, ending
 
 
-def _expand(path: str, endings: tuple[str, ...]) -> Iterator[str]:
+def _expand(path: str, kinds: Kinds) -> Iterator[str]:
     """Yield the files that one path, folder or pattern stands for."""
     expanded = os.path.expanduser(path)
-    if os.path.isdir(expanded):
-        yield from _in_folder(expanded, endings)
+    if _holds_arrays(expanded, kinds) and os.path.exists(_on_disk(expanded, kinds)):
+        yield os.path.abspath(expanded)
+    elif os.path.isdir(expanded):
+        yield from _in_folder(expanded, kinds)
     elif os.path.lexists(expanded):
         # a list of everything in a folder names the writers' notes too
-        if not _is_marker(expanded) or _ending(expanded, endings):
+        if not _is_marker(expanded) or _ending(expanded, kinds):
             yield os.path.abspath(expanded)
     elif "://" in path:
         raise DataError(
@@ -76,12 +91,12 @@ def _expand(path: str, endings: tuple[str, ...]) -> Iterator[str]:
             "(dask.dataframe.read_parquet) and pass the collection"
         )
     elif glob.has_magic(expanded):
-        yield from _matches(expanded, endings)
+        yield from _matches(expanded, kinds)
     else:
         raise DataError(f"{path} does not exist: check the path (now in {os.getcwd()})")
 
 
-def _in_folder(folder: str, endings: tuple[str, ...]) -> list[str]:
+def _in_folder(folder: str, kinds: Kinds) -> list[str]:
     """Return the data files of a folder and its subfolders."""
 
     def fail(error: OSError) -> None:
@@ -89,27 +104,31 @@ def _in_folder(folder: str, endings: tuple[str, ...]) -> list[str]:
 
     found: list[str] = []
     for parent, folders, names in os.walk(folder, onerror=fail, followlinks=False):
-        folders[:] = [name for name in folders if not name.startswith(MARKERS)]
-        found += [os.path.join(parent, name) for name in names if _ending(name, endings)]
+        names += [name for name in folders if _holds_arrays(name, kinds)]
+        folders[:] = [name for name in folders if name not in names and name[0] not in MARKERS]
+        found += [os.path.join(parent, name) for name in names if _ending(name, kinds)]
     files = [file for file in found if not _is_skipped(file)]
     if not files:
-        raise DataError(f"the folder {folder} holds no data files ({_known(endings)})")
+        raise DataError(f"the folder {folder} holds no data files ({_known(kinds)})")
     return [os.path.abspath(file) for file in natural_order(files)]
 
 
-def _matches(pattern: str, endings: tuple[str, ...]) -> Iterator[str]:
+def _matches(pattern: str, kinds: Kinds) -> Iterator[str]:
     """Yield the files that match a pattern; a folder that matches stands for its files."""
     found = [path for path in glob.glob(pattern, recursive=True) if not _is_skipped(path)]
-    # "**" matches a folder and then its files as well: the files are enough
-    folders = [] if "**" in pattern else [path for path in found if os.path.isdir(path)]
-    files = [path for path in found if not os.path.isdir(path)]
+    if "**" in pattern:  # matches what is in a store as well: the store is enough
+        found = [path for path in found if _on_disk(path, kinds) == path]
+    folders = [path for path in found if os.path.isdir(path) and not _holds_arrays(path, kinds)]
+    files = [path for path in found if path not in folders]
+    if "**" in pattern:  # matches a folder and then its files as well: the files are enough
+        folders = []
     if not files and not folders:
         raise DataError(
             f"no file matches {pattern} (empty files and names that start with . or _ are skipped)"
         )
     for path in natural_order([*files, *folders]):
         if path in folders:
-            yield from _in_folder(path, endings)
+            yield from _in_folder(path, kinds)
         else:
             yield os.path.abspath(path)
 
@@ -155,12 +174,12 @@ def _once(files: Iterable[str]) -> list[str]:
     return list(seen.values())
 
 
-def _common_ending(files: list[str], endings: tuple[str, ...]) -> str:
+def _common_ending(files: list[str], kinds: Kinds) -> str:
     found: dict[str, str] = {}
     for file in files:
-        ending = _ending(file, endings)
+        ending = _ending(file, kinds)
         if ending is None:
-            raise DataError(f"{file} has an unknown ending: {_known(endings)} can be read")
+            raise DataError(f"{file} has an unknown ending: {_known(kinds)} can be read")
         found.setdefault(ending, file)
     if len(found) > 1:
         raise DataError(
@@ -173,12 +192,12 @@ def _check_readable(file: str) -> None:
     """Raise DataError for what cannot be opened, and for empty files somebody named."""
     try:
         status = os.stat(file)
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
             raise DataError(f"{file} is not a regular file: copy the data to one")
         os.close(os.open(file, os.O_RDONLY))
     except OSError as error:
         raise unreadable(file, error) from error
-    if status.st_size == 0:
+    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         raise DataError(f"{file} is empty: write it again or leave it out")
 
 
@@ -187,13 +206,41 @@ def unreadable(file: str, error: OSError) -> DataError:
     return DataError(f"{file} cannot be read: {error.strerror or error}")
 
 
-def _ending(file: str, endings: tuple[str, ...]) -> str | None:
+def size_on_disk(path: str) -> int:
+    """Return the bytes of a file, or of all files in a folder; 0 of an array within a file."""
+    if not os.path.isdir(path):
+        return os.path.getsize(path) if os.path.exists(path) else 0
+    return sum(
+        os.path.getsize(os.path.join(parent, name))
+        for parent, _, names in os.walk(path)
+        for name in names
+    )
+
+
+def _ending(file: str, kinds: Kinds) -> str | None:
+    """Return the known ending of a file, or of what holds the array that a path names."""
     name = file.lower()
-    return next((ending for ending in endings if name.endswith(ending)), None)
+    for ending in kinds:
+        if name.endswith(ending) or (kinds[ending].holds_arrays and ending + os.sep in name):
+            return ending
+    return None
 
 
-def _known(endings: tuple[str, ...]) -> str:
-    return "files that end in " + " or ".join(endings)
+def _holds_arrays(path: str, kinds: Kinds) -> bool:
+    ending = _ending(path, kinds)
+    return ending is not None and kinds[ending].holds_arrays
+
+
+def _on_disk(path: str, kinds: Kinds) -> str:
+    """Return the file or folder of a path that may go on inside it."""
+    ending = _ending(path, kinds)
+    if ending is None or not kinds[ending].holds_arrays:
+        return path
+    return path[: (path.lower() + os.sep).index(ending + os.sep) + len(ending)]
+
+
+def _known(kinds: Kinds) -> str:
+    return "files that end in " + " or ".join(kinds)
 
 
 def _shorten(paths: Sequence[str | PathLike[str]]) -> str:

@@ -45,7 +45,8 @@ def row_grid(n_samples: int, n_features: int, chunk_size: int | None = None) -> 
     if chunk_size is None:
         elements = n_samples * n_features // BLOCKS_FOR_THREADS
         elements = min(max(elements, SMALLEST_BLOCK_ELEMENTS), BLOCK_ELEMENTS)
-        # whole tiles of 128 rows, so that only the last block has a short tile
+        # in steps of 128 rows: whole vectors of any width. Tiles are the kernels' own business (up
+        # to 512 rows, by family and model); the last of a block may be a short one
         chunk_size = max(elements // n_features // 128, 1) * 128
     boundaries = np.arange(0, n_samples + chunk_size, chunk_size, dtype=np.int64)
     return Grid(np.minimum(boundaries, n_samples))

@@ -18,7 +18,6 @@ from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.exceptions import DataError
 from fastgmm.sources.base import Chunk
 from fastgmm.sources.blocks import Ring
-from fastgmm.sources.columns import choose_columns
 from fastgmm.sources.files import unreadable
 from fastgmm.sources.grid import Grid, row_grid
 from fastgmm.sources.identity import (
@@ -29,6 +28,7 @@ from fastgmm.sources.identity import (
     fingerprint_of,
     stamp,
 )
+from fastgmm.sources.tables import Selection, select, table_shape
 
 # Files that cannot be read straight into a block (other numbers, other order, some columns only)
 # pass through this much memory: a block may be 2 columns out of 1,000.
@@ -67,12 +67,7 @@ class NpySource:
 
     files: tuple[NpyFile, ...]
     """Those that have rows."""
-    selected: tuple[int, ...]
-    """Columns that are features."""
-    weight: int | None = None
-    """Column of the row weights."""
-    columns: tuple[str, ...] | None = None
-    """Where columns were chosen: their numbers in the file, for messages."""
+    selection: Selection
 
     @property
     def n_samples(self) -> int:
@@ -82,7 +77,7 @@ class NpySource:
     @property
     def n_features(self) -> int:
         """Number of feature columns."""
-        return len(self.selected)
+        return len(self.selection.features)
 
     @property
     def dtype(self) -> np.dtype[np.floating]:
@@ -93,7 +88,12 @@ class NpySource:
     @property
     def weighted(self) -> bool:
         """Whether a column holds weights."""
-        return self.weight is not None
+        return self.selection.weight is not None
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """Where columns were chosen: their numbers in the file, for messages."""
+        return self.selection.names
 
     @property
     def reads_files(self) -> bool:
@@ -104,7 +104,7 @@ class NpySource:
     def fingerprint(self) -> Fingerprint:
         """Sizes of the files and hashes of excerpts."""
         files = file_digests(file.path for file in self.files)
-        return fingerprint_of(self, weight=self.weight, files=files)
+        return fingerprint_of(self, weight=self.selection.weight, files=files)
 
     def check_unchanged(self) -> None:
         """Raise DataError if a file has changed since it was opened."""
@@ -127,7 +127,8 @@ class NpySource:
     def __repr__(self) -> str:
         first, last = self.files[0].path, self.files[-1].path
         where = first if len(self.files) == 1 else f"{first} ... {last} ({len(self.files)} files)"
-        weights = "" if self.weight is None else f", weights in column {self.weight}"
+        weight = self.selection.weight
+        weights = "" if weight is None else f", weights in column {weight}"
         return (
             f"<NpySource {where}: {self.n_samples:,} rows x {self.n_features} columns, "
             f"{self.dtype}{weights}>"
@@ -153,30 +154,10 @@ def open_files(
         file = _read_header(path)._replace(first_row=n_samples)
         n_samples += file.n_rows
         opened.append(file)
-    for file in opened:
-        if file.n_columns != opened[0].n_columns:
-            raise DataError(
-                f"{file.path} has {file.n_columns} columns but {opened[0].path} has "
-                f"{opened[0].n_columns}: files of one data set have the same columns"
-            )
-    if n_samples == 0:
-        raise DataError(f"{opened[0].path} holds no rows: there is nothing to read")
-    available = [str(column) for column in range(opened[0].n_columns)]
-    chosen = choose_columns(
-        opened[0].path, available, _as_text(columns), None if weight is None else str(weight)
+    selection = select(
+        [(file.path, file.n_rows, file.n_columns) for file in opened], columns, weight
     )
-    return NpySource(
-        files=tuple(file for file in opened if file.n_rows),
-        selected=tuple(int(column) for column in chosen),
-        weight=None if weight is None else int(weight),
-        columns=None if list(chosen) == available else chosen,
-    )
-
-
-def _as_text(columns: Sequence[str] | None) -> Sequence[str] | None:
-    if columns is None or isinstance(columns, str):
-        return columns
-    return [str(column) for column in columns]
+    return NpySource(tuple(file for file in opened if file.n_rows), selection)
 
 
 def _read_header(path: str) -> NpyFile:
@@ -193,17 +174,8 @@ def _read_header(path: str) -> NpyFile:
     except (ValueError, EOFError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise DataError(f"{path} is not a .npy file of numbers: {reason}") from error
-    if dtype.kind not in "iub" and dtype.newbyteorder("=") not in (
-        np.float64,
-        np.float32,
-    ):
-        raise DataError(f"{path} holds {dtype}: save it as float64, float32, integers or booleans")
-    if len(shape) not in (1, 2):
-        raise DataError(f"{path} has the shape {shape}: save it as (rows, columns)")
-    n_rows, n_columns = (*shape, 1)[:2]
+    n_rows, n_columns = table_shape(path, shape, dtype)
     header = NpyFile(path, 0, n_rows, n_columns, dtype, fortran_order, offset, opened)
-    if n_columns == 0:
-        raise DataError(f"{path} has no columns: its shape is {shape}")
     if opened.n_bytes < header.n_bytes:
         raise _truncated(header, opened.n_bytes)
     return header
@@ -256,12 +228,12 @@ class _Reader:
         return (
             file.dtype == self._source.dtype
             and (file.n_columns == 1 or not file.fortran_order)
-            and self._source.selected == tuple(range(file.n_columns))
+            and self._source.selection.features == tuple(range(file.n_columns))
         )
 
     def _convert(self, file: NpyFile, local: int, rows: FloatArray, weights: Float64Array) -> None:
         """Read rows from the file's row ``local`` on through the staging memory."""
-        selected, weight = self._source.selected, self._source.weight
+        selected, weight, _ = self._source.selection
         step = max(STAGING_BYTES // (file.n_columns * file.dtype.itemsize), 1)
         for start in range(0, len(rows), step):
             part = slice(start, min(start + step, len(rows)))
@@ -282,8 +254,7 @@ class _Reader:
 
     def _columns(self, file: NpyFile, local: int, count: int) -> NDArray[Any]:
         table = self._staged(file, count).reshape(file.n_columns, count)
-        weight = self._source.weight
-        for column in (*self._source.selected, *(() if weight is None else (weight,))):
+        for column in self._source.selection.read:
             self._read(table[column], file, column * file.n_rows + local)
         return table.T
 

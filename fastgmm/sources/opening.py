@@ -1,9 +1,10 @@
 """From what a user hands over to a source: paths, arrays, frames, collections."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from os import PathLike
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -12,14 +13,38 @@ from fastgmm.exceptions import DataError, DataTypeError
 from fastgmm.sources.arrays import ArraySource
 from fastgmm.sources.base import Source
 
+if TYPE_CHECKING:
+    from fastgmm.sources.stored.source import StoredSource
+
 Paths: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
 
+
+class Format(NamedTuple):
+    """What is known of a kind of file before its module is imported."""
+
+    module: str
+    """With an ``open_files`` function (see :class:`Opener`)."""
+    names_columns: bool = False
+    """Whether columns have names; otherwise they have numbers."""
+    holds_arrays: bool = False
+    """Whether it is a folder or file of named arrays, so that a path may go on inside it."""
+
+
 FILE_FORMATS = {
-    ".npy": "fastgmm.sources.npy",
-    ".parquet": "fastgmm.sources.parquet",
-    ".pq": "fastgmm.sources.parquet",
+    ".npy": Format("fastgmm.sources.npy"),
+    ".parquet": Format("fastgmm.sources.parquet", names_columns=True),
+    ".pq": Format("fastgmm.sources.parquet", names_columns=True),
+    ".zarr": Format("fastgmm.sources.stored.zarr", holds_arrays=True),
+    ".h5": Format("fastgmm.sources.stored.hdf5", holds_arrays=True),
+    ".hdf5": Format("fastgmm.sources.stored.hdf5", holds_arrays=True),
 }
-"""File name ending -> module with an ``open_files`` function (see :class:`Opener`)."""
+"""File name ending -> its format."""
+
+STORED_ARRAYS = {
+    "zarr": "fastgmm.sources.stored.zarr",
+    "h5py": "fastgmm.sources.stored.hdf5",
+}
+"""Package of arrays that are read where they lie -> module with ``open_arrays``."""
 
 
 class Opener(Protocol):
@@ -43,12 +68,15 @@ def open_dataset(
     Parameters
     ----------
     paths : path, glob pattern, folder, or a list of them
-        ``.npy`` or Parquet files. Folders and patterns are put in natural order (part-2 before
-        part-10), a list keeps its order; a file named twice is read once, with a warning;
-        ``_SUCCESS``, hidden and empty files are skipped.
+        ``.npy`` or Parquet files, Zarr arrays (``rows.zarr``, or ``store.zarr/group/x`` for one
+        of several), HDF5 datasets (``rows.h5`` or ``file.h5/group/x``). Folders and patterns are
+        put in natural order (part-2 before part-10), a list keeps its order; a file named twice
+        is read once, with a warning; ``_SUCCESS``, hidden and empty files are skipped. Also one
+        open ``zarr.Array`` or ``h5py.Dataset``.
     columns : list of str, optional
-        The columns to use, in this order: names (Parquet) or numbers such as ``"0"`` (``.npy``);
-        by default all but the weight column and a saved pandas index. They must be numbers.
+        The columns to use, in this order: names (Parquet) or numbers such as ``"0"`` (all
+        others); by default all but the weight column and a saved pandas index. They must hold
+        numbers.
     weight : str, optional
         The column of row weights, by name or number: frequencies, not negative.
     missing : {"raise", "drop"}
@@ -75,10 +103,12 @@ def open_dataset(
     >>> open_dataset(folder + "/*.npy").n_samples
     5
     """
+    if _package(paths) in STORED_ARRAYS:
+        return _without_missing(_stored_array(paths, columns, weight), missing)
     from fastgmm.sources.files import resolve
 
-    files, ending = resolve(paths, tuple(FILE_FORMATS))
-    opener: Opener = import_module(FILE_FORMATS[ending])
+    files, ending = resolve(paths, FILE_FORMATS)
+    opener: Opener = import_module(FILE_FORMATS[ending].module)
     return _without_missing(opener.open_files(files, columns, weight), missing)
 
 
@@ -100,7 +130,24 @@ def as_source(X: Any, *, sample_weight: Any = None, missing: str = "raise") -> S
                 "weights from a column: open_dataset(..., weight='name')"
             )
         return _without_missing(X, missing)
+    if _package(X) in STORED_ARRAYS:
+        stored = _stored_array(X)
+        weights = _weight_array(sample_weight, stored.n_samples)
+        return _without_missing(replace(stored, weights=weights), missing)
     return _without_missing(_array_source(X, sample_weight), missing)
+
+
+def _package(X: Any) -> str:
+    return type(X).__module__.partition(".")[0]
+
+
+def _stored_array(
+    X: Any, columns: Sequence[str] | None = None, weight: str | None = None
+) -> "StoredSource":
+    """Return the source of an array that is read where it lies."""
+    opener = import_module(STORED_ARRAYS[_package(X)])
+    source: StoredSource = opener.open_arrays([X], columns, weight)
+    return source
 
 
 def _array_source(X: Any, sample_weight: Any) -> ArraySource:

@@ -24,7 +24,7 @@ def test_worker_processes_of_its_own(run_process, data, on_threads, tmp_path):
     np.testing.assert_array_equal(model.covariances_, on_threads.covariances_)
 
 
-def test_a_cluster_that_is_there(run_process, data, on_threads, tmp_path):
+def test_a_cluster_that_is_there(run, run_process, data, model_file, on_threads, tmp_path):
     output, file = tmp_path / "cluster.npz", tmp_path / "scheduler.json"
     cluster = LocalCluster(
         n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
@@ -38,4 +38,8 @@ def test_a_cluster_that_is_there(run_process, data, on_threads, tmp_path):
             model = GaussianMixture.load(output)
             np.testing.assert_array_equal(model.means_, on_threads.means_)
             output.unlink()
+            for command in (["predict", "--proba"], ["score", "--per-row"]):
+                written = tmp_path / f"{command[0]}{option[0]}.zarr"
+                run(*command, data, "-m", model_file, "-o", written, *option)
+                assert len(list(written.iterdir())) == 2
         assert client.scheduler_info()["workers"]  # the cluster is left as it was

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+import zarr
 from reference import as_matrices
 
 from fastgmm import GaussianMixture, open_dataset
@@ -95,7 +96,7 @@ def test_a_fit_that_does_not_converge_warns_and_is_kept(run, data, tmp_path):
     assert not GaussianMixture.load(output).converged_
 
 
-@pytest.mark.parametrize("ending", [".npy", ".parquet"])
+@pytest.mark.parametrize("ending", [".npy", ".parquet", ".zarr"])
 def test_predictions_are_those_of_the_library(run, data, rows, model_file, tmp_path, ending):
     model = GaussianMixture.load(model_file)
     for name, flags, expected in (
@@ -110,10 +111,45 @@ def test_predictions_are_those_of_the_library(run, data, rows, model_file, tmp_p
 def read(path):
     if path.suffix == ".npy":
         return np.load(path)
+    if path.suffix == ".zarr":
+        return np.asarray(zarr.open_array(path, mode="r")[:])
     from pyarrow import parquet
 
     columns = [column.to_numpy() for column in parquet.read_table(path).columns]
     return columns[0] if len(columns) == 1 else np.column_stack(columns)
+
+
+def test_rows_with_missing_values_keep_their_places(run, rows, model_file, tmp_path):
+    rows = rows.copy()
+    rows[7, 1] = np.nan
+    np.save(tmp_path / "holes.npy", rows)
+    model = GaussianMixture.load(model_file)
+    for name, arguments, expected, mark in (
+        ("labels", ["predict"], model.predict, -1),
+        ("responsibilities", ["predict", "--proba"], model.predict_proba, np.nan),
+        ("densities", ["score", "--per-row"], model.score_samples, np.nan),
+    ):
+        output = tmp_path / f"{name}.npy"
+        options = ("-m", model_file, "-o", output, "--missing", "drop")
+        run(*arguments, tmp_path / "holes.npy", *options)
+        marked = np.load(output)
+        np.testing.assert_array_equal(marked[7], np.full_like(marked[7], mark))
+        complete = np.delete(rows, 7, axis=0)
+        np.testing.assert_array_equal(np.delete(marked, 7, axis=0), expected(complete))
+    mean = run("score", tmp_path / "holes.npy", "-m", model_file, "--missing", "drop").stdout
+    assert float(mean) == model.score(complete)
+
+
+def test_outputs_are_replaced_if_files_and_refused_if_folders(run, data, model_file, tmp_path):
+    for command in (["predict", data], ["sample", "-n", 5], ["score", data, "--per-row"]):
+        for ending in (".npy", ".parquet", ".zarr"):
+            output = tmp_path / f"{command[0]}{ending}"
+            run(*command, "-m", model_file, "-o", output)
+            before = sorted(path.stat().st_ino for path in tmp_path.rglob("*"))
+            result = run(*command, "-m", model_file, "-o", output, exit_code=2 * output.is_dir())
+            if output.is_dir():
+                assert f"{output} is a folder already: remove it or name another" in result.stderr
+                assert sorted(path.stat().st_ino for path in tmp_path.rglob("*")) == before
 
 
 def test_a_model_finds_its_columns_again(run, table, tmp_path):
@@ -139,7 +175,7 @@ def test_score_weighs_rows(run, table, model_file):
     assert float(run("score", table, "-m", model_file, *options).stdout) == expected
 
 
-@pytest.mark.parametrize("ending", [".npy", ".parquet"])
+@pytest.mark.parametrize("ending", [".npy", ".parquet", ".zarr"])
 def test_samples_are_those_of_the_library(run, model_file, tmp_path, ending):
     output = tmp_path / f"drawn{ending}"
     run("sample", "-m", model_file, "-n", 30, "-o", output, "--seed", 9)

@@ -20,6 +20,8 @@ ROWS = np.random.default_rng(0).normal(size=(60_000, 2))
 KEPT = ["--checkpoint", "fit.ckpt", "--resume"]
 FIT = ["fit", "rows.npy", "-k", "8", "--tol", "0", "-o", "out.npz"]
 
+SLOW = [pytest.mark.faults, pytest.mark.slow]
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -57,9 +59,9 @@ def check_advice(errors, folder):
     ("sent", "code", "where"),
     [
         (signal.SIGTERM, TERMINATED, []),
-        pytest.param(signal.SIGINT, INTERRUPTED, [], marks=pytest.mark.faults),
-        pytest.param(signal.SIGINT, INTERRUPTED, ["--workers", "2"], marks=pytest.mark.faults),
-        pytest.param(signal.SIGTERM, TERMINATED, ["--workers", "2"], marks=pytest.mark.faults),
+        pytest.param(signal.SIGINT, INTERRUPTED, [], marks=SLOW),
+        pytest.param(signal.SIGINT, INTERRUPTED, ["--workers", "2"], marks=SLOW),
+        pytest.param(signal.SIGTERM, TERMINATED, ["--workers", "2"], marks=SLOW),
     ],
 )
 def test_signals(folder, run, monkeypatch, sent, code, where):

@@ -52,7 +52,7 @@ def test_a_failed_prediction_leaves_no_file(model, tmp_path):
     with pytest.raises(DataError, match="row 2000"):
         model.predict(bad, out=tmp_path / "labels.npy")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(DataError, match=r"must end in \.npy or \.parquet"):
+    with pytest.raises(DataError, match=r"must end in \.npy or \.parquet or \.zarr"):
         model.predict(X, out=tmp_path / "labels.txt")
     with pytest.raises(DataError, match="there is no folder"):
         model.predict(X, out=tmp_path / "no" / "labels.npy")

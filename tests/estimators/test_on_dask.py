@@ -1,7 +1,9 @@
 """The estimator on Dask: weights, sampled starts, lazy predictions, fits inside tasks."""
 
 import copy
+import pickle
 
+import dask
 import dask.array as da
 import dask.dataframe as dd
 import numpy as np
@@ -107,6 +109,50 @@ def test_predictions_are_lazy(model, two_workers, method):
         assert predicted.ndim == expected.ndim
         np.testing.assert_array_equal(predicted.compute(scheduler="threads"), expected)
         np.testing.assert_array_equal(two_workers.compute(predicted).result(), expected)
+
+
+def test_what_is_known_before_predictions_are_computed(model):
+    """Numbers of rows where X knows them, dtypes, names, index: what to_parquet and joins need."""
+    kinds = {"predict": np.int64, "predict_proba": np.float64, "score_samples": np.float64}
+    unknown = lazy(X)[lazy(X)[:, 0] > -np.inf]
+    frame = lazy_frame(w=WEIGHTS).set_index("w", sorted=False)[NAMES]
+    named = copy.copy(model)
+    named.feature_names_in_ = np.array(NAMES, dtype=object)
+    for method, dtype in kinds.items():
+        expected = getattr(model, method)(X)
+        known = getattr(model, method)(lazy(X))
+        assert (known.chunks[0], known.shape, known.dtype) == (PARTITIONS, expected.shape, dtype)
+        open_ended = getattr(model, method)(unknown)
+        assert (open_ended.numblocks[0], open_ended.dtype) == (len(PARTITIONS), dtype)
+        assert np.isnan(open_ended.chunks[0]).all()
+        np.testing.assert_array_equal(open_ended.compute(scheduler="threads"), expected)
+        with pytest.warns(UserWarning, match="chunked along its columns"):
+            columns = getattr(model, method)(lazy(X).rechunk({1: 2}))
+        np.testing.assert_array_equal(columns.compute(scheduler="threads"), expected)
+        predicted = getattr(named, method)(frame)
+        computed = predicted.compute(scheduler="threads")
+        order = np.argsort(WEIGHTS)
+        np.testing.assert_array_equal(computed.to_numpy(), expected[order])
+        np.testing.assert_array_equal(computed.index, WEIGHTS[order])
+        assert predicted._meta.dtypes is not None
+        assert type(computed) is type(predicted._meta)
+        assert np.all(predicted.dtypes == dtype)
+    assert list(named.predict_proba(frame).columns) == [f"component_{k}" for k in range(3)]
+    assert named.predict(frame).name == "label"
+    assert named.score_samples(frame).name == "log_density"
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "score_samples"])
+def test_a_model_is_not_in_every_task_of_its_predictions(method):
+    """But in one that the others wait for: tasks are pickled one by one."""
+    k = 300
+    model = GaussianMixture.from_parameters(
+        np.full(k, 1 / k), np.zeros((k, 3)), np.ones((k, 3)), covariance_type="diag"
+    )
+    large = len(pickle.dumps(model._density(np.dtype(float))))
+    (predicted,) = dask.optimize(getattr(model, method)(lazy(X)))
+    sizes = [len(pickle.dumps(task)) for task in dict(predicted.__dask_graph__()).values()]
+    assert 1 <= sum(size >= large for size in sizes) <= 2 < len(PARTITIONS)
 
 
 def test_fit_predict_of_a_collection(two_workers):

@@ -1,6 +1,8 @@
-"""What a client has left behind on its cluster."""
+"""What a client has left behind on its cluster, and waiting until that has its workers again."""
 
 import gc
+import os
+import signal
 import time
 
 from distributed import Client
@@ -16,3 +18,20 @@ def left(client: Client, prefix: str = "") -> list[str]:
         if attempt % 20 == 10:
             gc.collect()
     return keys
+
+
+def await_workers(client: Client, n: int) -> None:
+    """Wait until a local cluster has so many workers again after some were killed.
+
+    About one in ten that a nanny of distributed 2026.8 starts anew never registers (without
+    fastgmm, too): it is killed, for its nanny to try again.
+    """
+    give_up, patience = time.monotonic() + 120, time.monotonic() + 10
+    while len(known := client.nthreads()) != n:
+        assert time.monotonic() < give_up, known
+        if time.monotonic() > patience:
+            patience += 10
+            for nanny in client.cluster.workers.values():
+                if nanny.process is not None and nanny.worker_address not in known:
+                    os.kill(nanny.process.pid, signal.SIGKILL)
+        time.sleep(0.05)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from distributed import Client, Future, LocalCluster
-from leftovers import left
+from leftovers import await_workers, left
 from works import Deadly, Fussy, Slow, Sum, first_and_sum
 
 from fastgmm.exceptions import ClusterError, DataError
@@ -160,6 +160,30 @@ def test_five_hundred_partitions_of_a_row(client: Client, rows: np.ndarray) -> N
             submitted.clear()
             assert [state.tobytes() for state in placement.reduce(WORKS)] == expected[:3]
         assert len(submitted) <= 1 + 8 * 2, "tasks must follow the threads, not the partitions"
+
+
+@pytest.mark.parametrize("returned", [1, 64, 200])
+def test_large_states_are_merged_on_the_workers(
+    client: Client, rows: np.ndarray, monkeypatch: pytest.MonkeyPatch, returned: int
+) -> None:
+    X = da.from_array(rows[:509], chunks=(1, -1))
+    works = [*WORKS, Sum(3.0, level=20)]
+    expected = [passed(ThreadExecutor(1), as_source(X), [work])[0] for work in works]
+    monkeypatch.setattr("fastgmm.executors.dask.placement.RETURNED_BYTES", returned)
+    submitted: list[Any] = []
+    with closing(DaskExecutor(Counting(client, submitted)).place(as_source(X))) as placement:
+        for work, bits in zip(works, expected, strict=True):
+            submitted.clear()
+            rows_done: list[int] = []
+            (state,) = placement.reduce([work], rows_done.append)
+            assert state.tobytes() == bits
+            assert sum(rows_done) == 509
+            if work.level < 6:
+                merges = sum("merge" in key for key in submitted)
+                assert len(rows_done) == (4 if returned == 200 else 1)
+                assert merges == (4 if returned == 200 else 4 + 1)
+        assert placement.costs.retries == 0
+        assert len(placement.costs.workers) in (1, 2)
 
 
 class Counting:
@@ -312,7 +336,7 @@ def test_a_block_that_kills_every_worker_is_named(
             with pytest.raises(ClusterError, match=r"blocks 23 to 23 \(rows 460 to 479\) killed"):
                 placement.reduce([Deadly(469, str(marks), lives=99)])
             assert marks.read_text() == "xx"
-            client.wait_for_workers(2)
+            await_workers(client, 2)
             assert placement.reduce([Sum()])[0][3] == pytest.approx(N)
     finally:
         scheduler.allowed_failures = allowed
@@ -345,7 +369,7 @@ def test_a_killed_worker_changes_no_bit(
         assert marks.read_text() == "xx"
         assert [state.tobytes()] == expected
         assert [state.tobytes() for state in placement.reduce([Sum()])] == expected
-    client.wait_for_workers(2)
+    await_workers(client, 2)
 
 
 def test_inside_a_task_of_a_cluster_of_one_thread(one_worker: Client, rows: np.ndarray) -> None:

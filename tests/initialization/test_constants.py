@@ -10,9 +10,9 @@ from fastgmm.sources import ArraySource
 X = np.random.default_rng(0).normal(size=(3000, 3)) * [1e-3, 1.0, 1e6] + 1e8
 
 
-def constants(rows, weights=None, chunk_size=None, variances=True):
+def constants(rows, weights=None, chunk_size=None, variances=True, scatter=False):
     placement = ThreadExecutor(2).place(ArraySource(rows, weights), chunk_size)
-    found = survey(placement, 1, None, variances=variances)
+    found = survey(placement, 1, None, variances=variances, scatter=scatter)
     placement.close()
     assert found.gathered is None
     return found.constants
@@ -45,3 +45,22 @@ def test_a_constant_column_has_no_variance_at_all(dtype):
 
 def test_nobody_pays_for_what_is_not_asked():
     assert np.isnan(constants(X, variances=False).variances).all()
+
+
+@pytest.mark.parametrize("chunk_size", [None, 7, 1000])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_total_scatter_does_not_cancel_far_from_the_origin(chunk_size, weighted):
+    weights = np.random.default_rng(1).integers(0, 4, size=len(X)).astype(float)
+    weights[:50] = 0.0
+    found = constants(X, weights if weighted else None, chunk_size, scatter=True).scatter
+    w = weights if weighted else np.ones(len(X))
+    away = X - X[0]
+    mean = w @ away / w.sum()
+    z = away - mean
+    units = np.sqrt(w @ z**2)
+    expected = (w * z.T) @ z
+    np.testing.assert_allclose(
+        found.matrix / np.outer(units, units), expected / np.outer(units, units), rtol=0, atol=1e-12
+    )
+    np.testing.assert_allclose(found.means - X[0], mean, rtol=1e-8)
+    assert found.weight == w.sum()

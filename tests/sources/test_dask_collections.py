@@ -282,25 +282,23 @@ def two_columns(chunk: Chunk) -> np.ndarray:
 @pytest.mark.parametrize("lengths_known", [True, False])
 def test_rows_of_an_array_are_mapped_lazily(lengths_known: bool) -> None:
     X = collection() if lengths_known else unknown()
-    labels = map_rows(first_column, X, None, np.dtype(bool))
+    labels = map_rows(first_column, X, ["a"], None, np.dtype(bool))
     assert isinstance(labels, da.Array)
     assert (labels.ndim, labels.dtype, labels.numblocks) == (1, bool, (4,))
     np.testing.assert_array_equal(labels.compute(scheduler="synchronous"), ROWS[:, 0] > 0)
-    pairs = map_rows(two_columns, X, 2, np.dtype(float))
+    pairs = map_rows(two_columns, X, ["b", "c"], 2, np.dtype(float))
     assert pairs.shape[1] == 2
     np.testing.assert_array_equal(pairs.compute(scheduler="synchronous"), ROWS[:, 1:] * 2)
 
 
 def test_rows_of_a_frame_keep_their_index() -> None:
     table = pd.DataFrame(ROWS, columns=list("abc"), index=np.arange(100, 111))
-    labels = map_rows(first_column, frame(table), None, np.dtype(bool))
-    assert labels.dtype == bool
-    pd.testing.assert_series_equal(
-        labels.compute(scheduler="synchronous"), table["a"] > 0, check_names=False
-    )
-    pairs = map_rows(two_columns, frame(table), 2, np.dtype(float)).compute(scheduler="synchronous")
-    np.testing.assert_array_equal(pairs, ROWS[:, 1:] * 2)
-    assert pairs.index.equals(table.index)
+    labels = map_rows(first_column, frame(table), ["a"], None, np.dtype(bool))
+    assert (labels.dtype, labels.name) == (bool, "a")
+    pd.testing.assert_series_equal(labels.compute(scheduler="synchronous"), table["a"] > 0)
+    pairs = map_rows(two_columns, frame(table), ["b", "c"], 2, np.dtype(float))
+    assert list(pairs.columns) == ["b", "c"]
+    pd.testing.assert_frame_equal(pairs.compute(scheduler="synchronous"), table[["b", "c"]] * 2)
 
 
 def test_a_collection_does_not_import_distributed() -> None:

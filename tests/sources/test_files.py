@@ -8,8 +8,13 @@ import pytest
 
 from fastgmm.exceptions import DataError
 from fastgmm.sources.files import natural_order, resolve
+from fastgmm.sources.opening import Format
 
-ENDINGS = (".npy", ".parquet")
+KINDS = {
+    ".npy": Format("npy"),
+    ".parquet": Format("parquet"),
+    ".zarr": Format("zarr", holds_arrays=True),
+}
 
 Touch = Callable[..., list[str]]
 
@@ -29,7 +34,7 @@ def touch(tmp_path: Path) -> Touch:
 def refuse(paths: object, *words: str) -> None:
     """Check that the paths are refused in one sentence with the given words."""
     with pytest.raises(DataError) as caught:
-        resolve(paths, ENDINGS)  # type: ignore[arg-type]
+        resolve(paths, KINDS)  # type: ignore[arg-type]
     message = str(caught.value)
     for word in words:
         assert word in message
@@ -55,45 +60,45 @@ def test_natural_order_compares_numbers_as_numbers_folder_by_folder() -> None:
 @pytest.mark.parametrize("kind", [str, Path])
 def test_a_single_file(touch: Touch, kind: type) -> None:
     [file] = touch("x.npy")
-    assert resolve(kind(file), ENDINGS) == ([file], ".npy")
+    assert resolve(kind(file), KINDS) == ([file], ".npy")
 
 
 def test_a_relative_path_becomes_absolute(touch: Touch, monkeypatch: pytest.MonkeyPatch) -> None:
     [file] = touch("deep/x.npy")
     monkeypatch.chdir(Path(file).parent)
-    assert resolve("x.npy", ENDINGS) == ([file], ".npy")
-    assert resolve("*.npy", ENDINGS) == ([file], ".npy")
-    assert resolve(".", ENDINGS) == ([file], ".npy")
+    assert resolve("x.npy", KINDS) == ([file], ".npy")
+    assert resolve("*.npy", KINDS) == ([file], ".npy")
+    assert resolve(".", KINDS) == ([file], ".npy")
 
 
 def test_the_home_folder_is_known(touch: Touch, monkeypatch: pytest.MonkeyPatch) -> None:
     [file] = touch("x.npy")
     monkeypatch.setenv("HOME", str(Path(file).parent))
-    assert resolve("~/x.npy", ENDINGS) == ([file], ".npy")
-    assert resolve("~/*.npy", ENDINGS) == ([file], ".npy")
+    assert resolve("~/x.npy", KINDS) == ([file], ".npy")
+    assert resolve("~/*.npy", KINDS) == ([file], ".npy")
 
 
 def test_upper_case_endings_are_known(touch: Touch) -> None:
     files = touch("a.NPY", "b.npy")
-    assert resolve(files, ENDINGS) == (files, ".npy")
+    assert resolve(files, KINDS) == (files, ".npy")
 
 
 def test_a_pattern_is_put_in_natural_order(touch: Touch, tmp_path: Path) -> None:
     files = touch("part-2.npy", "part-10.npy", "part-100.npy")
     touch("other.npy")
-    assert resolve(str(tmp_path / "part-*.npy"), ENDINGS)[0] == files
+    assert resolve(str(tmp_path / "part-*.npy"), KINDS)[0] == files
 
 
 def test_a_pattern_may_match_folders(touch: Touch, tmp_path: Path) -> None:
     files = touch("year=2/a.parquet", "year=10/b.parquet", "year=10/c/d.parquet")
-    assert resolve(tmp_path / "year=*", ENDINGS)[0] == files
-    assert resolve(tmp_path / "**", ENDINGS)[0] == files
-    assert resolve(tmp_path / "**" / "*.parquet", ENDINGS)[0] == files
+    assert resolve(tmp_path / "year=*", KINDS)[0] == files
+    assert resolve(tmp_path / "**", KINDS)[0] == files
+    assert resolve(tmp_path / "**" / "*.parquet", KINDS)[0] == files
 
 
 def test_a_file_whose_name_looks_like_a_pattern(touch: Touch) -> None:
     [file, _] = touch("x[1].npy", "x1.npy")
-    assert resolve(file, ENDINGS)[0] == [file]
+    assert resolve(file, KINDS)[0] == [file]
 
 
 def test_a_folder_as_spark_and_dask_write_it(touch: Touch, tmp_path: Path) -> None:
@@ -108,46 +113,46 @@ def test_a_folder_as_spark_and_dask_write_it(touch: Touch, tmp_path: Path) -> No
         "out.parquet/README.txt",
     )
     touch("out.parquet/part-4.parquet", content=b"")
-    assert resolve(tmp_path / "out.parquet", ENDINGS) == (files, ".parquet")
+    assert resolve(tmp_path / "out.parquet", KINDS) == (files, ".parquet")
 
 
 def test_a_pattern_skips_what_a_folder_skips(touch: Touch, tmp_path: Path) -> None:
     files = touch("part-2.npy")
     touch("_SUCCESS", "_x.npy")
     touch("part-3.npy", content=b"")
-    assert resolve(tmp_path / "*", ENDINGS)[0] == files
-    assert resolve(tmp_path / "*.npy", ENDINGS)[0] == files
+    assert resolve(tmp_path / "*", KINDS)[0] == files
+    assert resolve(tmp_path / "*.npy", KINDS)[0] == files
 
 
 def test_a_list_keeps_its_order(touch: Touch, tmp_path: Path) -> None:
     files = touch("z.npy", "part-10.npy", "part-2.npy")
-    assert resolve(files, ENDINGS)[0] == files
+    assert resolve(files, KINDS)[0] == files
     mixed = [files[0], tmp_path / "part-*.npy"]
-    assert resolve(mixed, ENDINGS)[0] == [files[0], files[2], files[1]]
+    assert resolve(mixed, KINDS)[0] == [files[0], files[2], files[1]]
 
 
 def test_a_list_may_name_the_writers_notes(touch: Touch) -> None:
     files = touch("_SUCCESS", "_x.npy", "y.npy")
-    assert resolve(files, ENDINGS)[0] == files[1:]
+    assert resolve(files, KINDS)[0] == files[1:]
 
 
 def test_a_file_named_twice_is_read_once(touch: Touch, tmp_path: Path) -> None:
     files = touch("a.npy", "b.npy")
     with pytest.warns(UserWarning, match=r"/a\.npy: named more than once, read once$"):
-        assert resolve([files[0], str(tmp_path / "*.npy")], ENDINGS)[0] == files
+        assert resolve([files[0], str(tmp_path / "*.npy")], KINDS)[0] == files
 
 
 def test_a_file_named_twice_through_a_link_is_read_once(touch: Touch, tmp_path: Path) -> None:
     [file] = touch("a.npy")
     (tmp_path / "b.npy").symlink_to(file)
     with pytest.warns(UserWarning, match=r"/b\.npy: named more than once"):
-        assert resolve(tmp_path, ENDINGS)[0] == [file]
+        assert resolve(tmp_path, KINDS)[0] == [file]
 
 
 def test_many_files_named_twice_are_one_warning(touch: Touch, tmp_path: Path) -> None:
     files = touch(*(f"{i}.npy" for i in range(9)))
     with pytest.warns(UserWarning, match=r"/2\.npy and 6 more: named") as caught:
-        assert resolve([tmp_path, tmp_path / "*.npy"], ENDINGS)[0] == files
+        assert resolve([tmp_path, tmp_path / "*.npy"], KINDS)[0] == files
     assert len(caught) == 1
 
 

@@ -6,9 +6,11 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pytest
+import zarr
 from pyarrow import parquet as pq
 
 from fastgmm.sources import (
@@ -17,6 +19,7 @@ from fastgmm.sources import (
     ArraySource,
     Chunk,
     Source,
+    as_source,
     open_dataset,
     row_grid,
 )
@@ -93,6 +96,48 @@ def parquet_files(rows: Table, weights: Table, folder: Path) -> Source:
     return open_dataset(folder, columns=NAMES, weight="w")
 
 
+def zarr_of_format_2(rows: Table, weights: Table, folder: Path) -> Source:
+    zarr.create_array(folder / "rows.zarr", data=rows, chunks=(97, D), zarr_format=2)
+    return open_dataset(folder / "rows.zarr")
+
+
+def zarr_object(rows: Table, weights: Table, folder: Path) -> Source:
+    array = zarr.create_array(folder / "rows", data=rows, chunks=(97, D))
+    return as_source(array, sample_weight=weights)
+
+
+def zarr_column_chunks(rows: Table, weights: Table, folder: Path) -> Source:
+    """Sharded, features in other column chunks and another order than in the array, in a group."""
+    table = np.column_stack([rows[:, 2], weights, weights, rows[:, 1], weights, rows[:, 0]])
+    group = zarr.open_group(folder / "store.zarr", mode="w")
+    group.create_array("a/b", data=table.astype(rows.dtype), chunks=(150, 2), shards=(450, 2))
+    return open_dataset(folder / "store.zarr" / "a" / "b", columns=["5", "3", "0"], weight="4")
+
+
+def zarr_files(rows: Table, weights: Table, folder: Path) -> Source:
+    """Both formats, chunks of all sizes, and arrays without rows between."""
+    for i, part in enumerate(np.split(rows, [0, 1, 400, 400, 403])):
+        chunks = (7 + 100 * i, 1 + i % D)
+        zarr.create_array(
+            folder / f"part-{i * 3}.zarr", data=part, chunks=chunks, zarr_format=2 + i % 2
+        )
+    return open_dataset(folder)
+
+
+def hdf5_weighted(rows: Table, weights: Table, folder: Path) -> Source:
+    with h5py.File(folder / "rows.h5", "w") as file:
+        table = np.column_stack([rows, weights.astype(rows.dtype)])
+        file.create_dataset("a/rows", data=table, chunks=(50, 2), compression="gzip")
+        return open_dataset(file["a/rows"], weight="3")
+
+
+def hdf5_files(rows: Table, weights: Table, folder: Path) -> Source:
+    for i, part in enumerate(np.split(rows, [400])):
+        with h5py.File(folder / f"part-{i}.hdf5", "w") as file:
+            file["rows"] = part
+    return open_dataset(folder / "part-*.hdf5")
+
+
 def complete_array(rows: Table, weights: Table, folder: Path) -> Source:
     """Rows with missing values between the others; whole blocks of them at both ends."""
     rng = np.random.default_rng(3)
@@ -131,26 +176,38 @@ SOURCES: list[Make] = [
     parquet_one_group,
     parquet_small_groups,
     parquet_files,
+    zarr_of_format_2,
+    zarr_object,
+    zarr_column_chunks,
+    zarr_files,
+    hdf5_weighted,
+    hdf5_files,
     complete_array,
     complete_parquet,
     complete_already,
 ]
 
 
-@pytest.fixture(params=[np.float64, np.float32], ids=["float64", "float32"])
+@pytest.fixture(scope="module", params=[np.float64, np.float32], ids=["float64", "float32"])
 def rows(request: pytest.FixtureRequest) -> Table:
     return np.random.default_rng(1).normal(size=(N, D)).astype(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def weights() -> Table:
     # exact in float32 too: one .npy file has one dtype
     return np.random.default_rng(2).integers(0, 1000, N) / 64
 
 
-@pytest.fixture(params=SOURCES, ids=lambda make: make.__name__)
-def source(request: pytest.FixtureRequest, rows: Table, weights: Table, tmp_path: Path) -> Source:
-    return request.param(rows, weights, tmp_path)
+@pytest.fixture(scope="module", params=SOURCES, ids=lambda make: make.__name__)
+def source(
+    request: pytest.FixtureRequest,
+    rows: Table,
+    weights: Table,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Source:
+    """One for all tests: none of them changes what it reads."""
+    return request.param(rows, weights, tmp_path_factory.mktemp("rows"))
 
 
 def same_chunk(chunk: Chunk, source: Source, rows: Table, weights: Table, start: int, stop: int):
@@ -240,7 +297,7 @@ def test_reading_closes_its_files(source: Source) -> None:
     assert open_files() <= before
 
 
-@pytest.mark.parametrize("make", [npy_files, parquet_files])
+@pytest.mark.parametrize("make", [npy_files, parquet_files, zarr_files, hdf5_files])
 def test_file_sources_describe_themselves(
     make: Make, rows: Table, weights: Table, tmp_path: Path
 ) -> None:

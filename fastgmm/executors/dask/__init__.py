@@ -7,8 +7,20 @@ scattered data, but recomputed from the scheduler's own copy when its holder die
 to a worker. Importing this package imports Dask: only who has a cluster to use does.
 """
 
-from fastgmm.executors.dask.clients import active_client, connected, local_workers
+from fastgmm.executors.dask.clients import (
+    active_client,
+    connected,
+    local_workers,
+    performance_report,
+)
 from fastgmm.executors.dask.placement import DaskPlacement
 from fastgmm.executors.dask.placing import DaskExecutor
 
-__all__ = ["DaskExecutor", "DaskPlacement", "active_client", "connected", "local_workers"]
+__all__ = [
+    "DaskExecutor",
+    "DaskPlacement",
+    "active_client",
+    "connected",
+    "local_workers",
+    "performance_report",
+]

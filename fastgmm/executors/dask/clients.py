@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -86,6 +87,21 @@ def connected(scheduler: str | None = None, scheduler_file: Path | None = None) 
             ) from error
         with client:
             yield client
+
+
+@contextmanager
+def performance_report(file: Path) -> Iterator[None]:
+    """Write Dask's report of what the active client does meanwhile to an HTML file.
+
+    Raises
+    ------
+    ClusterError
+        Bokeh, which draws it, is not installed.
+    """
+    if find_spec("bokeh") is None:
+        raise ClusterError("a performance report needs Bokeh: pip install fastgmm[dashboard]")
+    with distributed.performance_report(filename=str(file)):
+        yield
 
 
 def _address_in(scheduler_file: Path) -> str:

@@ -3,12 +3,15 @@
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import asdict
+from time import monotonic, sleep
 from typing import Any, TypeAlias
 
 import dask
 from distributed import CancelledError, KilledWorker, worker_client
 
 from fastgmm.exceptions import ClusterError
+from fastgmm.executors.base import Costs
 from fastgmm.executors.dask.clients import Client, inside_task
 from fastgmm.executors.dask.tasks import raise_failure
 
@@ -39,7 +42,7 @@ class Cluster:
     def n_threads(self) -> int:
         """Return the workers' threads; waits for the first worker."""
         self.await_worker()
-        return max(sum(self.client.nthreads().values()), 1)
+        return max(sum(self._nthreads().values()), 1)
 
     def memory(self) -> int:
         """Return the sum of the workers' memory limits, where they have one."""
@@ -48,13 +51,23 @@ class Cluster:
 
     def await_worker(self, lost: str = "nothing was computed") -> None:
         """Raise ClusterError if no worker comes within a minute."""
-        try:
-            self.client.wait_for_workers(1, timeout=RECOVERY)
-        except Exception as error:  # whatever a lost connection raises in this or that version
+        # client.wait_for_workers() would give up at once while a scheduler is being restarted
+        give_up = monotonic() + RECOVERY
+        while not (arrived := self._nthreads()) and monotonic() < give_up:
+            sleep(0.05)
+        if not arrived:
             raise ClusterError(
                 f"the Dask cluster has no worker or cannot be reached ({lost}): start its "
                 "scheduler and workers, or take another cluster, and fit again"
-            ) from error
+            )
+
+    def _nthreads(self) -> dict[str, int]:
+        """Return the threads of every worker, as the scheduler says; none if it does not answer."""
+        try:
+            nthreads: dict[str, int] = self.client.nthreads()
+        except Exception:  # whatever a lost connection raises in this or that version
+            return {}
+        return nthreads
 
     def submit(self, what: str, function: Callable[..., Any], *args: Any) -> Future:
         """Submit a task under a name that no other has."""
@@ -75,6 +88,16 @@ class Cluster:
             function, *columns, key=keys, pure=False, retries=RETRIES
         )
         return futures
+
+    def log_pass(self, rows: int, seconds: float, costs: Costs) -> None:
+        """Leave a note of a pass in the scheduler's log of events, topic "fastgmm"."""
+        note = asdict(costs) | {
+            "rows": rows,
+            "seconds": seconds,
+            "workers": sorted(costs.workers),
+        }
+        with suppress(OSError):  # a cluster lost meanwhile is for the next pass to notice
+            self.client.log_event("fastgmm", note)
 
     def hold(self, what: str, function: Callable[..., Any], *args: Any) -> "Held":
         """Compute something on the cluster and keep it there until :meth:`close`."""

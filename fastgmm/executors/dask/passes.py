@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain, islice
 from typing import Any
 
 from distributed import CancelledError, KilledWorker, as_completed
@@ -9,7 +10,7 @@ from distributed import CancelledError, KilledWorker, as_completed
 from fastgmm.exceptions import ClusterError
 from fastgmm.executors.dask.holding import Cluster, Future
 from fastgmm.executors.dask.shards import Shards, cut
-from fastgmm.executors.dask.tasks import Parcel, Range, raise_failure, unwrap
+from fastgmm.executors.dask.tasks import Parcel, Range, merge_shards, raise_failure, unwrap
 
 ROUNDS = 3
 """Times that shards lost with the scheduler or with all workers are submitted again."""
@@ -17,6 +18,9 @@ ROUNDS = 3
 GATHERED = 8
 """Results fetched together (16 small ones: 5 ms, one by one 30); more would fill the memory with
 large statistics before they are merged."""
+
+MERGED = 4
+"""Neighbouring states that one task merges where states are large: a worker holds so many."""
 
 PATIENCE = 10.0
 """Seconds without a result after which to look whether there are workers at all."""
@@ -33,6 +37,7 @@ class Pass:
         function: Callable[..., Any],
         load: Any,
         leaf: int,
+        level: int,
     ) -> None:
         self._cluster = cluster
         self._shards = shards
@@ -41,18 +46,38 @@ class Pass:
         self._load = self._cluster.hold("works", unwrap, Parcel(load))
         self._ranges: dict[Future, Range] = {}
         self._leaf = leaf
+        self._level = level
         self._lost: list[Range] = []
         self._suspects: list[Range] = []
         self._alone: Range | None = None
         self._rounds = 0
         self._grew = False
+        self.retries = 0
+        """Ranges submitted again."""
 
     def submit(self, ranges: Sequence[Range]) -> None:
-        """Submit ranges of blocks."""
-        calls = [self._arguments(*range_) for range_ in ranges]
-        futures = self._cluster.submit_all(self._what, self._function, calls)
-        self._ranges.update(zip(futures, ranges, strict=True))
+        """Submit ranges of blocks; what is larger than 2^level blocks is merged on the workers."""
+        runs = [
+            [(first + a, first + b) for a, b in cut(last - first, self._level)]
+            for first, last in ranges
+        ]
+        calls = [self._arguments(*range_) for range_ in chain.from_iterable(runs)]
+        flat = iter(self._cluster.submit_all(self._what, self._function, calls))
+        parts = [list(islice(flat, len(run))) for run in runs]
+        while max(map(len, parts), default=0) > 1:
+            parts = self._merged(parts)
+        self._ranges.update(zip(chain.from_iterable(parts), ranges, strict=True))
         self._grew = True
+
+    def _merged(self, parts: list[list[Future]]) -> list[list[Future]]:
+        """Have every MERGED neighbours in each list merged into one."""
+        calls = [
+            (self._load.future(), run[start : start + MERGED])
+            for run in parts
+            for start in range(0, len(run), MERGED)
+        ]
+        flat = iter(self._cluster.submit_all("merge", merge_shards, calls))
+        return [list(islice(flat, -(-len(run) // MERGED))) for run in parts]
 
     def _arguments(self, first: int, last: int) -> tuple[Any, ...]:
         shards = self._shards.between(first, last)
@@ -138,6 +163,7 @@ class Pass:
             lost = [self._alone]
         else:
             self._rounds += 1
+        self.retries += len(lost)
         what = self._shards.describe(lost)
         if self._rounds > ROUNDS:
             raise ClusterError(

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from copy import deepcopy
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from distributed import get_worker
 
 from fastgmm.exceptions import FastGMMError
-from fastgmm.executors.base import Work, reduce_range
+from fastgmm.executors.base import Costs, Work, reduce_range
 from fastgmm.executors.threads import read_ahead
-from fastgmm.executors.tree import Node
+from fastgmm.executors.tree import Node, Tree
 from fastgmm.sources import Chunk, Grid
 
 if TYPE_CHECKING:
@@ -91,21 +93,49 @@ def _while_wanted(chunks: Generator[Chunk, None, None]) -> Iterator[Chunk]:
         yield chunk
 
 
+class Reduced(NamedTuple):
+    """What comes back from a run of neighbouring blocks."""
+
+    rows: int
+    nodes: list[list[Node[Any]]]
+    """Of every work's tree."""
+    costs: Costs
+
+
 def reduce_shard(
     works: Sequence[Work[Any]], grid: Grid, rows: list[Rows], spans: Parcel[list[Range]]
-) -> tuple[int, list[list[Node[Any]]]] | Failure:
-    """Return the number of rows, and for every work the nodes of the tree they make."""
+) -> Reduced | Failure:
+    """Run the works over a shard."""
     first = spans.content[0][0]
     n_rows = 0
     result: list[list[Node[Any]]] = []
+    costs = Costs(workers=frozenset({get_worker().address}))
     try:
         with closing(_chunks(grid, rows, spans.content)) as chunks:
-            for n, nodes in reduce_range(_while_wanted(chunks), works, first, grid.n_blocks):
+            for n, nodes in reduce_range(_while_wanted(chunks), works, first, grid.n_blocks, costs):
                 n_rows += n
                 result = nodes or result
     except FastGMMError as error:
         return Failure(error)
-    return n_rows, result
+    return Reduced(n_rows, result, costs)
+
+
+def merge_shards(works: Sequence[Work[Any]], shards: list[Reduced | Failure]) -> Reduced | Failure:
+    """Complete the subtree of neighbouring shards as far as they go."""
+    began = perf_counter()
+    trees: list[Tree[Any]] = [Tree(work.merge) for work in works]
+    n_rows, costs = 0, Costs()
+    for shard in shards:
+        if isinstance(shard, Failure):
+            return shard
+        n_rows += shard.rows
+        costs.add(shard.costs)
+        # merging works in place; should this task run twice, its input must be what it was
+        for tree, nodes in zip(trees, deepcopy(shard.nodes), strict=True):
+            for node in nodes:
+                tree.push(node)
+    costs.merge += perf_counter() - began
+    return Reduced(n_rows, [tree.nodes() for tree in trees], costs)
 
 
 def map_shard(

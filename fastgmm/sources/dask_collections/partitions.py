@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -60,16 +61,19 @@ class Blocks:
     def chunks(self, grid: Grid, first: int, last: int) -> Iterator[Chunk]:
         """Yield blocks of the grid."""
         own = self.blocks[first - self.first_block : last - self.first_block]
-        for number, block in enumerate(own, first):
-            start, stop = grid.rows(number)
-            if len(block.rows) != stop - start:
+        starts = grid.boundaries[first : last + 1].tolist()
+        for number, (block, (start, stop)) in enumerate(
+            zip(own, pairwise(starts), strict=True), first
+        ):
+            rows, weights = block
+            if len(rows) != stop - start:
                 raise DataError(
-                    f"partition {number} of X has {len(block.rows):,} rows where {stop - start:,} "
+                    f"partition {number} of X has {len(rows):,} rows where {stop - start:,} "
                     "were announced or counted: persist X, or correct its chunks with "
                     "compute_chunk_sizes()"
                 )
             # what came over the wire may be read-only
-            yield Chunk(start, writeable_view(block.rows), block.weights)
+            yield Chunk(start, writeable_view(rows), weights)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,11 +1,12 @@
 """Lazy predictions: a collection of what a function makes of each row."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dask.array as da
 import numpy as np
+from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from fastgmm.sources.arrays import writeable_view
@@ -17,6 +18,7 @@ from fastgmm.sources.dask_collections.partitions import Layout, block_of
 def map_rows(
     function: Callable[[Chunk], NDArray[Any]],
     X: Any,
+    names: Sequence[str],
     width: int | None,
     dtype: np.dtype[Any],
 ) -> Any:
@@ -26,44 +28,60 @@ def map_rows(
     ----------
     function : callable
         From a chunk of t rows to an array (t,), or (t, width) if there is a width.
+    names : sequence of str
+        What a series or the columns of a data frame are called.
     width : int or None
         Number of columns of the result.
 
     Returns
     -------
     dask array for an array; series or data frame with the index of X for a data frame
-        Partitions are those of X; nothing is computed yet.
+        Partitions are those of X, of unknown length where those are; nothing is computed yet.
     """
     X = checked_rows(X)
-    mapped = partial(_mapped, function, layout_of(X, False, False), width, dtype)
+    mapping = _Mapping(function, layout_of(X, False, False), tuple(names), width, dtype)
+    # one task, from which the others take it: a large model would travel with every partition
+    # (frames fuse it into their partitions all the same)
+    shared = delayed(mapping, traverse=False)
     if isinstance(X, da.Array):
         chunks = (X.chunks[0],) if width is None else (X.chunks[0], (width,))
         return da.map_blocks(
-            mapped,
+            _mapped,
             X,
+            shared,
             dtype=dtype,
             chunks=chunks,
             drop_axis=1 if width is None else None,
             meta=np.empty((0,) * len(chunks), dtype),
         )
-    return X.map_partitions(mapped, meta=mapped(X._meta))
+    return X.map_partitions(_mapped, shared, meta=mapping(X._meta))
 
 
-def _mapped(
-    function: Callable[[Chunk], NDArray[Any]],
-    layout: Layout,
-    width: int | None,
-    dtype: np.dtype[Any],
-    rows: Any,
-) -> Any:
-    block = block_of(0, layout, rows)
-    if len(block.rows):
-        result = function(Chunk(0, writeable_view(block.rows), block.weights))
-    else:
-        result = np.empty((0,) if width is None else (0, width), dtype)
-    if not hasattr(rows, "index"):
-        return result
-    import pandas
+def _mapped(rows: Any, mapping: "_Mapping") -> Any:
+    return mapping(rows)
 
-    make = pandas.Series if width is None else pandas.DataFrame
-    return make(result, index=rows.index)
+
+@dataclass(frozen=True, eq=False)
+class _Mapping:
+    """What becomes of a partition."""
+
+    function: Callable[[Chunk], NDArray[Any]]
+    layout: Layout
+    names: tuple[str, ...]
+    width: int | None
+    dtype: np.dtype[Any]
+
+    def __call__(self, rows: Any) -> Any:
+        """Return an array for an array, a series or frame with its index for a frame."""
+        block = block_of(0, self.layout, rows)
+        if len(block.rows):
+            result = self.function(Chunk(0, writeable_view(block.rows), block.weights))
+        else:
+            result = np.empty((0,) if self.width is None else (0, self.width), self.dtype)
+        if not hasattr(rows, "index"):
+            return result
+        import pandas
+
+        if self.width is None:
+            return pandas.Series(result, index=rows.index, name=self.names[0])
+        return pandas.DataFrame(result, index=rows.index, columns=list(self.names))

@@ -1,0 +1,102 @@
+"""Zarr arrays, of format 2 and 3: folders on a disk, or any store that Zarr has opened.
+
+A chunk that was never written holds the fill value, as the format says: one that was lost cannot
+be told from it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgmm.exceptions import DataError
+from fastgmm.sources.stored.source import StoredSource, stored_source, unreadable_rows
+
+try:
+    import zarr
+except ImportError as error:
+    raise ImportError("Zarr arrays need zarr: pip install fastgmm[zarr]") from error
+
+
+@dataclass(frozen=True)
+class ZarrArray:
+    """An array that Zarr has opened; its pickle says where it lies."""
+
+    path: str
+    array: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What it holds."""
+        return np.dtype(self.array.dtype)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """The shape of a chunk; of those within a shard, which are decoded one by one."""
+        return tuple(self.array.chunks)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the store is memory of this process."""
+        return isinstance(self.array.store, zarr.storage.MemoryStore)
+
+    def read(self, start: int, stop: int, columns: slice) -> NDArray[Any]:
+        """Decode some rows; DataError naming the path if that fails."""
+        where = (slice(start, stop), columns)[: len(self.array.shape)]
+        try:
+            return np.asarray(self.array[where])
+        except MemoryError:
+            raise
+        except Exception as error:  # every codec has its own
+            raise unreadable_rows(self.path, start, stop, error) from error
+
+
+def open_files(
+    files: Sequence[str], columns: Sequence[str] | None = None, weight: str | None = None
+) -> StoredSource:
+    """Open Zarr arrays as one set of rows, in the order given; only metadata are read.
+
+    ``columns`` and ``weight`` are column numbers as text, such as ``"0"``. Arrays of shape (n,)
+    are one column. Arrays without rows are left out. A chunk is decoded as a whole, so that each
+    thread holds one in memory.
+
+    Raises
+    ------
+    DataError
+        Groups, damaged metadata, other things than numbers, different numbers of columns.
+    """
+    return stored_source([_open(path) for path in files], columns, weight)
+
+
+def open_arrays(
+    arrays: Sequence[Any], columns: Sequence[str] | None = None, weight: str | None = None
+) -> StoredSource:
+    """Take arrays that Zarr has opened as one set of rows."""
+    opened = [_checked(str(array.store_path).removeprefix("file://"), array) for array in arrays]
+    return stored_source(opened, columns, weight)
+
+
+def _open(path: str) -> ZarrArray:
+    try:
+        opened = zarr.open(path, mode="r")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        raise DataError(f"{path} is not a Zarr array: {reason}") from error
+    return _checked(path, opened)
+
+
+def _checked(path: str, opened: Any) -> ZarrArray:
+    """Return an opened array; DataError for a group, with the names of its arrays."""
+    if isinstance(opened, zarr.Array):
+        return ZarrArray(path, opened)
+    names = sorted(name for name, _ in opened.arrays())
+    advice = f"name one of its arrays, such as {path}/{names[0]}" if names else "it has no arrays"
+    listed = f" of {', '.join(names)}" if names else ""
+    raise DataError(f"{path} is a Zarr group{listed}: {advice}")

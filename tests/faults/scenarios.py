@@ -1,0 +1,334 @@
+"""What may happen to a cluster while a fit runs on it; each must leave the bits as they are.
+
+Used by the tests beside it and by ``scripts/fault-table``.
+"""
+
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import dask.array as da
+import numpy as np
+from distributed import Client, WorkerPlugin
+from problems import fingerprint
+
+from fastgmm import GaussianMixture
+from fastgmm.executors.dask.clients import active_client
+from fastgmm.progress import IterationDone, PassBegan
+
+N_ROWS, PARTITION = 6400, 100
+N_ITER = 3
+BLOCK_SECONDS = 0.005
+
+
+class Scene(NamedTuple):
+    """A cluster, and a folder that its workers see."""
+
+    client: Client
+    folder: Path
+    n_workers: int
+
+    def pids(self) -> list[int]:
+        """Return the workers' processes."""
+        return list(self.client.run(os.getpid).values())
+
+
+class Trouble(NamedTuple):
+    """What is to happen, and to which fit."""
+
+    name: str
+    cause: Callable[[Scene], Any]
+    """A context manager that yields callbacks for the fit."""
+    persist: bool = False
+    quick: bool = True
+    transient: int = 0
+    """Times that reading one partition fails."""
+
+
+def rows() -> np.ndarray:
+    """Two clouds."""
+    random = np.random.default_rng(11)
+    X = random.normal(size=(N_ROWS, 3))
+    X[::2] += 3.0
+    return X
+
+
+def computed(folder: Path) -> int:
+    """Return how many partitions were computed so far, on all workers."""
+    marks = folder / "computed"
+    return marks.stat().st_size if marks.exists() else 0
+
+
+def slowly(block: np.ndarray, folder: Path, transient: int) -> np.ndarray:
+    """Compute a partition: leave a mark, take a while, fail the first times if so asked."""
+    if block.shape[0] == PARTITION:
+        with (folder / "computed").open("a") as file:
+            file.write("x")
+        if transient and block[0, 0] == rows()[0, 0]:
+            failures = folder / "failures"
+            with failures.open("a") as file:
+                file.write("x")
+            if failures.stat().st_size <= transient:
+                raise OSError(5, "Input/output error")
+        time.sleep(BLOCK_SECONDS)
+    return block
+
+
+def collection(folder: Path, transient: int = 0) -> Any:
+    """Return the rows as a Dask array of 64 partitions."""
+    X = da.from_array(rows(), chunks=(PARTITION, -1))
+    return X.map_blocks(partial(slowly, folder=folder, transient=transient), meta=np.empty((0, 0)))
+
+
+def fit(X: Any, client: Client | None, persist: bool, *callbacks: Any) -> str:
+    """Fit; return the hash of all parameters and bounds."""
+    model = GaussianMixture(2, max_iter=N_ITER, tol=0, random_state=0, persist=persist, n_threads=1)
+    model.set_client(client)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it does not converge
+        model.set_callbacks(*callbacks).fit(X)
+    return fingerprint(model)
+
+
+def undisturbed(folder: Path) -> str:
+    """Return the hash of a fit on one thread of this process."""
+    return fit(collection(folder), None, False)
+
+
+def fit_with(trouble: Trouble, scene: Scene) -> str:
+    """Fit while something happens; return the hash."""
+    X = collection(scene.folder, trouble.transient)
+    with trouble.cause(scene) as callbacks:
+        return fit(X, scene.client, trouble.persist, *callbacks)
+
+
+class KillAt(WorkerPlugin):
+    """Kill -9 the worker, so many times, when a task whose name begins so gets to a state."""
+
+    idempotent = True
+
+    def __init__(self, prefix: str, marks: Path, times: int, nth: int, state: str) -> None:
+        self.name = f"kill at {marks}"
+        self.prefix, self.marks, self.times, self.nth, self.state = prefix, marks, times, nth, state
+        self.seen = 0
+
+    def transition(self, key: Any, start: str, finish: str, **kwargs: Any) -> None:
+        """Count, and kill."""
+        if finish != self.state or not str(key).startswith(self.prefix):
+            return
+        self.seen += 1
+        if self.seen < self.nth:
+            return
+        with self.marks.open("a") as file:
+            file.write("x")
+        if self.marks.stat().st_size <= self.times:
+            if self.state == "executing":  # in the midst of it
+                threading.Timer(2 * BLOCK_SECONDS, os.kill, (os.getpid(), signal.SIGKILL)).start()
+            else:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def kill_at(
+    scene: Scene, prefix: str, times: int = 1, nth: int = 1, state: str = "executing"
+) -> Iterator[list[Any]]:
+    """Kill workers by what they do; make sure that it happened."""
+    marks = scene.folder / "kills"
+    plugin = KillAt(prefix, marks, times, nth, state)
+    scene.client.register_plugin(plugin)
+    try:
+        yield []
+        assert marks.stat().st_size >= times, "nothing was killed"
+    finally:
+        scene.client.unregister_worker_plugin(plugin.name)
+
+
+@contextmanager
+def merged_on_workers(scene: Scene) -> Iterator[list[Any]]:
+    """Kill a worker while it completes a subtree."""
+    from fastgmm.executors.dask import placement
+
+    before, placement.RETURNED_BYTES = placement.RETURNED_BYTES, 1
+    try:
+        with kill_at(scene, "fastgmm-merge", nth=2, state="memory") as callbacks:
+            yield callbacks
+    finally:
+        placement.RETURNED_BYTES = before
+
+
+@contextmanager
+def after_iteration(scene: Scene, act: Callable[[Scene], None], n: int = 2) -> Iterator[list[Any]]:
+    """Do something between two iterations."""
+    done: list[int] = []
+
+    def watch(event: Any) -> None:
+        if isinstance(event, IterationDone) and event.iteration == n:
+            done.append(n)
+            act(scene)
+
+    yield [watch]
+    assert done, "nothing happened"
+
+
+@contextmanager
+def during_pass(scene: Scene, act: Callable[[Scene], None], n: int = 2) -> Iterator[list[Any]]:
+    """Do something in the midst of an iteration, when some partitions of it are computed."""
+    threads = ThreadPoolExecutor(1)
+    passes: list[str] = []
+    under_way: list[Any] = []
+
+    def wait_and_act() -> None:
+        since = computed(scene.folder)
+        for _ in range(200):
+            if computed(scene.folder) >= since + 10:
+                break
+            time.sleep(0.005)
+        act(scene)
+
+    def watch(event: Any) -> None:
+        if isinstance(event, PassBegan) and event.name == "iteration":
+            passes.append(event.name)
+            if len(passes) == n:
+                under_way.append(threads.submit(wait_and_act))
+
+    yield [watch]
+    threads.shutdown()
+    under_way[0].result()
+
+
+def kill_one(scene: Scene) -> None:
+    """Kill -9 one worker."""
+    os.kill(scene.pids()[0], signal.SIGKILL)
+
+
+def kill_all(scene: Scene) -> None:
+    """Kill -9 every worker; what starts anew may be other ones."""
+    for pid in scene.pids():
+        os.kill(pid, signal.SIGKILL)
+    scene.client.cluster.scale(scene.n_workers + 1)
+
+
+def stop_and_continue(scene: Scene, seconds: float = 4.0) -> None:
+    """Let a worker hang for a while."""
+    pid = scene.pids()[0]
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGCONT)
+
+
+def retire(scene: Scene) -> None:
+    """Send a worker home, with its data."""
+    scene.client.retire_workers([next(iter(scene.client.nthreads()))])
+
+
+def scale(scene: Scene) -> None:
+    """Have three workers, then one."""
+    scene.client.cluster.scale(3)
+    for _ in range(600):
+        if len(scene.client.nthreads()) >= 3:
+            break
+        time.sleep(0.05)
+    scene.client.cluster.scale(1)
+
+
+@contextmanager
+def nothing(scene: Scene) -> Iterator[list[Any]]:
+    """Nothing happens."""
+    yield []
+
+
+@contextmanager
+def late_workers(scene: Scene) -> Iterator[list[Any]]:
+    """No worker is there when the fit begins."""
+    cluster = scene.client.cluster
+    cluster.scale(0)
+    while scene.client.nthreads():
+        time.sleep(0.05)
+    timer = threading.Timer(2.0, cluster.scale, (scene.n_workers,))
+    timer.start()
+    yield []
+    timer.join()
+
+
+@contextmanager
+def another_fit(scene: Scene) -> Iterator[list[Any]]:
+    """The same client runs another fit at the same time."""
+    with ThreadPoolExecutor(1) as threads:
+        other = threads.submit(fit, collection(scene.folder), scene.client, True)
+        yield []
+        assert other.result() == undisturbed(scene.folder)
+
+
+@contextmanager
+def another_client(scene: Scene) -> Iterator[list[Any]]:
+    """Another client runs a fit on the same cluster at the same time."""
+    with (
+        Client(scene.client.scheduler.address, set_as_default=False) as client,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        other = threads.submit(fit, collection(scene.folder), client, False)
+        yield []
+        assert other.result() == undisturbed(scene.folder)
+
+
+def fit_in_a_task(folder: Path) -> str:
+    """Fit on the cluster of the worker that runs this."""
+    return fit(collection(folder), active_client(), False)
+
+
+TROUBLES = [
+    Trouble("nothing", nothing, quick=False),
+    Trouble("nothing, kept in memory", nothing, persist=True, quick=False),
+    Trouble(
+        "kill -9 in the load",
+        partial(kill_at, prefix="fastgmm-load", nth=2),
+        persist=True,
+        quick=False,
+    ),
+    Trouble("kill -9 in an E-step", partial(kill_at, prefix="fastgmm-reduce", nth=10)),
+    Trouble(
+        "kill -9 in an E-step, kept in memory",
+        partial(kill_at, prefix="fastgmm-reduce", nth=10),
+        persist=True,
+        quick=False,
+    ),
+    Trouble("kill -9 in a reduction", merged_on_workers),
+    Trouble(
+        "kill -9 of who holds the parameters",
+        partial(kill_at, prefix="fastgmm-works", nth=2, state="memory"),
+        quick=False,
+    ),
+    Trouble("kill -9 between iterations", partial(after_iteration, act=kill_one), quick=False),
+    Trouble(
+        "kill -9 between iterations, kept in memory",
+        partial(after_iteration, act=kill_one),
+        persist=True,
+    ),
+    Trouble("kill -9 of all workers", partial(during_pass, act=kill_all), quick=False),
+    Trouble(
+        "kill -9 of all workers between iterations, kept in memory",
+        partial(after_iteration, act=kill_all),
+        persist=True,
+        quick=False,
+    ),
+    Trouble(
+        "kill -9 four times",
+        partial(kill_at, prefix="fastgmm-reduce", nth=3, times=4),
+        quick=False,
+    ),
+    Trouble("stopped for 4 s", partial(during_pass, act=stop_and_continue), quick=False),
+    Trouble("a worker retires", partial(after_iteration, act=retire), persist=True, quick=False),
+    Trouble("2, 3, then 1 worker", partial(after_iteration, act=scale), persist=True, quick=False),
+    Trouble("no worker at first", late_workers, quick=False),
+    Trouble("reading fails twice", nothing, transient=2),
+    Trouble("another fit on the client", another_fit),
+    Trouble("another client's fit", another_client, quick=False),
+]

@@ -1,0 +1,84 @@
+"""Whatever happens to workers, a fit has the bits of one thread and leaves nothing behind."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import dask
+import pytest
+from clusters import cluster
+from distributed import Client
+from executors.leftovers import await_workers, left
+from faults.scenarios import (
+    TROUBLES,
+    Scene,
+    Trouble,
+    computed,
+    fit_in_a_task,
+    fit_with,
+    undisturbed,
+)
+
+pytestmark = pytest.mark.faults
+
+
+@pytest.fixture(autouse=True)
+def _ends() -> Iterator[None]:
+    """A fit that hangs is an error."""
+
+    def fail(*_: object) -> None:
+        pytest.fail("the fit hangs")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(90)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return undisturbed(tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.fixture
+def client(request: pytest.FixtureRequest) -> Iterator[Client]:
+    """Two workers that the quick half shares; the others may leave theirs in any state."""
+    if request.node.get_closest_marker("slow") is None:
+        yield request.getfixturevalue("two_workers")
+        return
+    with (
+        # four kills are more than Dask allows a task by default
+        dask.config.set({"distributed.scheduler.allowed-failures": 10}),
+        cluster(2) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param(one, id=one.name, marks=[] if one.quick else pytest.mark.slow)
+        for one in TROUBLES
+    ],
+)
+def test_trouble(client: Client, tmp_path: Path, expected: str, trouble: Trouble) -> None:
+    await_workers(client, 2)
+    assert fit_with(trouble, Scene(client, tmp_path, 2)) == expected
+    assert left(client) == []
+    assert {file.name for file in tmp_path.iterdir()} <= {"computed", "kills", "failures"}
+
+
+def test_a_fit_inside_a_task(one_worker: Client, tmp_path: Path, expected: str) -> None:
+    assert one_worker.submit(fit_in_a_task, tmp_path).result(timeout=60) == expected
+
+
+def test_a_kill_costs_the_work_of_one_shard(
+    two_workers: Client, tmp_path: Path, expected: str
+) -> None:
+    await_workers(two_workers, 2)
+    passes = 4  # three iterations, and one that looks at the rows
+    kill = next(one for one in TROUBLES if one.name == "kill -9 in an E-step")
+    assert fit_with(kill, Scene(two_workers, tmp_path, 2)) == expected
+    again = computed(tmp_path) - passes * 64
+    assert 0 < again <= 4, "shards are 4 partitions"
