@@ -1,5 +1,6 @@
 """The one door to Numba: how a kernel is compiled and where its machine code is kept."""
 
+import hashlib
 import os
 import re
 import sys
@@ -48,11 +49,13 @@ __all__ = [
     "models",
     "overload",
     "part",
+    "processor",
     "processor_features",
     "register_bytes",
     "register_model",
     "type_callable",
     "types",
+    "version",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -68,6 +71,20 @@ def processor_features() -> frozenset[str]:
     # Numba's word, not the processor's: NUMBA_CPU_NAME and NUMBA_CPU_FEATURES override it
     flags = cpu_target.target_context.codegen()._get_host_cpu_features()
     return frozenset(flag[1:] for flag in flags.split(",") if flag.startswith("+"))
+
+
+@cache
+def processor() -> str:
+    """Name the type of processor that code is compiled for: others may round differently."""
+    features = hashlib.sha256(" ".join(sorted(processor_features())).encode()).hexdigest()[:8]
+    config: Any = numba.config
+    name = config.CPU_NAME or llvm.get_host_cpu_name()
+    return f"{name} (features {features}, {register_bytes()}-byte vectors)"
+
+
+def version() -> str:
+    """Return Numba's version."""
+    return str(numba.__version__)
 
 
 @cache

@@ -1,11 +1,14 @@
 """A file that is complete or absent, whatever happens while it is written."""
 
+import glob
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
+
+SUFFIX = ".tmp"
 
 
 @contextmanager
@@ -24,9 +27,7 @@ def atomic_file(path: str | PathLike[str]) -> Iterator[str]:
     target = Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"Cannot write {target}: there is no folder {target.parent}")
-    handle, temporary = tempfile.mkstemp(
-        dir=target.parent, prefix=f".{target.name}.", suffix=".tmp"
-    )
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=_prefix(target), suffix=SUFFIX)
     os.close(handle)
     try:
         yield temporary
@@ -38,6 +39,22 @@ def atomic_file(path: str | PathLike[str]) -> Iterator[str]:
             os.unlink(temporary)
         raise
     _sync(target.parent)
+
+
+def remove_leftovers(path: str | PathLike[str]) -> None:
+    """Remove what processes left behind that were killed while they wrote ``path``.
+
+    For files that one process writes at a time: whoever still writes would fail.
+    """
+    target = Path(path)
+    pattern = glob.escape(str(target.parent / _prefix(target))) + "*" + SUFFIX
+    for leftover in glob.glob(pattern):
+        with suppress(OSError):
+            os.unlink(leftover)
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name}."
 
 
 def _sync(path: str | PathLike[str]) -> None:

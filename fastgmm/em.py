@@ -5,11 +5,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from fastgmm._typing import Float64Array, IntArray
+from fastgmm._typing import Float64Array, FloatArray, IntArray
+from fastgmm.checkpoint import UNKEPT, Unkept
 from fastgmm.collapse import ON_COLLAPSE, Collapse, Outcome, collapsed
 from fastgmm.covariance import FAMILIES, Density
 from fastgmm.exceptions import DataError, InvalidParameterError
@@ -23,6 +24,7 @@ from fastgmm.progress import (
     ComponentsReseeded,
     IterationDone,
     ModelEnded,
+    ModelResumed,
     Observer,
     PassBegan,
     PassEnded,
@@ -109,6 +111,8 @@ class _Run:
     collapsed: IntArray
     recentred: bool = False
     lower_bounds: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    """Of each iteration's pass."""
     converged: bool = False
     stopped: bool = False
     """Whether an observer asked for no further iteration."""
@@ -120,6 +124,19 @@ class _Run:
         if self.recentred:  # in the middle of an iteration
             return False
         return self.converged or self.stopped or len(self.lower_bounds) >= max_iter
+
+    def standing(self) -> "_Standing":
+        return _Standing(
+            self.parameters,
+            self.density.origins if self.recentred else None,
+            self.lift,
+            self.reseeds.copy(),
+            self.collapsed,
+            self.lower_bounds.copy(),
+            self.seconds.copy(),
+            self.converged,
+            self.stopped,
+        )
 
     def fit(self) -> Fit:
         last = self.lower_bounds[-1] if self.lower_bounds else self.start.lower_bound
@@ -133,6 +150,21 @@ class _Run:
             self.lift,
             self.collapsed,
         )
+
+
+class _Standing(NamedTuple):
+    """What a checkpoint keeps of a model between two passes; the rest follows from it."""
+
+    parameters: Parameters
+    origins: FloatArray | None
+    """Where the pass has to be repeated about the new means."""
+    lift: float
+    reseeds: IntArray
+    collapsed: IntArray
+    lower_bounds: list[float]
+    seconds: list[float]
+    converged: bool
+    stopped: bool
 
 
 @dataclass(frozen=True)
@@ -162,6 +194,35 @@ class _Data:
         reseeds = np.zeros(len(parameters.weights), np.int64)
         return _Run(start, training, index, density, parameters, lift, reseeds, reseeds[:0])
 
+    def resume(self, start: Start, index: int, standing: _Standing) -> _Run:
+        """Return a model as it was, and tell of what it has done."""
+        family, origins = FAMILIES[start.covariance_type], standing.origins
+        density = family.prepare(standing.parameters, self.dtype, self.placement.share)
+        if origins is not None:
+            density = family.about(density, origins)
+        model = _Run(
+            start,
+            start.training or self.training,
+            index,
+            density,
+            standing.parameters,
+            standing.lift,
+            standing.reseeds,
+            standing.collapsed,
+            origins is not None,
+            standing.lower_bounds,
+            standing.seconds,
+            standing.converged,
+            standing.stopped,
+        )
+        n_iter = len(model.lower_bounds)
+        gains = [_gain(model, n_iter - i) for i in range(n_iter)]
+        rows = self.placement.grid.n_samples
+        self.observe(ModelResumed(index, model.lower_bounds, gains, model.seconds, rows))
+        if model.is_over(self.settings.max_iter):
+            self.observe(ModelEnded(index, n_iter, model.converged))
+        return model
+
 
 def run(
     placement: Placement,
@@ -169,6 +230,7 @@ def run(
     settings: Settings,
     constants: DataConstants,
     observe: Observer,
+    checkpoint: Unkept = UNKEPT,
 ) -> list[Fit]:
     """Fit every start; a pass serves all models that have not converged.
 
@@ -185,6 +247,9 @@ def run(
         What the rows weigh.
     observe : callable
         Is told of passes, rows and iterations; a true answer to an iteration stops its model.
+    checkpoint : Checkpoint
+        Where the models stand is kept in it after every pass, under "models" and in the order of
+        ``starts``; if an earlier run has left them there, they go on.
 
     Raises
     ------
@@ -200,9 +265,9 @@ def run(
     n_samples = placement.grid.n_samples
     training = Training(None, constants, settings.ridge)
     data = _Data(placement, settings, training, observe)
-    runs = [data.begin(start, i) for i, start in enumerate(starts)]
+    runs = _runs(data, starts, checkpoint)
     memory = _memory(placement, runs, settings.memory_limit)
-    unfinished = runs if settings.max_iter > 0 else []
+    unfinished = [model for model in runs if not model.is_over(settings.max_iter)]
     placement.warm_up([model.step(placement) for model in unfinished])
     while unfinished:
         active = memory.aboard(unfinished)
@@ -213,6 +278,7 @@ def run(
         seconds = time.perf_counter() - began
         for model, statistics in zip(active, results, strict=True):
             if _advance(model, statistics, data):
+                model.seconds.append(seconds)
                 iteration = IterationDone(
                     model.index,
                     len(model.lower_bounds),
@@ -228,8 +294,17 @@ def run(
             if model.is_over(settings.max_iter):
                 observe(ModelEnded(model.index, len(model.lower_bounds), model.converged))
         unfinished = [model for model in unfinished if not model.is_over(settings.max_iter)]
+        checkpoint.keep("models", lambda: [model.standing() for model in runs])
         observe(_pass_ended(placement, seconds))
     return [model.fit() for model in runs]
+
+
+def _runs(data: _Data, starts: Sequence[Start], checkpoint: Unkept) -> list[_Run]:
+    """Return the models at their beginning, or where an earlier run has left them."""
+    left = checkpoint.restored("models", list[_Standing])
+    if left is None:
+        return [data.begin(start, i) for i, start in enumerate(starts)]
+    return [data.resume(*one) for one in zip(starts, range(len(starts)), left, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,10 @@ class ModelFileError(FastGMMError, ValueError):
     """A model file is damaged, foreign or of a newer format."""
 
 
+class CheckpointError(FastGMMError, ValueError):
+    """A checkpoint is damaged, foreign, or of other data, settings or another version."""
+
+
 class ClusterError(FastGMMError, RuntimeError):
     """The Dask cluster was lost or could not finish a pass."""
 

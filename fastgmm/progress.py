@@ -49,6 +49,20 @@ class RowsDone(NamedTuple):
     """Rows in this piece, not the sum of all so far."""
 
 
+class ModelResumed(NamedTuple):
+    """One model goes on where an earlier run has left it (``resume=True``)."""
+
+    model: int
+    lower_bounds: list[float]
+    """After each of its iterations: mean log likelihood per row (nats)."""
+    gains: list[float]
+    """By how much it rose in each."""
+    seconds: list[float]
+    """Durations of their passes."""
+    rows: int
+    """Rows of a pass."""
+
+
 class IterationDone(NamedTuple):
     """One model has made one EM iteration."""
 
@@ -130,6 +144,7 @@ Event: TypeAlias = (
     | PassBegan
     | RowsDone
     | StartMade
+    | ModelResumed
     | ComponentsReseeded
     | IterationDone
     | ModelEnded
@@ -210,6 +225,7 @@ class TqdmProgress:
         self._done = 0
         self._best: IterationDone | None = None
         self._n_models = self._n_started = self._n_ended = 0
+        self._resumed_at = 0
         self._last_line = self._pass_began = clock()
 
     def __call__(self, event: Event) -> None:
@@ -223,6 +239,8 @@ class TqdmProgress:
                 self._advance(event)
             case StartMade():
                 self._start(event)
+            case ModelResumed():
+                self._resumed_at = max(self._resumed_at, len(event.lower_bounds))
             case IterationDone():
                 self._iterate(event)
             case ModelEnded():
@@ -240,6 +258,7 @@ class TqdmProgress:
         self.close()
         self._best = None
         self._n_models, self._n_started, self._n_ended = event.n_models, 0, 0
+        self._resumed_at = 0
         self._total = event.n_samples
         self._last_line = self._clock()
         if self._terminal:
@@ -310,7 +329,8 @@ class TqdmProgress:
             return f"start {self._n_started} of {self._n_models}"
         if self._name != "iteration":
             return self._name
-        return f"iteration {1 if self._best is None else self._best.iteration + 1}"
+        past = self._resumed_at if self._best is None else self._best.iteration
+        return f"iteration {past + 1}"
 
     def _due(self) -> bool:
         return not self._terminal and self._clock() - self._last_line >= self._interval

@@ -3,6 +3,7 @@
 import math
 import numbers
 from collections.abc import Callable, Sequence
+from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,7 @@ ARRAY_LIKE = Rule(
     "an array-like",
 )
 CALLABLE = Rule(lambda value: callable(value) and not isinstance(value, type), "a callable")
+PATH = Rule(lambda value: isinstance(value, str | PathLike), "a path")
 NONE = Rule(lambda value: value is None, "None")
 RANDOM_STATE = Rule(
     lambda value: isinstance(value, np.random.RandomState),

@@ -24,8 +24,9 @@ def main() -> None:
     DATA is one or more .npy or Parquet files, Zarr arrays or HDF5 datasets, glob patterns (quoted
     or not) or folders. Outputs are complete or absent: a file is replaced, a folder that exists
     already is an error.
-    Exit codes: 0 done, 2 wrong usage, 4 something about the data, a model or a file, 130
-    interrupted. FASTGMM_TRACEBACK=1 shows where an error came from.
+    Exit codes: 0 done, 2 wrong usage, 3 stopped by --max-seconds, 4 something about the data, a
+    model or a file, 130 interrupted, 143 terminated. FASTGMM_TRACEBACK=1 shows where an error came
+    from.
     """
 
 

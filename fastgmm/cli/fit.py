@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, TextIO
@@ -13,6 +14,7 @@ from fastgmm.cli.memory import megabytes, peak_memory
 from fastgmm.cli.options import (
     MODEL_ENDINGS,
     OpenedData,
+    Output,
     Registered,
     RegisteredList,
     columns_option,
@@ -23,7 +25,8 @@ from fastgmm.cli.options import (
     output_option,
     weight_option,
 )
-from fastgmm.progress import Event, IterationDone, Observer, TqdmProgress
+from fastgmm.cli.stopping import resumable, stoppable
+from fastgmm.progress import Event, IterationDone, ModelResumed, Observer, TqdmProgress
 
 if TYPE_CHECKING:
     from fastgmm.estimators import GaussianMixture
@@ -138,6 +141,28 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
     help="Most memory of a pass; starts that do not fit wait  [default: half of what there is].",
 )
 @click.option(
+    "--checkpoint",
+    type=Output(),
+    help="Keep the fit in this file while it runs and when it is interrupted.",
+)
+@click.option(
+    "--checkpoint-interval",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="Seconds between two writings of the checkpoint.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on where the checkpoint leaves off; where there is none, begin.",
+)
+@click.option(
+    "--max-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop after this time with the fit in the checkpoint and exit code 3.",
+)
+@click.option(
     "--log-json",
     type=click.File("w", lazy=False),
     help="Write a line of JSON to this file after every pass.",
@@ -162,12 +187,23 @@ def fit(
     scheduler: str | None,
     scheduler_file: Path | None,
     persist: bool | None,
+    checkpoint: Path | None,
+    resume: bool,
+    max_seconds: float | None,
     log_json: TextIO | None,
     performance_report: Path | None,
     quiet: bool,
     **settings: Any,
 ) -> None:
-    """Fit a mixture to DATA and write it to a model file."""
+    """Fit a mixture to DATA and write it to a model file.
+
+    Batch jobs that are stopped and queued again keep one command line, with --checkpoint FILE and
+    --resume; --max-seconds, SIGTERM (exit code 143) and Ctrl-C (130) leave the fit in the file.
+    """
+    if checkpoint is None and (resume or max_seconds is not None):
+        raise click.UsageError("--resume and --max-seconds need --checkpoint FILE")
+    if checkpoint == output:
+        raise click.UsageError(f"{output} cannot be both model and checkpoint: choose two names")
     place = one_place(Place(threads, workers, scheduler, scheduler_file))
     if performance_report is not None and not place.is_cluster:
         raise click.UsageError(
@@ -177,21 +213,26 @@ def fit(
 
     if fixed and start_from is None:
         raise click.UsageError("--fixed keeps what a model has: name its file with --start-from")
-    start = None if start_from is None else load_model(start_from, threads)
-    rows = open_rows(data, columns, weight, missing, model=start, output=output)
     settings |= {
         "fixed": tuple(fixed or ()),
         "random_state": seed,
         "n_threads": threads,
         "persist": "auto" if persist is None else persist,
+        "checkpoint": checkpoint,
+        "resume": resume,
     }
-    model = _model(start, settings)
-    watch = _Watch()
-    if log_json is not None:
-        watch.also.append(PassLog(log_json))
-    with placed(model, place), reporting(performance_report):
-        _fit(model, rows, watch, quiet)
-    model.set_params(warm_start=False).save(output)
+    with stoppable(max_seconds) as stop, resumable(checkpoint, resume):
+        start = None if start_from is None else load_model(start_from, threads)
+        rows = open_rows(
+            data, columns, weight, missing, model=start, output=output, checkpoint=checkpoint
+        )
+        model = _model(start, settings)
+        watch = _Watch()
+        if log_json is not None:
+            watch.also.append(PassLog(log_json))
+        with placed(model, place), reporting(performance_report):
+            _fit(model, rows, (watch, stop), quiet)
+        model.set_params(warm_start=False).save(output)
     if not quiet:
         click.echo("\n".join(summary(model, rows, watch)))
         click.echo(f"model written to {output}")
@@ -228,17 +269,19 @@ class _Watch:
             self.seconds.append(event.seconds)
         for observe in self.also:
             observe(event)
-        if isinstance(event, IterationDone):
+        if isinstance(event, IterationDone | ModelResumed):
             self.n_samples = event.rows
 
 
-def _fit(model: "GaussianMixture", rows: OpenedData, watch: _Watch, quiet: bool) -> None:
+def _fit(
+    model: "GaussianMixture", rows: OpenedData, observers: Sequence[Observer], quiet: bool
+) -> None:
     if quiet:
-        model.set_callbacks(watch).fit(rows.source)
+        model.set_callbacks(*observers).fit(rows.source)
         return
     display = TqdmProgress()
     try:
-        model.set_callbacks(watch, display).fit(rows.source)
+        model.set_callbacks(*observers, display).fit(rows.source)
     finally:
         display.close()
 

@@ -11,10 +11,12 @@ from typing import Any, NoReturn
 
 import click
 
+from fastgmm.cli.stopping import Stopped
 from fastgmm.exceptions import FastGMMError
 
 USAGE, UNUSABLE, UNEXPECTED, INTERRUPTED = 2, 4, 1, 130
-"""Exit codes: 4 is for data, models and files; 130 is what shells give an interrupted process."""
+"""Exit codes: 4 is for data, models and files; 130 is what shells give an interrupted process. Two
+more are in :mod:`fastgmm.cli.stopping`."""
 
 PARAMETERS = (
     "max_iter",
@@ -28,6 +30,15 @@ PARAMETERS = (
     "chunk_size",
 )
 """Of the library, whose names in messages are options of the command."""
+
+ADVICE = {
+    'missing="drop"': "--missing drop",
+    "columns=[...]": "--columns",
+    "start anew with resume=False": "start anew without --resume",
+    "resume=True": "--resume",
+    "checkpoint=path": "--checkpoint FILE",
+}
+"""The library's, and the command's."""
 
 
 class OneLineErrors(click.Group):
@@ -45,7 +56,9 @@ class OneLineErrors(click.Group):
         **extra: Any,
     ) -> Any:
         """Run the command; the exit code says what kind of error there was."""
-        run = partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
+        words = sys.argv[1:] if args is None else list(args)
+        extra.setdefault("obj", words)  # as they were typed: for advice on what to type next
+        run = partial(super().main, words, prog_name, complete_var, standalone_mode=False, **extra)
         if not standalone_mode:
             return run()
         try:
@@ -61,12 +74,21 @@ class OneLineErrors(click.Group):
 def _fail(error: Exception) -> NoReturn:
     code, message = explain(error)
     click.echo(message, err=True)
+    for note in getattr(_interruption(error) or error, "__notes__", []):
+        click.echo(f"fastgmm: {note}", err=True)
     sys.exit(code)
+
+
+def _interruption(error: Exception) -> BaseException | None:
+    """Return the KeyboardInterrupt that click has made an Abort of."""
+    return error.__cause__ if isinstance(error, click.exceptions.Abort) else None
 
 
 def explain(error: Exception) -> tuple[int, str]:
     """Return the exit code and the line for an exception."""
     match error:
+        case click.exceptions.Abort() if isinstance(stopped := _interruption(error), Stopped):
+            return stopped.code, f"fastgmm: {stopped.reason}"
         case click.exceptions.Abort():  # what click makes of KeyboardInterrupt
             return INTERRUPTED, "fastgmm: interrupted"
         case click.UsageError() if type(error).__name__ == "NoArgsIsHelpError":
@@ -95,7 +117,7 @@ def _line(text: str) -> str:
 
 def _as_options(text: str) -> str:
     """Turn the library's advice into the command's: ``columns=[...]`` into ``--columns``."""
-    for argument, option in (('missing="drop"', "--missing drop"), ("columns=[...]", "--columns")):
+    for argument, option in ADVICE.items():
         text = text.replace(argument, option)
     return re.sub(rf"\b({'|'.join(PARAMETERS)})\b(?:='(\w+)')?", _option, text)
 

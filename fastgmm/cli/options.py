@@ -19,7 +19,7 @@ ROW_ENDINGS = (".npy", ".parquet", ".zarr")
 
 
 class Output(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
-    """A file to be written: its folder is there and writeable, its ending is known.
+    """A file to be written: its folder is there and writeable, its ending is known if it matters.
 
     Checked while the command line is read, so that a fit of hours does not end with
     "no such folder".
@@ -27,14 +27,14 @@ class Output(click.ParamType):  # type: ignore[type-arg]  # generic since click 
 
     name = "file"
 
-    def __init__(self, endings: Sequence[str]) -> None:
+    def __init__(self, endings: Sequence[str] = ()) -> None:
         self.endings = endings
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path, or fail with the reason why it cannot be written."""
         path = Path(value)
         folder = path.parent
-        if path.suffix.lower() not in self.endings:
+        if self.endings and path.suffix.lower() not in self.endings:
             self.fail(f"{value}: the name must end in {' or '.join(self.endings)}", param, ctx)
         if path.is_dir():
             self.fail(f"{value} is a folder already: remove it or name another", param, ctx)
@@ -169,6 +169,7 @@ def open_rows(
     *,
     model: "GaussianMixture | None" = None,
     output: Path | None = None,
+    checkpoint: Path | None = None,
 ) -> OpenedData:
     """Open DATA; by default the columns a model was fitted on, where both have names."""
     from fastgmm.sources import FILE_FORMATS, open_dataset
@@ -177,10 +178,10 @@ def open_rows(
     files, ending = resolve(list(data), FILE_FORMATS)
     if columns is None and model is not None:
         columns = _columns_of(model, ending)
-    if output is not None and output.exists():
+    for written in filter(None, (output, checkpoint)):
         for file in files:
-            if os.path.realpath(file) == os.path.realpath(output):
-                raise click.UsageError(f"{output} is one of the input files: choose another name")
+            if os.path.realpath(file) == os.path.realpath(written):
+                raise click.UsageError(f"{written} is one of the input files: choose another name")
     source = open_dataset(files, columns=columns, weight=weight, missing=missing)
     return OpenedData(source, list(files), sum(map(size_on_disk, files)))
 

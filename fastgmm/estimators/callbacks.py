@@ -13,6 +13,7 @@ from fastgmm.progress import (
     FitEnded,
     IterationDone,
     ModelEnded,
+    ModelResumed,
     Observer,
     PassBegan,
 )
@@ -209,7 +210,9 @@ class History:
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
-        if isinstance(event, IterationDone):
+        if isinstance(event, ModelResumed):
+            self._resume(event)
+        elif isinstance(event, IterationDone):
             self.iterations.append(
                 Iteration(
                     event.model,
@@ -220,3 +223,11 @@ class History:
                     event.rows,
                 )
             )
+
+    def _resume(self, event: ModelResumed) -> None:
+        told = zip(event.lower_bounds, event.gains, event.seconds, strict=True)
+        self.iterations += [
+            Iteration(event.model, number, *line, event.rows) for number, line in enumerate(told, 1)
+        ]
+        # in turns, as they were told of at first
+        self.iterations.sort(key=lambda line: line.iteration)

@@ -5,12 +5,14 @@ import time
 import warnings
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any, Self
+from os import PathLike
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from fastgmm import em, sinks
 from fastgmm._typing import Float64Array, LabelArray
+from fastgmm.checkpoint import Unkept, checkpoint_of
 from fastgmm.estimators.callbacks import History, Observers, Occasion, told_of
 from fastgmm.estimators.conditioning import Conditional
 from fastgmm.estimators.mixture import Ended
@@ -22,6 +24,7 @@ from fastgmm.executors.threads import available_threads
 from fastgmm.expectation import column_names
 from fastgmm.initialization import (
     STREAMED_STARTS,
+    DataConstants,
     StartRows,
     StreamedStart,
     first_parameters,
@@ -34,6 +37,40 @@ from fastgmm.pass_log import pass_logs
 from fastgmm.progress import FitBegan, FitEnded, IterationDone, Observer, PassBegan, RowsDone
 from fastgmm.sources import Source, as_source
 from fastgmm.validation import as_random_state, check_array, check_weights
+
+
+class Entry(NamedTuple):
+    """How a fit enters: decided before the first pass."""
+
+    n_init: int
+    random_state: dict[str, Any] | None
+    """The state of the generator that starts are drawn from, None if nothing is drawn."""
+    warm: em.Start | None
+    fixed: list[str]
+    """Names of the parameters that stay."""
+
+
+class Beginning(NamedTuple):
+    """What the first pass and the starts have come to."""
+
+    constants: DataConstants
+    starts: list[em.Start]
+    random_state: dict[str, Any] | None
+    """The state of the generator afterwards."""
+
+
+WITHOUT_INFLUENCE = (
+    "max_iter",  # but a resumed fit may go further
+    "verbose",
+    "verbose_interval",
+    "n_threads",
+    "persist",
+    "memory_limit",
+    "checkpoint",
+    "checkpoint_interval",
+    "resume",
+)
+"""Settings that no number of a fit depends on: a checkpoint may be resumed with others."""
 
 
 class GaussianMixture(Conditional):
@@ -110,6 +147,18 @@ class GaussianMixture(Conditional):
         these. Values are needed: by ``weights_init``, ``means_init``, ``precisions_init``, an
         ``init_params`` that is no name, or ``warm_start``. Covariances are about the means that are
         kept; ``reg_covar`` is not added to covariances that are. AIC and BIC do not count them.
+    checkpoint : path or None
+        Keep the fit in this file, every ``checkpoint_interval`` seconds (also in the midst of a
+        pass), when it ends, and when it is interrupted. The file is complete or absent, whatever
+        happens; each fit has its own.
+    checkpoint_interval : float
+        Seconds; large models are written less often, so that it takes at most a twentieth of the
+        time. A full disk is a warning, and the fit goes on.
+    resume : bool
+        Go on where the file ``checkpoint`` leaves off, to the same bits as a fit that was never
+        interrupted, on any number of threads or workers; begin anew where there is no such file. A
+        file of other rows, settings or another version of fastgmm is refused. A greater
+        ``max_iter`` is allowed: so a fit that stopped there goes on.
 
     Attributes
     ----------
@@ -146,6 +195,9 @@ class GaussianMixture(Conditional):
         (a ValueError) A covariance is not positive definite and ``reg_covar`` is 0.
     fastgmm.exceptions.CollapseError
         (a ValueError) A component has collapsed and ``on_collapse`` is "raise".
+    fastgmm.exceptions.CheckpointError
+        (a ValueError) The checkpoint to resume is damaged, foreign, or of other rows, settings or
+        another version; the message says which differs.
 
     Notes
     -----
@@ -189,6 +241,9 @@ class GaussianMixture(Conditional):
         regularization: str = "absolute",
         on_collapse: str = "keep",
         fixed: Any = (),
+        checkpoint: str | PathLike[str] | None = None,
+        checkpoint_interval: float = 60.0,
+        resume: bool = False,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -212,6 +267,9 @@ class GaussianMixture(Conditional):
         self.regularization = regularization
         self.on_collapse = on_collapse
         self.fixed = fixed
+        self.checkpoint = checkpoint
+        self.checkpoint_interval = checkpoint_interval
+        self.resume = resume
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Estimate the parameters.
@@ -268,7 +326,8 @@ class GaussianMixture(Conditional):
         def fit(observers: Sequence[Observer]) -> em.Fit:
             verbose = Verbose(self.verbose, self.verbose_interval)
             observe = Observers(history, *pass_logs(), *observers, verbose)
-            fits = self._run(placement, observe)
+            with self._checkpoint(placement) as checkpoint:
+                fits = self._run(placement, observe, checkpoint)
             index = best_start(fits)
             best = fits[index]
             self._publish(best, source, history)
@@ -278,18 +337,58 @@ class GaussianMixture(Conditional):
 
         return told_of(self, occasion, attributes_at, fit)
 
-    def _run(self, placement: Placement, observe: Observer) -> list[em.Fit]:
+    def _checkpoint(self, placement: Placement) -> Unkept:
+        """Return where this fit is kept, and where it goes on from."""
+        settings = self.get_params()
+        for name in WITHOUT_INFLUENCE:
+            del settings[name]
+        return checkpoint_of(
+            placement, self.checkpoint, self.checkpoint_interval, self.resume, settings
+        )
+
+    def _run(self, placement: Placement, observe: Observer, checkpoint: Unkept) -> list[em.Fit]:
         """Make the starts and fit them."""
-        source, n_samples = placement.source, placement.grid.n_samples
-        cold = not (self.warm_start and hasattr(self, "converged_"))
-        if not cold:
+        entry = checkpoint.restored("entry", Entry)
+        if entry is None:
+            entry = self._entry(placement.source)
+            checkpoint.keep("entry", lambda: entry)
+        elif entry.random_state is not None:
+            as_random_state(self.random_state).set_state(entry.random_state)
+        n_samples, d = placement.grid.n_samples, placement.source.n_features
+        observe(FitBegan(n_samples, d, entry.n_init))
+        beginning = checkpoint.restored("beginning", Beginning)
+        if beginning is None:
+            beginning = self._begin(placement, entry, observe)
+            checkpoint.keep("beginning", lambda: beginning)
+        elif beginning.random_state is not None:
+            as_random_state(self.random_state).set_state(beginning.random_state)
+        constants, starts, _ = beginning
+        ridge = REGULARIZATIONS[self.regularization].ridge(self.reg_covar, constants.variances)
+        if "covariances" in entry.fixed:
+            ridge = np.zeros_like(ridge)
+        settings = self._em_settings(ridge, tuple(entry.fixed))
+        return em.run(placement, starts, settings, constants, observe, checkpoint)
+
+    def _entry(self, source: Source) -> Entry:
+        """Decide how many starts are made, and from what."""
+        warm = None
+        if self.warm_start and hasattr(self, "converged_"):
             self._check_warm_start(source)
+            warm = em.Start(self.covariance_type, self._current(), self.lower_bound_)
         given = self._given_parameters(source.n_features)
-        fixed = check_fixed(self.get_params(), given, not cold)
-        draws = cold and any(part is None for part in given)
+        fixed = list(check_fixed(self.get_params(), given, warm is not None))
+        if warm is not None or all(part is not None for part in given):
+            return Entry(1, None, warm, fixed)
         single = not (isinstance(self.init_params, str) or callable(self.init_params))
-        n_init = self.n_init if draws and not single else 1
-        observe(FitBegan(n_samples, source.n_features, n_init))
+        return Entry(1 if single else self.n_init, self._random_state(), None, fixed)
+
+    def _random_state(self) -> dict[str, Any]:
+        state: dict[str, Any] = as_random_state(self.random_state).get_state(legacy=False)
+        return state
+
+    def _begin(self, placement: Placement, entry: Entry, observe: Observer) -> Beginning:
+        """Read the rows and make the starts."""
+        n_samples, draws = placement.grid.n_samples, entry.random_state is not None
 
         def report(rows: int) -> None:
             observe(RowsDone(rows))
@@ -307,31 +406,29 @@ class GaussianMixture(Conditional):
             scatter=self._family.needs_scatter,
         )
         constants = found.constants
+        given = self._given_parameters(placement.source.n_features)
+        if entry.warm is not None:
+            return Beginning(constants, [entry.warm], None)
+        if random_state is None:
+            start = em.Start(self.covariance_type, Parameters(*given))  # type: ignore[arg-type]
+            return Beginning(constants, [start], None)
         ridge = regularization.ridge(self.reg_covar, constants.variances)
-        if streamed is not None and random_state is not None:
+        if streamed is not None:
 
             def read(works: Sequence[Work[Any]]) -> list[Any]:
                 observe(PassBegan("start", n_samples))
                 return placement.reduce(works, report)
 
-            floor = count_floor(source.dtype, constants.total_weight / n_samples)
-            k, shape = self.n_components, self.covariance_type
+            floor = count_floor(placement.source.dtype, constants.total_weight / n_samples)
+            k, n_init, shape = self.n_components, entry.n_init, self.covariance_type
             made = streamed(placement, read, k, random_state, n_init, shape, ridge, floor)
             starts = [em.Start(shape, given.put_into(parameters)) for parameters in made]
-        elif random_state is not None:
+        else:
             observe(PassBegan("start", n_samples))
             start_rows = found.start_rows(self.n_components)
             n_threads = available_threads() if self.n_threads is None else self.n_threads
-            starts = self._drawn(n_init, start_rows, random_state, ridge, n_threads)
-            del start_rows
-        elif cold:
-            starts = [em.Start(self.covariance_type, Parameters(*given))]  # type: ignore[arg-type]
-        else:
-            starts = [em.Start(self.covariance_type, self._current(), self.lower_bound_)]
-        del found  # the rows that starts were made from
-        if "covariances" in fixed:
-            ridge = np.zeros_like(ridge)
-        return em.run(placement, starts, self._em_settings(ridge, fixed), constants, observe)
+            starts = self._drawn(entry.n_init, start_rows, random_state, ridge, n_threads)
+        return Beginning(constants, starts, self._random_state())
 
     def _em_settings(self, ridge: Float64Array, fixed: tuple[str, ...] = ()) -> em.Settings:
         tol: Any = self.tol

@@ -243,7 +243,7 @@ class PortableMixture(Mixture):
 
 
 def _is_saved(name: str, value: Any) -> bool:
-    if isinstance(value, np.random.RandomState):
+    if isinstance(value, np.random.RandomState) or name in ("checkpoint", "resume"):
         return False
     return name != "init_params" or isinstance(value, str)
 

@@ -16,6 +16,7 @@ from fastgmm.validation import (
     NONE,
     NUMBER,
     NUMPY_BOOLEAN,
+    PATH,
     RANDOM_STATE,
     Rule,
     check_setting,
@@ -47,6 +48,9 @@ SETTINGS: dict[str, tuple[Rule, ...]] = {
     "regularization": (word(*REGULARIZATIONS),),
     "on_collapse": (word(*ON_COLLAPSE),),
     "fixed": (words(*NAMES),),
+    "checkpoint": (PATH, NONE),
+    "checkpoint_interval": (NUMBER,),
+    "resume": (BOOLEAN, NUMPY_BOOLEAN),
 }
 """Parameter -> the rules of which it has to meet one."""
 

@@ -2,7 +2,7 @@
 
 import time
 
-from fastgmm.progress import Event, FitBegan, IterationDone, ModelEnded
+from fastgmm.progress import Event, FitBegan, IterationDone, ModelEnded, ModelResumed
 
 
 class Verbose:
@@ -25,6 +25,9 @@ class Verbose:
                 self._began = self._since = time.perf_counter()
                 for i in range(event.n_models):
                     print(f"Initialization {i}")
+            case ModelResumed():
+                if event.lower_bounds:
+                    self._lower_bounds[event.model] = event.lower_bounds[-1]
             case IterationDone():
                 self._lower_bounds[event.model] = event.lower_bound
                 if event.iteration % self._interval == 0:

@@ -3,8 +3,20 @@
 A new executor is one module that satisfies ``Executor`` and one line in ``executor_for``.
 """
 
-from fastgmm.executors.base import Costs, Executor, Placement, Report, Work
+from fastgmm.executors.base import Costs, Executor, Ledger, Nodes, Placement, Report, Work
 from fastgmm.executors.choice import executor_for
 from fastgmm.executors.threads import ThreadExecutor
+from fastgmm.executors.tree import Node
 
-__all__ = ["Costs", "Executor", "Placement", "Report", "ThreadExecutor", "Work", "executor_for"]
+__all__ = [
+    "Costs",
+    "Executor",
+    "Ledger",
+    "Node",
+    "Nodes",
+    "Placement",
+    "Report",
+    "ThreadExecutor",
+    "Work",
+    "executor_for",
+]

@@ -44,6 +44,30 @@ Report = Callable[[int], None]
 """Called on the caller's thread with the number of rows just finished."""
 
 
+Nodes = list[list[Node[Any]]]
+"""For each work of a pass, nodes of its tree; all cover the same blocks."""
+
+
+class Ledger(Protocol):
+    """Keeps what passes have computed, so that nobody has to compute it again.
+
+    Called on the thread that called ``reduce``; a pass is opened, grows, and is closed.
+    """
+
+    def opened(self, works: Sequence[Work[Any]]) -> Nodes:
+        """Return what is there of the pass that begins."""
+
+    def grown(self, nodes: Callable[[], Nodes | None]) -> None:
+        """Take note that a pass has got further.
+
+        ``nodes()`` are those finished by the time it is called; None in the midst of a merge,
+        where an exception may have struck.
+        """
+
+    def closed(self, results: Nodes) -> None:
+        """Take the results of a pass, one node a work; nobody writes to them any more."""
+
+
 @dataclass
 class Costs:
     """What a pass, or a part of it, has cost: seconds, summed over all threads that took part."""
@@ -71,6 +95,9 @@ class Costs:
 class Placement(Protocol):
     """A source, placed where it will be computed: in this process or on a cluster."""
 
+    ledger: Ledger | None
+    """Consulted and fed by every ``reduce``."""
+
     @property
     def source(self) -> Source:
         """The rows; ``n_samples`` is known."""
@@ -95,7 +122,10 @@ class Placement(Protocol):
         """Have the works' kernels ready wherever they will be used, before a pass is timed."""
 
     def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
-        """Run one pass over the rows for all works; return their merged states."""
+        """Run one pass over the rows for all works; return their merged states.
+
+        Raises DataError if the rows lie in files that have changed since they were opened.
+        """
 
     def map(self, function: Callable[[Chunk], R]) -> Iterator[R]:
         """Return ``function(chunk)`` for every block, in the order of the rows."""

@@ -4,16 +4,17 @@ import multiprocessing
 import os
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from fastgmm.executors.base import Costs, Report, Work, ranges, reduce_range, warm_up
-from fastgmm.executors.tree import Node, Tree
+from fastgmm.executors.base import Costs, Ledger, Nodes, Report, Work, ranges, reduce_range, warm_up
+from fastgmm.executors.forest import Forest, Range, before
 from fastgmm.sources import BUFFERS, ArraySource, Chunk, Countable, Grid, Source
 
 R = TypeVar("R")
@@ -26,6 +27,11 @@ RANGES_PER_THREAD = 4
 
 RANGE_BYTES = 2**28
 """A range is no larger than this, so that long passes report progress."""
+
+
+RANGE_SECONDS = 5.0
+"""A range that takes longer is handed in by portions, so that little is lost with the process: 512
+full components in 128 columns take 47 s for RANGE_BYTES."""
 
 
 def available_threads() -> int:
@@ -50,6 +56,15 @@ def available_memory() -> int:
     return n_bytes
 
 
+class Part(NamedTuple):
+    """What has been reduced of a range."""
+
+    rows: int
+    nodes: Nodes
+    rest: list[Range]
+    """What has not."""
+
+
 class ThreadExecutor:
     """Compute in this process on ``n_threads`` threads."""
 
@@ -67,6 +82,8 @@ class ThreadExecutor:
 class ThreadPlacement:
     """A source on the threads of this process."""
 
+    ledger: Ledger | None = None
+
     def __init__(self, source: Source, grid: Grid, n_threads: int) -> None:
         self.source = source
         self.grid = grid
@@ -83,53 +100,70 @@ class ThreadPlacement:
 
     def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
         """Run one pass; on an exception or Ctrl-C the other threads stop at their next block."""
-        trees: list[Tree[Any]] = [Tree(work.merge) for work in works]
+        forest = Forest(works, self, report)
         self.costs = Costs()
-        for rows, nodes in self._ranges(works):
-            for tree, run in zip(trees, nodes, strict=True):
-                for node in run:
-                    tree.push(node)
-            if report is not None:
-                report(rows)
-        return [tree.finish() for tree in trees]
-
-    def _ranges(self, works: Sequence[Work[Any]]) -> Iterator[tuple[int, list[list[Node[Any]]]]]:
-        """Yield the rows and nodes of every range as it finishes."""
-        n_blocks = self.grid.n_blocks
         n_bytes = self.grid.n_samples * self.source.n_features * self.source.dtype.itemsize
         wanted = max(RANGES_PER_THREAD * self.n_threads, n_bytes // RANGE_BYTES)
-        cut = ranges(n_blocks, works, wanted)
-        if self.n_threads == 1:
-            for first, last in cut:
-                yield self._reduce_range(works, first, last)
-            return
-        self._stop.clear()
-        pending = {self._pool.submit(self._reduce_range, works, *range_) for range_ in cut}
-        try:
-            while pending:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
-        finally:
-            self._stop.set()
-            for future in pending:
-                future.cancel()
-            wait(pending)
+        waiting = deque(forest.missing(ranges(self.grid.n_blocks, works, wanted)))
+        if self.n_threads > 1:
+            self._reduce_on_pool(works, waiting, forest)
+        while waiting:
+            part = self._reduce_range(works, *waiting.popleft())
+            waiting.extendleft(part.rest)
+            forest.add(part.rows, part.nodes)
+        return forest.results()
 
-    def _reduce_range(
-        self, works: Sequence[Work[Any]], first: int, last: int
-    ) -> tuple[int, list[list[Node[Any]]]]:
-        done, costs = 0, Costs()
+    def _reduce_on_pool(
+        self, works: Sequence[Work[Any]], waiting: deque[Range], forest: Forest
+    ) -> None:
+        """Take ranges from ``waiting`` until none is left."""
+        self._stop.clear()
+        running: set[Future[Part]] = set()
+        arrived: set[Future[Part]] = set()
+        try:
+            while waiting or running:
+                while waiting:
+                    running.add(self._pool.submit(self._reduce_range, works, *waiting.popleft()))
+                arrived, running = wait(running, return_when=FIRST_COMPLETED)
+                while arrived:
+                    part = arrived.pop().result()
+                    waiting.extend(part.rest)
+                    forest.add(part.rows, part.nodes)
+        except BaseException:
+            self._stop.set()
+            unfinished = [future for future in running | arrived if not future.cancel()]
+            wait(unfinished)
+            for future in unfinished:
+                if future.exception() is None:
+                    forest.salvage(future.result().nodes)
+            raise
+
+    def _reduce_range(self, works: Sequence[Work[Any]], first: int, last: int) -> Part:
+        """Reduce a range, or its beginning if it takes long or the pass is to stop."""
+        reached, leaf = first, 1 << max(work.level for work in works)
+        give_up = time.monotonic() + RANGE_SECONDS
+
+        def wanted(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+            nonlocal reached
+            for chunk in chunks:
+                yield chunk
+                reached += 1
+                late = reached % leaf == 0 and time.monotonic() >= give_up
+                if late or (self._stop.is_set() and self.n_threads > 1):
+                    return
+
+        nodes, costs = Nodes(), Costs()
         with closing(self._chunks(first, last)) as chunks:
-            for rows, nodes in reduce_range(chunks, works, first, self.grid.n_blocks, costs):
-                done += rows
-                if nodes is not None:
-                    with self._adding:
-                        self.costs.add(costs)
-                    return done, nodes
-                if self._stop.is_set() and self.n_threads > 1:
-                    break
-        raise InterruptedError("another thread of this pass has stopped it")
+            rows = wanted(chunks)
+            for _, result in reduce_range(rows, works, first, self.grid.n_blocks, costs):
+                nodes = result or nodes
+        with self._adding:
+            self.costs.add(costs)
+        if reached < last:  # a leaf that is not finished is begun anew
+            reached -= reached % leaf
+            nodes = [before(reached, run, work) for run, work in zip(nodes, works, strict=True)]
+        start, stop = self.grid.boundaries[[first, reached]]
+        return Part(int(stop - start), nodes, [(reached, last)] if reached < last else [])
 
     def _chunks(self, first: int, last: int) -> Generator[Chunk, None, None]:
         chunks = self.source.chunks(self.grid, first, last)

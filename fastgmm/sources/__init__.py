@@ -14,6 +14,7 @@ from fastgmm.sources.base import (
     describe_columns,
 )
 from fastgmm.sources.grid import Grid, lengths_grid, row_grid
+from fastgmm.sources.identity import Watched
 from fastgmm.sources.opening import FILE_FORMATS, as_source, open_dataset
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Countable",
     "Grid",
     "Source",
+    "Watched",
     "as_source",
     "describe_columns",
     "lengths_grid",

@@ -9,6 +9,7 @@ import numpy as np
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.sources.base import NO_WEIGHTS, Chunk
 from fastgmm.sources.grid import Grid, row_grid
+from fastgmm.sources.identity import Fingerprint, array_digest, fingerprint_of
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class ArraySource:
     def reads_files(self) -> bool:
         """Memory maps read their file as the kernel touches it: no reading ahead."""
         return False
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """A hash of the rows, or of some if there are many."""
+        return fingerprint_of(self, rows_hash=array_digest(self.array, self.weights))
 
     def grid(self, chunk_size: int | None) -> Grid:
         """Return the row grid."""

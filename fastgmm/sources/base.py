@@ -1,7 +1,7 @@
 """Source: rows that can be read again and again, block by block."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -54,6 +54,10 @@ class Source(Protocol):
     @property
     def reads_files(self) -> bool:
         """Whether chunks come from a disk, so that reading ahead of the kernel pays."""
+
+    @property
+    def fingerprint(self) -> Mapping[str, Any]:
+        """What tells these data from others, as JSON (see :mod:`fastgmm.sources.identity`)."""
 
     def grid(self, chunk_size: int | None) -> Grid:
         """Return the cut into blocks; rows a block as given, else by the default rule."""

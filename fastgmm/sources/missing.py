@@ -12,6 +12,7 @@ from fastgmm.exceptions import DataError
 from fastgmm.sources.base import NO_WEIGHTS, Chunk, Countable, Source
 from fastgmm.sources.blocks import Piece, Ring, reblock
 from fastgmm.sources.grid import Grid, row_grid
+from fastgmm.sources.identity import Fingerprint, Watched
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -64,6 +65,16 @@ class CompleteRows:
     def reads_files(self) -> bool:
         """Whether the base reads files."""
         return self.base.reads_files
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """That of the base, and how many rows are left out."""
+        return {**self.base.fingerprint, "dropped": self.n_dropped}
+
+    def check_unchanged(self) -> None:
+        """Ask the base."""
+        if isinstance(self.base, Watched):
+            self.base.check_unchanged()
 
     def describe(self) -> str:
         """Say how many rows were dropped and why, for people."""

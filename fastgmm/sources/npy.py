@@ -20,6 +20,14 @@ from fastgmm.sources.base import Chunk
 from fastgmm.sources.blocks import Ring
 from fastgmm.sources.files import unreadable
 from fastgmm.sources.grid import Grid, row_grid
+from fastgmm.sources.identity import (
+    Fingerprint,
+    Stamp,
+    check_stamps,
+    file_digests,
+    fingerprint_of,
+    stamp,
+)
 from fastgmm.sources.tables import Selection, select, table_shape
 
 # Files that cannot be read straight into a block (other numbers, other order, some columns only)
@@ -45,6 +53,7 @@ class NpyFile(NamedTuple):
     """Whether the file is column after column instead of row after row."""
     offset: int
     """Where the numbers begin, in bytes."""
+    stamp: Stamp
 
     @property
     def n_bytes(self) -> int:
@@ -90,6 +99,16 @@ class NpySource:
     def reads_files(self) -> bool:
         """Chunks come from a disk."""
         return True
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Sizes of the files and hashes of excerpts."""
+        files = file_digests(file.path for file in self.files)
+        return fingerprint_of(self, weight=self.selection.weight, files=files)
+
+    def check_unchanged(self) -> None:
+        """Raise DataError if a file has changed since it was opened."""
+        check_stamps(file.stamp for file in self.files)
 
     def grid(self, chunk_size: int | None) -> Grid:
         """Return the row grid."""
@@ -149,16 +168,16 @@ def _read_header(path: str) -> NpyFile:
             if version not in _HEADERS:  # 3.0 is for structured arrays alone
                 raise ValueError("a structured array is not a table of numbers")
             shape, fortran_order, dtype = _HEADERS[version](file)
-            offset, size = file.tell(), os.fstat(file.fileno()).st_size
+            offset, opened = file.tell(), stamp(path)
     except OSError as error:
         raise unreadable(path, error) from error
     except (ValueError, EOFError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise DataError(f"{path} is not a .npy file of numbers: {reason}") from error
     n_rows, n_columns = table_shape(path, shape, dtype)
-    header = NpyFile(path, 0, n_rows, n_columns, dtype, fortran_order, offset)
-    if size < header.n_bytes:
-        raise _truncated(header, size)
+    header = NpyFile(path, 0, n_rows, n_columns, dtype, fortran_order, offset, opened)
+    if opened.n_bytes < header.n_bytes:
+        raise _truncated(header, opened.n_bytes)
     return header
 
 

@@ -20,6 +20,14 @@ from fastgmm.sources.blocks import Piece, Ring, reblock
 from fastgmm.sources.columns import choose_columns
 from fastgmm.sources.files import unreadable
 from fastgmm.sources.grid import Grid, row_grid
+from fastgmm.sources.identity import (
+    Fingerprint,
+    Stamp,
+    check_stamps,
+    file_digests,
+    fingerprint_of,
+    stamp,
+)
 
 try:
     import pyarrow as pa
@@ -42,6 +50,7 @@ class ParquetFile(NamedTuple):
     """Global index of its first row."""
     group_rows: tuple[int, ...]
     """(row groups + 1,) rows of the file before each row group, rising from 0 to all."""
+    stamp: Stamp
 
     @property
     def n_rows(self) -> int:
@@ -81,6 +90,16 @@ class ParquetSource:
     def reads_files(self) -> bool:
         """Chunks come from a disk."""
         return True
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Sizes of the files and hashes of excerpts."""
+        files = file_digests(file.path for file in self.files)
+        return fingerprint_of(self, weight=self.weight, files=files)
+
+    def check_unchanged(self) -> None:
+        """Raise DataError if a file has changed since it was opened."""
+        check_stamps(file.stamp for file in self.files)
 
     def grid(self, chunk_size: int | None) -> Grid:
         """Return the row grid: row groups have no say in it."""
@@ -178,11 +197,13 @@ def open_files(
     n_samples = 0
     single = True
     for path in files:
+        with _reading(path):
+            opened_as = stamp(path)
         schema, group_rows = _read_footer(path)
         types = {name: _column_type(path, schema, name) for name in names}
         _check_alike(path, types, files[0], first)
         single &= all(_is_single(types[name]) for name in chosen)
-        opened.append(ParquetFile(path, n_samples, group_rows))
+        opened.append(ParquetFile(path, n_samples, group_rows, opened_as))
         n_samples += group_rows[-1]
     if n_samples == 0:
         raise DataError(f"{files[0]} holds no rows: there is nothing to read")

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 from dask.sizeof import sizeof
 
-from fastgmm.executors.base import Costs, Report, Work
+from fastgmm.executors.base import Costs, Ledger, Report, Work
 from fastgmm.executors.dask.holding import Cluster
 from fastgmm.executors.dask.passes import MERGED, Pass
 from fastgmm.executors.dask.shards import Shards, cut, n_bytes_of
 from fastgmm.executors.dask.tasks import map_shard, reduce_shard
+from fastgmm.executors.forest import Forest
 from fastgmm.executors.threads import available_memory, available_threads, share
-from fastgmm.executors.tree import Tree
 from fastgmm.sources import Chunk, Source
 
 R = TypeVar("R")
@@ -31,6 +31,8 @@ RETURNED_BYTES = 2**27
 
 class DaskPlacement:
     """A source on a cluster."""
+
+    ledger: Ledger | None = None
 
     def __init__(self, cluster: Cluster, source: Source, shards: Shards, level: int) -> None:
         self.source = source
@@ -59,23 +61,20 @@ class DaskPlacement:
 
     def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
         """Run one pass; on an exception or Ctrl-C the tasks that wait are cancelled."""
-        trees: list[Tree[Any]] = [Tree(work.merge) for work in works]
+        forest = Forest(works, self, report)
         leaf = max(work.level for work in works)
         level = max(self._level, leaf)
         self.costs = Costs()
         began = perf_counter()
         with closing(self._tasks("reduce", reduce_shard, tuple(works), leaf, level)) as tasks:
-            tasks.submit(cut(self.grid.n_blocks, level + self._merged_levels(works, level)))
+            shards = cut(self.grid.n_blocks, level + self._merged_levels(works, level))
+            tasks.submit(forest.missing(shards))
             for _, (rows, nodes, costs) in tasks.arrivals():
                 self.costs.add(costs)
-                for tree, run in zip(trees, nodes, strict=True):
-                    for node in run:
-                        tree.push(node)
-                if report is not None:
-                    report(rows)
+                forest.add(rows, nodes)
             self.costs.retries = tasks.retries
         self._cluster.log_pass(self.grid.n_samples, perf_counter() - began, self.costs)
-        return [tree.finish() for tree in trees]
+        return forest.results()
 
     def _merged_levels(self, works: Sequence[Work[Any]], level: int) -> int:
         """Return how far up the tree the workers merge before states come back."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+from dask.base import tokenize
 
 from fastgmm.exceptions import DataError
 from fastgmm.sources.base import Chunk
@@ -18,6 +19,7 @@ from fastgmm.sources.dask_collections.checks import (
 from fastgmm.sources.dask_collections.cutting import cut
 from fastgmm.sources.dask_collections.partitions import Layout, Partitions
 from fastgmm.sources.grid import Grid, lengths_grid
+from fastgmm.sources.identity import Fingerprint, fingerprint_of
 
 _SHARES_WORK = (
     "the partitions of X share work, so that computing one computes most of the others: call "
@@ -63,6 +65,14 @@ class DaskSource:
     def reads_files(self) -> bool:
         """Partitions mostly come from files: computing one while the kernel runs pays."""
         return True
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """The tokens of the collections: what they are computed from, not what comes out."""
+        drop = self.layout.drop_missing
+        tokens = [tokenize(collection) for collection in self.collections]
+        lengths = None if self.known_lengths is None else list(self.known_lengths)
+        return fingerprint_of(self, partitions=lengths, collections=tokens, drop_missing=drop)
 
     @property
     def independent(self) -> Partitions:

@@ -1,0 +1,86 @@
+"""Stopping before the end: SIGTERM, time that is up, Ctrl-C, and what is said about going on."""
+
+import shlex
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from fastgmm.progress import Event
+
+TIME_UP, TERMINATED = 3, 143
+"""Exit codes: the first is ours, the second is what shells give a process ended by SIGTERM."""
+
+
+class Stopped(KeyboardInterrupt):
+    """The command was stopped by something else than Ctrl-C, and in the same way."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Stop:
+    """An observer that ends a fit which should have been stopped already.
+
+    An exception raised by a signal can get lost: in a finaliser, or in somebody's bare ``except``.
+    """
+
+    def __init__(self) -> None:
+        self.reason: Stopped | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Raise if there is a reason."""
+        if self.reason is not None:
+            raise self.reason
+
+
+@contextmanager
+def stoppable(max_seconds: float | None) -> Iterator[Stop]:
+    """Let SIGTERM, and the end of ``max_seconds`` from now on, interrupt as Ctrl-C does."""
+    stop = Stop()
+    reasons: dict[int, Stopped] = {signal.SIGTERM: Stopped(TERMINATED, "terminated")}
+    if max_seconds is not None:
+        reasons[signal.SIGALRM] = Stopped(TIME_UP, f"time is up after {max_seconds:g} s")
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        # schedulers repeat themselves, and once is enough: the checkpoint is being written
+        signal.signal(number, signal.SIG_IGN)
+        stop.reason = reasons[number]
+        raise stop.reason
+
+    before = {number: signal.signal(number, handle) for number in reasons}
+    if max_seconds is not None:
+        signal.setitimer(signal.ITIMER_REAL, max_seconds)
+    try:
+        yield stop
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def resumable(checkpoint: Path | None, resume: bool) -> Iterator[None]:
+    """Note, on whatever ends a fit that is kept, the command that goes on with it."""
+    try:
+        yield
+    except BaseException as error:
+        kept = getattr(error, "__notes__", None) is not None
+        # stopped before the fit was at it: what an earlier run has left is still there
+        early = resume and isinstance(error, KeyboardInterrupt)
+        if checkpoint is not None and (kept or (early and checkpoint.exists())):
+            error.__notes__ = [f"checkpoint {checkpoint}; to go on: {_resuming_command()}"]
+        raise
+
+
+def _resuming_command() -> str:
+    context = click.get_current_context().find_root()
+    words = list(context.obj or [])
+    if "--resume" not in words:
+        words.append("--resume")
+    return f"{context.info_name} {shlex.join(words)}"

@@ -1,0 +1,128 @@
+"""Batch jobs: stopped by a signal or by their time, gone on with by one and the same command."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastgmm import GaussianMixture, archive, checkpoint
+from fastgmm.cli.stopping import TERMINATED, TIME_UP, Stopped, stoppable
+from fastgmm.progress import RowsDone
+
+INTERRUPTED = 130
+ROWS = np.random.default_rng(0).normal(size=(60_000, 2))
+KEPT = ["--checkpoint", "fit.ckpt", "--resume"]
+FIT = ["fit", "rows.npy", "-k", "8", "--tol", "0", "-o", "out.npz"]
+
+SLOW = [pytest.mark.faults, pytest.mark.slow]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    np.save(tmp_path / "rows.npy", ROWS)
+    # what stops in the midst of an import here is half imported for the tests that follow
+    GaussianMixture(1).fit(ROWS)
+    return tmp_path
+
+
+def started(folder, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "fastgmm", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+
+
+def check_advice(errors, folder):
+    """The last line names the checkpoint and the command that goes on."""
+    assert "Traceback" not in errors
+    (line,) = [line for line in errors.splitlines() if "to go on: " in line]
+    assert line.startswith("fastgmm: checkpoint fit.ckpt; to go on: ")
+    assert errors.endswith(line + "\n")
+    words = shlex.split(line.partition("to go on: ")[2])
+    assert words.count("--resume") == 1
+    archive.read(folder / "fit.ckpt", checkpoint.KIND)
+    return words[1:]
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "where"),
+    [
+        (signal.SIGTERM, TERMINATED, []),
+        pytest.param(signal.SIGINT, INTERRUPTED, [], marks=SLOW),
+        pytest.param(signal.SIGINT, INTERRUPTED, ["--workers", "2"], marks=SLOW),
+        pytest.param(signal.SIGTERM, TERMINATED, ["--workers", "2"], marks=SLOW),
+    ],
+)
+def test_signals(folder, run, monkeypatch, sent, code, where):
+    flags = [*FIT, "--max-iter", "1000000", "--checkpoint", "fit.ckpt", *where]
+    process = started(folder, *flags)
+    process.stderr.readline()  # a line of progress: it is in the loop
+    # Ctrl-C reaches all processes of a terminal, a scheduler's signal often the first alone
+    (os.killpg if sent == signal.SIGINT else os.kill)(process.pid, sent)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    if where:  # what a cluster logs of a lost connection may come after
+        errors = errors[: errors.index("\n", errors.index("to go on")) + 1]
+    assert sorted(path.name for path in folder.iterdir()) == ["fit.ckpt", "rows.npy"]
+    words = [word for word in check_advice(errors, folder) if word not in where]
+    monkeypatch.chdir(folder)
+    result = run(*words, "--max-iter", "1000001", "--max-seconds", 0.2, exit_code=TIME_UP)
+    assert "time is up after 0.2 s" in result.stderr
+
+
+def test_a_job_that_is_queued_until_it_is_done(folder, run, monkeypatch):
+    """The first slots are too short for anything; the model is that of a fit in one go."""
+    monkeypatch.chdir(folder)
+    limited = [*FIT, "--max-iter", "100", "-q"]
+    run(*limited)
+    whole = dict(np.load("out.npz"))
+    os.remove("out.npz")
+    codes, slot = [TIME_UP], 0.001
+    while codes[-1] == TIME_UP:
+        result = run(*limited, *KEPT, "--max-seconds", slot, exit_code=None)
+        codes.append(result.exit_code)
+        if result.exit_code == TIME_UP and Path("fit.ckpt").exists():
+            check_advice(result.stderr, folder)
+        slot *= 3.0
+    assert codes[1] == TIME_UP
+    assert codes[-1] == 0
+    for name in ("weights", "means", "covariances"):
+        assert np.array_equal(np.load("out.npz")[name], whole[name])
+
+
+def test_usage(folder, run, monkeypatch):
+    monkeypatch.chdir(folder)
+    for flags, says in (
+        (["--resume"], "need --checkpoint FILE"),
+        (["--max-seconds", 3], "need --checkpoint FILE"),
+        (["--checkpoint", "out.npz"], "choose two names"),
+        (["--checkpoint", "nowhere/fit.ckpt"], "does not exist"),
+        (["--checkpoint", "rows.npy"], "one of the input files"),
+    ):
+        assert says in run(*FIT, *flags, exit_code=2).stderr
+    run(*FIT, "--max-iter", 2, *KEPT)
+    line = run(*FIT, "--max-iter", 2, *KEPT, "--seed", 1, exit_code=4).stderr
+    assert "random_state is 0 there and 1 here" in line
+    assert "start anew without --resume" in line
+    Path("fit.ckpt").write_text("no checkpoint")
+    assert "fit.ckpt" in run(*FIT, *KEPT, exit_code=4).stderr
+
+
+def test_a_stop_that_got_lost_comes_at_the_next_event():
+    with stoppable(None) as stop:
+        with suppress(Stopped):  # as a finaliser or a bare except would
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Stopped, match="terminated"):
+            stop(RowsDone(1))
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
