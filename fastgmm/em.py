@@ -268,6 +268,7 @@ def run(
     runs = _runs(data, starts, checkpoint)
     memory = _memory(placement, runs, settings.memory_limit)
     unfinished = [model for model in runs if not model.is_over(settings.max_iter)]
+    placement.warm_up([model.step(placement) for model in unfinished])
     while unfinished:
         active = memory.aboard(unfinished)
         began = time.perf_counter()

@@ -60,6 +60,11 @@ class ExpectationStep:
             kernels.expectation.expectation(rows, chunk.weights, self.density, state)
         return state
 
+    def warm_up(self, weighted: bool) -> None:
+        """Add a few rows to nothing: whole vectors and one row more, which goes by tiles."""
+        rows = np.repeat(self.density.means[:1], 65, axis=0)
+        self.accumulate(self.start(), Chunk(0, rows, np.ones(65 if weighted else 0)))
+
     def merge(self, left: Statistics, right: Statistics) -> Statistics:
         """Add."""
         return merge(left, right)

@@ -241,16 +241,10 @@ def write_table(selection: "Selection", path: Path) -> None:
 def _draw(selection: "Selection", path: Path) -> None:
     from matplotlib.figure import Figure
 
+    from fastgmm.plotting import plot_criteria
+
     figure = Figure(figsize=(7, 4.5), layout="constrained")
-    ax = figure.subplots()
-    for shape in dict.fromkeys(one.covariance_type for one in selection.table):
-        candidates = [one for one in selection.table if one.covariance_type == shape]
-        sizes = [one.n_components for one in candidates]
-        for criterion in ("aic", "bic", "icl"):
-            values = [getattr(one, criterion) for one in candidates]
-            ax.plot(sizes, values, marker=".", label=f"{criterion.upper()}, {shape}")
-    ax.set_xlabel("number of components")
-    ax.legend(frameon=False)
+    plot_criteria(selection.table, ax=figure.subplots())
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=150)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray
+from fastgmm.covariance.nearness import common_centre
 from fastgmm.covariance.protocol import Density
 from fastgmm.covariance.scale import log_scale
 from fastgmm.exceptions import IllDefinedCovarianceError
@@ -42,6 +43,48 @@ def axes_density(
 def axes_about(density: Density, origins: FloatArray) -> Density:
     """Move the origins; far from the means only the centred forms keep their digits."""
     return density._replace(origins=origins, spread=math.inf)
+
+
+def spheres_density(
+    parameters: Parameters,
+    variances: Float64Array,
+    factors: Float64Array,
+    dtype: np.dtype[np.floating],
+) -> Density:
+    """Return the density for variances (k,) or (1,) and 1 / sigma in the same shape.
+
+    Log densities are linear in x and |x|^2 where the components lie near each other.
+    """
+    means, d = parameters.means, parameters.means.shape[1]
+    near = common_centre(parameters, variances[:, np.newaxis], np.ones(1), dtype)
+    if not near.near:
+        return axes_density(parameters, factors[:, np.newaxis], dtype)
+    scale = log_scale(parameters.weights, d * np.log(factors), d)
+    away = means - near.centre.astype(np.float64)
+    precision = np.broadcast_to(factors[:, np.newaxis] ** 2, (len(means), 1))
+    squares = 0.5 * ((away * factors[:, np.newaxis]) ** 2).sum(axis=1)
+    slopes = np.hstack([away * precision, -0.5 * precision])
+    return kernels.linear.LinearDensity(
+        scale.astype(dtype),
+        means.astype(dtype),
+        squares.astype(dtype),
+        slopes.astype(dtype),
+        None,
+        near.centre,
+        near.origins,
+    )
+
+
+def spheres_about(density: Density, origins: FloatArray) -> Density:
+    """Move the origins."""
+    if not isinstance(density, kernels.linear.LinearDensity):
+        return axes_about(density, origins)
+    means = density.means
+    scales = np.repeat(np.sqrt(-density.slopes[:, -1:]), means.shape[1], axis=1)
+    zeros = np.zeros_like(means)
+    return kernels.axes.AxesDensity(
+        density.log_scale, means, scales, zeros, zeros[0], math.inf, origins
+    )
 
 
 def reciprocal_deviations(variances: Float64Array) -> Float64Array:

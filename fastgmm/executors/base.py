@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from fastgmm.executors.tree import Node, Tree
 from fastgmm.sources import Chunk, Grid, Source
@@ -30,6 +30,14 @@ class Work(Protocol[S]):
 
     def merge(self, left: S, right: S) -> S:
         """Merge two neighbouring states; either may be reused."""
+
+
+@runtime_checkable
+class Compiled(Protocol):
+    """A work whose kernels may have to be compiled or loaded first, which takes seconds."""
+
+    def warm_up(self, weighted: bool) -> None:
+        """Use every kernel once, for rows with or without weights."""
 
 
 Report = Callable[[int], None]
@@ -110,6 +118,9 @@ class Placement(Protocol):
     def costs(self) -> Costs:
         """What the last ``reduce`` has cost."""
 
+    def warm_up(self, works: Sequence[Work[Any]]) -> None:
+        """Have the works' kernels ready wherever they will be used, before a pass is timed."""
+
     def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
         """Run one pass over the rows for all works; return their merged states.
 
@@ -134,6 +145,13 @@ class Executor(Protocol):
 
     def place(self, source: Source, chunk_size: int | None = None) -> Placement:
         """Place a source; ``chunk_size`` rows a block if given."""
+
+
+def warm_up(works: Sequence[Work[Any]], weighted: bool) -> None:
+    """Have the kernels of works ready in this process."""
+    for work in works:
+        if isinstance(work, Compiled):
+            work.warm_up(weighted)
 
 
 def reduce_range(

@@ -13,7 +13,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from fastgmm.executors.base import Costs, Ledger, Nodes, Report, Work, ranges, reduce_range
+from fastgmm.executors.base import (
+    Costs,
+    Ledger,
+    Nodes,
+    Report,
+    Work,
+    ranges,
+    reduce_range,
+    warm_up,
+)
 from fastgmm.executors.forest import Forest, Range, before
 from fastgmm.sources import BUFFERS, ArraySource, Chunk, Countable, Grid, Source
 
@@ -93,6 +102,10 @@ class ThreadPlacement:
         self._stop = threading.Event()
         self.costs = Costs()
         self._adding = threading.Lock()
+
+    def warm_up(self, works: Sequence[Work[Any]]) -> None:
+        """Compile or load on this thread; the others would only wait for it."""
+        warm_up(works, self.source.weighted)
 
     def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
         """Run one pass; on an exception or Ctrl-C the other threads stop at their next block."""

@@ -30,6 +30,7 @@ __all__ = [
     "Soft",
     "Start",
     "StartRows",
+    "StreamedStart",
     "Survey",
     "first_parameters",
     "reseeded",

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgmm._typing import Float64Array
-from fastgmm.covariance import tied
+from fastgmm.covariance import FAMILIES
 from fastgmm.expectation import ExpectationStep
 from fastgmm.parameters import Parameters
 from fastgmm.sources import Chunk
@@ -87,6 +87,7 @@ class TotalScatter:
         origin = chunk.rows[np.argmax(weighty)]
         # one component has responsibility 1, whatever its density
         unit = Parameters(np.ones(1), origin[np.newaxis].astype(np.float64), np.eye(d))
+        tied = FAMILIES["tied"]
         density = tied.about(tied.prepare(unit, chunk.rows.dtype), origin[np.newaxis])
         # entries that are not finite are told about by the check that shares this pass
         with np.errstate(over="ignore", invalid="ignore"):

@@ -69,8 +69,8 @@ def dense_covariances(model: "Mixture") -> Float64Array:
 def check_n_features(model: "Mixture", wanted: int) -> None:
     """Raise DataError unless a model has as many features as a picture has axes."""
     if model.n_features_in_ != wanted:
-        axes = "one axis" if wanted == 1 else "two axes"
+        axes, columns = ("one axis", "[0]") if wanted == 1 else ("two axes", "[0, 1]")
         raise DataError(
-            f"the model has {model.n_features_in_} features, the picture has {axes}: fit or take "
-            f"the marginal of {wanted} of the columns"
+            f"the model has {model.n_features_in_} features, the picture has {axes}: draw the "
+            f"mixture of {wanted} of its columns, as model.marginal({columns})"
         )

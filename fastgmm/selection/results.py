@@ -35,7 +35,8 @@ class Passes(NamedTuple):
     """How often all rows were read."""
 
     seeding: int
-    """To check the rows and to gather what all starts are made from."""
+    """To check the rows and to gather what all starts are made from, or to make these
+    ("k-means||")."""
     em: int
     reseeding: int
     """To find new rows for collapsed components (``on_collapse="reseed"``)."""

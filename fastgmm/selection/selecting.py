@@ -11,7 +11,7 @@ from fastgmm.estimators.callbacks import Observers
 from fastgmm.estimators.settings import SETTINGS, check_settings
 from fastgmm.exceptions import InvalidParameterError
 from fastgmm.folds import Folds
-from fastgmm.initialization import STARTS
+from fastgmm.initialization import START_NAMES
 from fastgmm.progress import FitEnded, Observer
 from fastgmm.selection.choice import CRITERIA, best_of
 from fastgmm.selection.results import Selection
@@ -162,8 +162,7 @@ def select(
     ]
     for model in models:
         check_settings("select", model.get_params())
-    # starts of all candidates share what the first pass gathers
-    _check("init_params", models[0].init_params, word(*STARTS), CALLABLE)
+    _check("init_params", models[0].init_params, word(*START_NAMES), CALLABLE)
     observe = Observers(*callbacks)
     source = as_source(X, sample_weight=sample_weight, missing=models[0].missing)
     executor = models[0]._executor_for(source)

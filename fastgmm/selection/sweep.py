@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -19,8 +20,8 @@ from fastgmm.executors import Placement, Work
 from fastgmm.executors.threads import available_threads
 from fastgmm.expectation import EntropyScoring, Scoring, column_names
 from fastgmm.folds import Folds, within
-from fastgmm.initialization import Survey, survey
-from fastgmm.maximization import REGULARIZATIONS
+from fastgmm.initialization import STREAMED_STARTS, StreamedStart, Survey, survey
+from fastgmm.maximization import REGULARIZATIONS, count_floor
 from fastgmm.progress import (
     Event,
     FitBegan,
@@ -32,6 +33,7 @@ from fastgmm.progress import (
 )
 from fastgmm.selection.choice import degenerate
 from fastgmm.selection.results import Candidate, Passes
+from fastgmm.selection.together import Read, together
 
 
 class Outcome(NamedTuple):
@@ -88,7 +90,7 @@ class Sweep:
         found = survey(
             self.placement,
             max(model.n_components for model in self.models),
-            generator,
+            None if self._streamed else generator,
             _reporting(observe),
             variances=regularization.needs_variances,
             scatter=any(FAMILIES[m.covariance_type].needs_scatter for m in self.models),
@@ -102,8 +104,43 @@ class Sweep:
                 [None, *parts], [found.constants, *found.of_parts], strict=True
             )
         ]
+        if self._streamed:
+            return trainings, self._read_together(trainings, observe)
         observe(PassBegan("start", None))
         return trainings, self._drawn(trainings, found, generator, observe)
+
+    @property
+    def _streamed(self) -> StreamedStart | None:
+        """How starts are made that read all rows, if that is what they do."""
+        init_params = self.models[0].init_params
+        return STREAMED_STARTS.get(init_params) if isinstance(init_params, str) else None
+
+    def _read_together(self, trainings: Sequence[em.Training], observe: Observer) -> list[em.Start]:
+        """Make starts that read all rows in passes that all candidates share."""
+        streamed, placement = self._streamed, self.placement
+        assert streamed is not None
+
+        def read(works: Sequence[Work[Any]]) -> list[Any]:
+            observe(PassBegan("start", placement.grid.n_samples))
+            return placement.reduce(works, _reporting(observe))
+
+        def make(training: em.Training, model: GaussianMixture, read: Read) -> list[em.Start]:
+            mean_weight = training.constants.total_weight / placement.grid.n_samples
+            made = streamed(
+                placement,
+                lambda works: read([within(training.part, work) for work in works]),
+                model.n_components,
+                np.random.RandomState(self.seed),
+                model.n_init,
+                model.covariance_type,
+                training.ridge,
+                count_floor(placement.source.dtype, mean_weight),
+            )
+            shape = model.covariance_type
+            return [em.Start(shape, parameters, training=training) for parameters in made]
+
+        makers = [partial(make, *one) for one in product(trainings, self.models)]
+        return [start for starts in together(makers, read) for start in starts]
 
     def _drawn(
         self,
@@ -254,7 +291,8 @@ class _Books:
         """Take one event; the answer is the observer's."""
         match event:
             case PassBegan():
-                self._passes[event.name] += 1
+                # without rows: starts are made from those that the first pass gathered
+                self._passes[event.name] += event.n_samples is not None
             case IterationDone():
                 self._note(event)
         return self._observe(event)
@@ -269,5 +307,10 @@ class _Books:
 
     def passes(self) -> Passes:
         """Return how often the rows were read, and what for."""
-        names = ("checking", "iteration", "reseeding", "scoring")
-        return Passes(*(self._passes[name] for name in names))
+        count = self._passes
+        return Passes(
+            count["checking"] + count["start"],
+            count["iteration"],
+            count["reseeding"],
+            count["scoring"],
+        )

@@ -1,4 +1,4 @@
-"""The command on a cluster: the bits of a fit on threads."""
+"""The command on a cluster: the bits of a fit on threads. More in ``tests/scripts``."""
 
 import numpy as np
 import pytest
@@ -14,17 +14,7 @@ def on_threads(run, data, tmp_path):
     return GaussianMixture.load(output)
 
 
-def test_worker_processes_of_its_own(run_process, data, on_threads, tmp_path):
-    output = tmp_path / "workers.npz"
-    arguments = ("fit", data, "-k", 2, "-o", output, "--chunk-size", 16, "--workers", 2)
-    result = run_process(*arguments, "--quiet")
-    assert (result.returncode, result.stderr) == (0, "")
-    model = GaussianMixture.load(output)
-    np.testing.assert_array_equal(model.means_, on_threads.means_)
-    np.testing.assert_array_equal(model.covariances_, on_threads.covariances_)
-
-
-def test_a_cluster_that_is_there(run, run_process, data, model_file, on_threads, tmp_path):
+def test_a_cluster_that_is_there(run, data, model_file, on_threads, tmp_path):
     output, file = tmp_path / "cluster.npz", tmp_path / "scheduler.json"
     cluster = LocalCluster(
         n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
@@ -33,8 +23,7 @@ def test_a_cluster_that_is_there(run, run_process, data, model_file, on_threads,
         client.write_scheduler_file(str(file))
         for option in (("--scheduler-file", file), ("--scheduler", cluster.scheduler_address)):
             arguments = ("fit", data, "-k", 2, "-o", output, "--chunk-size", 16, *option)
-            result = run_process(*arguments, "--quiet")
-            assert (result.returncode, result.stderr) == (0, "")
+            assert run(*arguments, "--quiet").output == ""
             model = GaussianMixture.load(output)
             np.testing.assert_array_equal(model.means_, on_threads.means_)
             output.unlink()

@@ -73,7 +73,8 @@ def test_a_full_disk_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("tied", ["tied_diag", "tied_spherical"])
 def test_shared_variances_compile_nothing_of_their_own(tied):
-    use_every_kernel(tied.removeprefix("tied_"), "float64", 3)
+    for family in ("diag", "spherical"):
+        use_every_kernel(family, "float64", 3)
     before = set(loaded_kernels())
     use_every_kernel(tied, "float64", 3)
     assert set(loaded_kernels()) == before

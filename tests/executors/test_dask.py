@@ -1,5 +1,6 @@
 """What a cluster computes has the bits of one thread, whatever happens on the way."""
 
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 from distributed import Client, Future, LocalCluster
 from leftovers import await_workers, left
-from works import Deadly, Fussy, Slow, Sum, first_and_sum
+from works import Deadly, Fussy, Slow, Sum, Warmed, first_and_sum
 
 from fastgmm.exceptions import ClusterError, DataError
 from fastgmm.executors import ThreadExecutor, Work
@@ -184,6 +185,20 @@ def test_large_states_are_merged_on_the_workers(
                 assert merges == (4 if returned == 200 else 4 + 1)
         assert placement.costs.retries == 0
         assert len(placement.costs.workers) in (1, 2)
+
+
+def test_kernels_are_warmed_up_on_every_worker(
+    client: Client, rows: np.ndarray, tmp_path: Path
+) -> None:
+    marks = tmp_path / "marks"
+    source = as_source(da.from_array(rows, chunks=(100, -1)))
+    with closing(DaskExecutor(client).place(source)) as placement:
+        placement.warm_up([Warmed(str(marks))])
+        warmed = {int(pid) for pid in marks.read_text().split()}
+        assert warmed == set(client.run(os.getpid).values())
+        placement.warm_up([Warmed(str(marks)), Fussy(0, "")])
+    plugins = client.run(lambda dask_worker: list(dask_worker.plugins)).values()
+    assert not any("fastgmm" in name for names in plugins for name in names)
 
 
 class Counting:

@@ -45,31 +45,41 @@ def free_port() -> int:
 
 @pytest.mark.parametrize("recipe", ["local-workers", "scheduler-address", "scheduler-file"])
 def test_a_recipe_runs_with_worker_processes(tmp_path: Path, recipe: str) -> None:
+    """A fit by two of them has the bits of one on threads; predictions are written by one."""
     rows = np.random.default_rng(0).normal(size=(500, 2))
+    rows[:100] += 8.0
     np.save(tmp_path / "rows.npy", rows)
-    means = [[-1.0, 0.0], [1.0, 0.0]]
-    model = GaussianMixture.from_parameters([0.5, 0.5], means, [np.eye(2)] * 2)
-    model.save(tmp_path / "model.npz")
-    (tmp_path / "scratch").mkdir()
+    model = GaussianMixture(2, random_state=0, tol="statistical", max_iter=1000, chunk_size=100)
+    model.fit(rows).save(tmp_path / "model.npz")
+    fits = recipe == "local-workers"
+    if fits:
+        arguments = ["fit", "rows.npy", "-k2", "--chunk-size=100", "-q", "-o", "fitted.npz"]
+    else:
+        arguments = ["predict", "rows.npy", "-m", "model.npz", "-o", "labels.zarr"]
     kernels = kernel_cache_folder()
     assert kernels is not None
-    arguments = ["predict", "rows.npy", "-m", "model.npz", "-o", "labels.zarr"]
+    (tmp_path / "scratch").mkdir()
     result = subprocess.run(
         [RECIPES / recipe, *arguments],
         cwd=tmp_path,
         env=environment(
             PORT=str(free_port()),
-            WORKERS="1",
+            WORKERS="2" if fits else "1",
             TMPDIR=str(tmp_path / "scratch"),
             FASTGMM_CACHE=str(kernels.parents[1]),  # compiled by other tests
         ),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert result.returncode == 0, result.stderr
-    labels = zarr.open_array(tmp_path / "labels.zarr", mode="r")[:]
-    np.testing.assert_array_equal(labels, model.predict(rows))
+    if fits:
+        fitted = GaussianMixture.load(tmp_path / "fitted.npz")
+        np.testing.assert_array_equal(fitted.means_, model.means_)
+        np.testing.assert_array_equal(fitted.covariances_, model.covariances_)
+    else:
+        labels = zarr.open_array(tmp_path / "labels.zarr", mode="r")[:]
+        np.testing.assert_array_equal(labels, model.predict(rows))
     left = {path.name.partition("-")[0] for path in (tmp_path / "scratch").iterdir()}
     assert left <= {"fastgmm", "dask"}  # what is kept between runs
 

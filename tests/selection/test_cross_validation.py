@@ -5,6 +5,7 @@ import pytest
 from problems import blobs, fit
 
 from fastgmm import select
+from fastgmm.covariance import FAMILIES
 from fastgmm.folds import Folds
 from fastgmm.initialization import first_pass
 from fastgmm.sources import NO_WEIGHTS, Chunk
@@ -14,8 +15,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Best performing:UserWarning")
 X, _ = blobs(3000, 3, 4, seed=2, spread=4.0)
 WEIGHTS = np.random.default_rng(0).integers(0, 4, size=len(X)).astype(float)
 SWEEP = {
-    "n_components": (1, 4),
-    "covariance_type": ("full", "diag"),
+    "n_components": 4,
+    "covariance_type": tuple(FAMILIES),
     "n_init": 2,
     "random_state": 5,
     "max_iter": 20,

@@ -6,10 +6,12 @@ from problems import blobs, fingerprint, fit
 from reference import as_matrices, e_step
 
 from fastgmm import GaussianMixture, open_dataset, select
+from fastgmm.covariance import FAMILIES
 from fastgmm.exceptions import InvalidParameterError
 from fastgmm.initialization import first_pass
 from fastgmm.progress import FitBegan, FitEnded, PassBegan, StartMade
 from fastgmm.selection import CRITERIA
+from fastgmm.selection.together import together
 
 pytestmark = pytest.mark.filterwarnings("ignore:Best performing:UserWarning")
 
@@ -36,9 +38,11 @@ def alone(rows, candidate, sample_weight=None, **settings):
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["rows", "weights"])
-@pytest.mark.parametrize("init_params", ["kmeans", "random"])
+@pytest.mark.parametrize("init_params", ["kmeans", "random", "k-means||"])
 def test_every_candidate_has_the_bits_of_its_own_fit(weights, init_params):
-    found = select(X, **SWEEP, sample_weight=weights, init_params=init_params)
+    sweep = {**SWEEP, "n_components": (1, 4), "covariance_type": tuple(FAMILIES)}
+    found = select(X, **sweep, sample_weight=weights, init_params=init_params)
+    assert len(found.table) == 2 * len(FAMILIES)
     for candidate, model in zip(found.table, found.models, strict=True):
         single = alone(X, candidate, weights, init_params=init_params)
         assert fingerprint(model) == fingerprint(single)
@@ -71,6 +75,39 @@ def test_the_rows_are_read_as_often_as_the_slowest_start_needs():
     assert isinstance(events[-1], FitEnded)
     assert events[-1].model == 2 * found.best_index
     assert events[-1].lower_bound == found.best.lower_bound_
+
+
+def test_starts_that_read_all_rows_share_their_passes():
+    sweep = {**SWEEP, "init_params": "k-means||", "max_iter": 2}
+    events = []
+    fit(X, n_components=4, n_init=1, random_state=5, init_params="k-means||", max_iter=1)
+    alone = GaussianMixture(4, random_state=5, init_params="k-means||", max_iter=1)
+    alone.set_callbacks(events.append).fit(X)
+    passes = sum(isinstance(event, PassBegan) and event.name == "start" for event in events)
+    found = select(X, **sweep, criterion="cv", n_folds=2)
+    # 18 candidates' starts on three sets of rows, in about as many passes as one
+    assert passes < found.passes.seeding < 2 * passes
+    assert np.isfinite([candidate.cv for candidate in found.table]).all()
+
+
+def test_whoever_waits_for_a_pass_that_fails_is_told():
+    told = []
+
+    def ask(read):
+        try:
+            return read(["work"])
+        except ZeroDivisionError as error:
+            told.append(error)
+            raise
+
+    with pytest.raises(ZeroDivisionError):
+        together([ask, lambda read: None, ask], lambda works: 1 / 0)
+    assert len(told) == 2
+    assert together([ask, lambda read: 7, ask], lambda works: list(works)) == [
+        ["work"],
+        7,
+        ["work"],
+    ]
 
 
 def test_restarts_read_the_rows_as_often_as_the_slowest():

@@ -1,7 +1,9 @@
 """Arrays in stores: what is read of them, what is refused, and where they go as an X."""
 
+import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -203,6 +205,33 @@ def test_wrong_columns_weights_and_files_without_a_name(tmp_path: Path) -> None:
         file["x"] = X
         with pytest.raises(DataError, match=r"without a file: pass the rows themselves, X\[:\]"):
             as_source(file["x"])
+
+
+def test_a_fingerprint_tells_data_from_others(tmp_path: Path) -> None:
+    def found(rows: np.ndarray, name: str, **options: Any) -> str:
+        array = zarr.create_array(tmp_path / name, data=rows, chunks=(700, 2))
+        source = open_dataset(array, **options)
+        print_ = source.fingerprint
+        copy = pickle.loads(pickle.dumps(source)).fingerprint
+        assert json.loads(json.dumps(copy)) == json.loads(json.dumps(print_))
+        return json.dumps(print_)
+
+    changed, reordered = X.copy(), X[::-1]
+    changed[1500, 1] += 1e-9
+    same = found(X, "1.zarr")
+    assert found(X, "2.zarr") == same
+    others = [
+        found(changed, "3.zarr"),
+        found(reordered, "4.zarr"),
+        found(X.astype(np.float32), "5.zarr"),
+        found(X[:-1], "6.zarr"),
+        found(X, "7.zarr", columns=["1", "0"]),
+        found(X, "8.zarr", weight="0"),
+    ]
+    assert len({same, *others}) == 7
+    array = zarr.open_array(tmp_path / "1.zarr", mode="r")
+    weighted = [as_source(array, sample_weight=w).fingerprint for w in (WEIGHTS, 2 * WEIGHTS)]
+    assert weighted[0] != weighted[1]
 
 
 def test_a_pickle_does_not_hold_the_numbers(tmp_path: Path) -> None:

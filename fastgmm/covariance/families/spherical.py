@@ -1,23 +1,18 @@
 """Spherical: one variance for every component, covariances (k,)."""
 
-import math
-
 import numpy as np
 
-from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import replacing
 from fastgmm.covariance.axes import (
-    axes_about,
-    axes_density,
     check_axes,
     reciprocal_deviations,
+    spheres_about,
+    spheres_density,
 )
 from fastgmm.covariance.conditioning import Regression, independent
 from fastgmm.covariance.drawing import draw_axes
-from fastgmm.covariance.nearness import common_centre
 from fastgmm.covariance.protocol import Density, Share, alone
-from fastgmm.covariance.scale import log_scale
 from fastgmm.parameters import Parameters
 from fastgmm.statistics import Scatter, Statistics
 
@@ -42,24 +37,7 @@ def n_parameters(n_components: int, n_features: int) -> int:
 def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share = alone) -> Density:
     """Take reciprocal standard deviations."""
     factors = precisions_cholesky(parameters)
-    d = parameters.means.shape[1]
-    near = common_centre(parameters, parameters.covariances[:, np.newaxis], np.ones(1), dtype)
-    if near.near:
-        scale = log_scale(parameters.weights, d * np.log(factors), d)
-        away = parameters.means - near.centre.astype(np.float64)
-        precision = factors[:, np.newaxis] ** 2
-        squares = 0.5 * ((away * factors[:, np.newaxis]) ** 2).sum(axis=1)
-        slopes = np.hstack([away * precision, -0.5 * precision])
-        return kernels.linear.LinearDensity(
-            scale.astype(dtype),
-            parameters.means.astype(dtype),
-            squares.astype(dtype),
-            slopes.astype(dtype),
-            None,
-            near.centre,
-            near.origins,
-        )
-    return axes_density(parameters, factors[:, np.newaxis], dtype)
+    return spheres_density(parameters, parameters.covariances, factors, dtype)
 
 
 def complete(statistics: Statistics, density: Density, scatter: Scatter | None) -> Statistics:
@@ -69,14 +47,7 @@ def complete(statistics: Statistics, density: Density, scatter: Scatter | None) 
 
 def about(density: Density, origins: FloatArray) -> Density:
     """Move the origins."""
-    if not isinstance(density, kernels.linear.LinearDensity):
-        return axes_about(density, origins)
-    means = density.means
-    scales = np.repeat(np.sqrt(-density.slopes[:, -1:]), means.shape[1], axis=1)
-    zeros = np.zeros_like(means)
-    return kernels.axes.AxesDensity(
-        density.log_scale, means, scales, zeros, zeros[0], math.inf, origins
-    )
+    return spheres_about(density, origins)
 
 
 def estimate(

@@ -5,10 +5,10 @@ import numpy as np
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import shared
 from fastgmm.covariance.axes import (
-    axes_about,
-    axes_density,
     check_axes,
     reciprocal_deviations,
+    spheres_about,
+    spheres_density,
 )
 from fastgmm.covariance.conditioning import Regression, independent
 from fastgmm.covariance.drawing import draw_axes
@@ -36,7 +36,8 @@ def n_parameters(n_components: int, n_features: int) -> int:
 
 def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share = alone) -> Density:
     """Take the reciprocal standard deviation."""
-    return axes_density(parameters, precisions_cholesky(parameters), dtype)
+    factors = precisions_cholesky(parameters)
+    return spheres_density(parameters, parameters.covariances, factors, dtype)
 
 
 def complete(statistics: Statistics, density: Density, scatter: Scatter | None) -> Statistics:
@@ -46,7 +47,7 @@ def complete(statistics: Statistics, density: Density, scatter: Scatter | None) 
 
 def about(density: Density, origins: FloatArray) -> Density:
     """Move the origins."""
-    return axes_about(density, origins)
+    return spheres_about(density, origins)
 
 
 def estimate(

@@ -1,9 +1,12 @@
 """What is held on a cluster, and how to get it again when the cluster has lost it."""
 
+import logging
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
+from functools import partial
+from threading import Thread
 from time import monotonic, sleep
 from typing import Any, TypeAlias
 
@@ -11,16 +14,25 @@ import dask
 from distributed import CancelledError, KilledWorker, worker_client
 
 from fastgmm.exceptions import ClusterError
-from fastgmm.executors.base import Costs
+from fastgmm.executors.base import Costs, Work
 from fastgmm.executors.dask.clients import Client, inside_task
 from fastgmm.executors.dask.tasks import raise_failure
+from fastgmm.executors.dask.warming import WarmUp
 
 Future: TypeAlias = Any
+
+log = logging.getLogger("fastgmm")
 
 
 RETRIES = 2
 """Times a task that raised is run again by Dask: passing faults of a file system."""
 
+
+WARM_UP_PATIENCE = 180.0
+"""Seconds to wait for workers to compile: more than all kernels of a model take."""
+
+COOL_DOWN_PATIENCE = 10.0
+"""Seconds to wait for workers to let go of what warms them up."""
 
 RECOVERY = 60.0
 """Seconds to wait for a worker when there is none."""
@@ -33,6 +45,7 @@ class Cluster:
         self.client = client
         self._held: list[Held] = []
         self._futures: list[Future] = []
+        self._warm_up: str | None = None
         self._away = ExitStack()
         if inside_task():
             # a task that waits for tasks leaves its thread to them until close(): on a cluster of
@@ -99,6 +112,32 @@ class Cluster:
         with suppress(OSError):  # a cluster lost meanwhile is for the next pass to notice
             self.client.log_event("fastgmm", note)
 
+    def warm_up(self, works: Sequence[Work[Any]], weighted: bool) -> None:
+        """Have every worker, also those to come until :meth:`close`, get its kernels ready."""
+        self._cool_down()
+        plugin = WarmUp(works, weighted)
+        self._asked(partial(self.client.register_plugin, plugin), WARM_UP_PATIENCE)
+        self._warm_up = plugin.name
+
+    def _cool_down(self) -> None:
+        if self._warm_up is not None:
+            forget = partial(self.client.unregister_worker_plugin, self._warm_up)
+            self._asked(forget, COOL_DOWN_PATIENCE)
+            self._warm_up = None
+
+    def _asked(self, call: Callable[[], Any], seconds: float) -> None:
+        """Ask something of every worker, but do not wait for ever for one that hangs."""
+
+        def ask() -> None:
+            try:
+                call()
+            except Exception as error:  # what is lost is for the next pass to notice
+                log.debug("not all workers have answered: %s", error)
+
+        asking = Thread(target=ask, name="fastgmm-ask-workers", daemon=True)
+        asking.start()
+        asking.join(seconds)
+
     def hold(self, what: str, function: Callable[..., Any], *args: Any) -> "Held":
         """Compute something on the cluster and keep it there until :meth:`close`."""
         held = Held(self, what, function, args)
@@ -145,6 +184,7 @@ class Cluster:
 
     def close(self) -> None:
         """Let go of everything."""
+        self._cool_down()
         for one in self._held:
             one.release()
         for future in self._futures:

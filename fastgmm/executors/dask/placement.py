@@ -55,6 +55,10 @@ class DaskPlacement:
         """The workers' memory or the driver's, whichever is less."""
         return min(self._cluster.memory() or available_memory(), available_memory())
 
+    def warm_up(self, works: Sequence[Work[Any]]) -> None:
+        """Compile once a node: of its workers one does, the others wait for the file."""
+        self._cluster.warm_up(works, self.source.weighted)
+
     def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
         """Run one pass; on an exception or Ctrl-C the tasks that wait are cancelled."""
         forest = Forest(works, self, report)
