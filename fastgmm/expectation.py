@@ -81,12 +81,13 @@ def expectation_step(covariance_type: str, density: Density, grid: Grid) -> Expe
 def state_bytes(step: ExpectationStep, grid: Grid, n_threads: int) -> int:
     """Return the bytes of statistics that one model's E-step may hold at once.
 
-    Every thread fills a leaf, and of the leaves behind it waits one node on each level of the tree.
+    Every thread fills a leaf, and of the leaves behind it waits one node on each level of the tree,
+    here or where the threads' nodes come together, and one more that is about to be merged.
     """
     k, d = step.density.means.shape
     size = int(np.prod(FAMILIES[step.covariance_type].second_shape(k, d))) + k * d + k + 1
     n_leaves = -(-grid.n_blocks // (1 << step.level))
-    return 8 * size * n_threads * (1 + n_leaves.bit_length())
+    return 8 * size * n_threads * (2 + n_leaves.bit_length())
 
 
 def reading_bytes(source: Source, grid: Grid, n_threads: int) -> int:
