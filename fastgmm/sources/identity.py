@@ -105,13 +105,3 @@ def array_digest(array: Any, weights: Float64Array | None) -> str:
         if part is not None:
             digest.update(np.ascontiguousarray(part[chosen]).tobytes())
     return digest.hexdigest()
-
-
-def block_digest(source: Source) -> str:
-    """Return a hash of the first, the middle and the last block of rows, weights included."""
-    grid, digest = source.grid(None), hashlib.blake2b(digest_size=12)
-    for block in sorted({0, grid.n_blocks // 2, grid.n_blocks - 1}):
-        for chunk in source.chunks(grid, block, block + 1):
-            digest.update(chunk.rows.tobytes())
-            digest.update(chunk.weights.tobytes())
-    return digest.hexdigest()
