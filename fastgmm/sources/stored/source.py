@@ -1,6 +1,7 @@
 """The source: some columns of stored arrays, read chunk by chunk, put together to blocks."""
 
-from collections.abc import Generator, Iterator, Sequence
+import hashlib
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,7 +15,6 @@ from fastgmm.exceptions import DataError
 from fastgmm.sources.base import NO_WEIGHTS, Chunk
 from fastgmm.sources.blocks import Piece, Ring, reblock
 from fastgmm.sources.grid import Grid, row_grid
-from fastgmm.sources.identity import Fingerprint, block_digest, fingerprint_of
 from fastgmm.sources.tables import Selection, select, table_shape
 
 # Numbers read at once: 4 MB of float64. A read of one small chunk costs Zarr about 1 ms, whatever
@@ -22,6 +22,7 @@ from fastgmm.sources.tables import Selection, select, table_shape
 PIECE_ELEMENTS = 2**19
 
 # At the beginning, middle and end of an array that is told from others by them.
+EXCERPT_ROWS = 1024
 
 
 class StoredArray(Protocol):
@@ -77,6 +78,16 @@ class Table(NamedTuple):
             for first, last in zip(starts, ends, strict=True)
         ]
 
+    def digest(self, columns: Sequence[int]) -> list[Any]:
+        """Return [shape, dtype, hash of rows at the beginning, middle and end] of some columns."""
+        rows = min(self.n_rows, EXCERPT_ROWS)
+        excerpts = [
+            self.array.read(start, start + rows, span)
+            for start in (0, (self.n_rows - rows) // 2, self.n_rows - rows)
+            for span in self.spans(columns)
+        ]
+        return [list(self.array.shape), str(self.array.dtype), _digest(excerpts)]
+
     def cuts(self, start: int, stop: int, width: int) -> Iterator[tuple[int, int]]:
         """Cut rows of the table where its chunks end, into pieces of about PIECE_ELEMENTS."""
         step = self.chunk_rows * max(PIECE_ELEMENTS // (self.chunk_rows * width), 1)
@@ -128,10 +139,18 @@ class StoredSource:
         return not any(table.array.in_memory for table in self.tables)
 
     @property
-    def fingerprint(self) -> Fingerprint:
-        """The selection, and a hash of the first, the middle and the last block."""
-        features, weight = list(self.selection.features), self.selection.weight
-        return fingerprint_of(self, selected=features, weight=weight, blocks=block_digest(self))
+    def fingerprint(self) -> Mapping[str, Any]:
+        """What tells these data from others, as JSON: shapes, dtypes, hashes of excerpts."""
+        weights = None if self.weights is None else _digest([self.weights])
+        return {
+            "rows": self.n_samples,
+            "columns": self.n_features if self.columns is None else list(self.columns),
+            "dtype": self.dtype.name,
+            "weighted": self.weighted,
+            "weight": self.selection.weight,
+            "weights": weights,
+            "arrays": [table.digest(self.selection.read) for table in self.tables],
+        }
 
     def grid(self, chunk_size: int | None) -> Grid:
         """Return the row grid: the chunks of the store have no say in it."""
@@ -206,6 +225,13 @@ def stored_source(
     sizes = [(table.array.path, table.n_rows, table.n_columns) for table in tables]
     selection = select(sizes, columns, weight)
     return StoredSource(tuple(table for table in tables if table.n_rows), selection)
+
+
+def _digest(arrays: Iterable[NDArray[Any]]) -> str:
+    digest = hashlib.blake2b(digest_size=12)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def unreadable_rows(path: str, start: int, stop: int, error: Exception) -> DataError:
