@@ -31,14 +31,16 @@ class Scatter(NamedTuple):
     """Weight, means and total scatter of all rows: a constant of the data."""
 
     weight: float
+    origin: Float64Array
+    """(d,) one of the rows."""
     means: Float64Array
-    """(d,)."""
+    """(d,) less the origin: far from zero their sum would lose the digits that matter."""
     matrix: Float64Array
-    """(d, d) weighted sum of (x - means)(x - means)^T."""
+    """(d, d) weighted sum of (x - mean)(x - mean)^T."""
 
     def about(self, centre: Float64Array) -> Float64Array:
         """Return the scatter (d, d) about another centre (d,)."""
-        away = self.means - centre
+        away = (self.origin - centre) + self.means
         return self.matrix + self.weight * np.multiply.outer(away, away)
 
 

@@ -46,9 +46,10 @@ def covariances_of(start, covariance_type):
 def scatter_of(X, weights=None):
     """The total scatter of rows."""
     weights = np.ones(len(X)) if weights is None else weights
-    mean = weights @ X / weights.sum()
-    z = X - mean
-    return Scatter(weights.sum(), mean, (weights * z.T) @ z)
+    away = X - X[0]
+    mean = weights @ away / weights.sum()
+    z = away - mean
+    return Scatter(weights.sum(), X[0], mean, (weights * z.T) @ z)
 
 
 def constants_of(X):

@@ -79,6 +79,8 @@ def spheres_about(density: Density, origins: FloatArray) -> Density:
     """Move the origins."""
     if not isinstance(density, kernels.linear.LinearDensity):
         return axes_about(density, origins)
+    if bool(np.all(origins == density.centre)):
+        return density
     means = density.means
     scales = np.repeat(np.sqrt(-density.slopes[:, -1:]), means.shape[1], axis=1)
     zeros = np.zeros_like(means)

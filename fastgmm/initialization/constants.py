@@ -48,7 +48,7 @@ class Moments(NamedTuple):
 
     def whole(self) -> Scatter:
         """Return the total scatter of all rows, if these moments are matrices."""
-        return Scatter(self.weight, self.origin + self.means, self.scatter)
+        return Scatter(self.weight, self.origin, self.means, self.scatter)
 
 
 def merge_moments(left: Moments, right: Moments) -> Moments:

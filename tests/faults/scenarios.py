@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -91,10 +90,7 @@ def collection(folder: Path, transient: int = 0) -> Any:
 def fit(X: Any, client: Client | None, persist: bool, *callbacks: Any) -> str:
     """Fit; return the hash of all parameters and bounds."""
     model = GaussianMixture(2, max_iter=N_ITER, tol=0, random_state=0, persist=persist, n_threads=1)
-    model.set_client(client)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it does not converge
-        model.set_callbacks(*callbacks).fit(X)
+    model.set_client(client).set_callbacks(*callbacks).fit(X)
     return fingerprint(model)
 
 

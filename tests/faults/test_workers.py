@@ -19,7 +19,8 @@ from faults.scenarios import (
     undisturbed,
 )
 
-pytestmark = pytest.mark.faults
+# not caught in fits: threads would take each other's filters away
+pytestmark = [pytest.mark.faults, pytest.mark.filterwarnings("ignore:Best performing")]
 
 
 @pytest.fixture(autouse=True)

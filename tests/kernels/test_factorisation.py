@@ -36,7 +36,8 @@ def test_biases_and_sharpness_are_of_the_factors(d, height):
     away = np.random.default_rng(0).normal(size=(3, d))
     whitening = triangles.whiten(S, 0.5, height, np.dtype(float), away=away)
     np.testing.assert_allclose(whitening.biases, np.einsum("kij,kj->ki", W, away), rtol=1e-9)
-    norms = np.linalg.norm(W, 2, axis=(1, 2))
+    units = np.sqrt(np.diagonal(S, axis1=1, axis2=2))
+    norms = np.linalg.norm(W * units[:, np.newaxis], 2, axis=(1, 2))
     assert np.all(whitening.sharpness >= norms * (1 - 1e-12))
     assert np.all(whitening.sharpness <= np.sqrt(d) * norms * (1 + 1e-12))
 
