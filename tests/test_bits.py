@@ -109,6 +109,7 @@ def test_dask_arrays(problem, one_worker, two_workers):
     assert len(set(hashes.values())) == 1, hashes
 
 
+@pytest.mark.slow
 def test_kernels_compiled_loaded_and_not_kept(tmp_path):
     """A process that compiles, one that loads what the other compiled, one that keeps nothing."""
     script = (

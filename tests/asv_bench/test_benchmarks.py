@@ -25,7 +25,10 @@ def cases(module_name):
                 yield suite, name, parameters
 
 
-@pytest.mark.parametrize("module_name", MODULES)
+@pytest.mark.parametrize(
+    "module_name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "startup")) for name in MODULES],
+)
 def test_every_benchmark_runs_once_tiny(module_name, monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS.parent))
     monkeypatch.setenv("FASTGMM_BENCH_ROWS", "300")

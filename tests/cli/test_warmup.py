@@ -52,6 +52,7 @@ def test_where_nothing_can_be_kept_it_says_so_at_once(run_process, cache):
     assert result.stderr.startswith("fastgmm: error: compiled kernels cannot be kept: ")
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error(tmp_path):
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); "

@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from fastgmm.covariance import FAMILIES
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_textbook_holds_with_32_byte_registers():
     done = subprocess.run(
         [

@@ -43,7 +43,14 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.mark.parametrize("recipe", ["local-workers", "scheduler-address", "scheduler-file"])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        "local-workers",
+        pytest.param("scheduler-address", marks=pytest.mark.slow),
+        pytest.param("scheduler-file", marks=pytest.mark.slow),
+    ],
+)
 def test_a_recipe_runs_with_worker_processes(tmp_path: Path, recipe: str) -> None:
     """A fit by two of them has the bits of one on threads; predictions are written by one."""
     rows = np.random.default_rng(0).normal(size=(500, 2))
