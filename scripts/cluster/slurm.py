@@ -63,7 +63,6 @@ def main() -> None:
                 arguments.components,
                 tol="statistical",
                 max_iter=1000,
-                random_state=0,
                 checkpoint=arguments.checkpoint,
                 resume=arguments.checkpoint is not None,
             )

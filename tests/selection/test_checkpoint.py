@@ -53,7 +53,7 @@ def facts(found):
     ], found.best_index
 
 
-def interrupted(number, kind=Event, after=None, **sweep):
+def interrupted(number, kind=Event, after=None, X=X, **sweep):
     """Interrupt a sweep at the n-th event of a kind, from the first pass of a name on."""
     count, begun = itertools.count(1), after is None
 
@@ -98,6 +98,15 @@ def test_interrupted_again_and_again(path, undisturbed):
     for number in (6, 9, 30, 70, 31):
         interrupted(number, n_threads=2, **kept)
     assert facts(select(X, **kept)) == undisturbed
+
+
+def test_threads_and_a_cluster_take_turns(tmp_path, path, undisturbed, two_workers):
+    np.save(tmp_path / "rows.npy", X)
+    kept = {**SWEEP, "checkpoint": path, "checkpoint_interval": 0, "resume": True}
+    file = tmp_path / "rows.npy"
+    interrupted(21, IterationDone, X=file, **kept)
+    interrupted(1, RowsDone, "iteration", X=file, client=two_workers, **kept)
+    assert facts(select(file, **kept, client=two_workers)) == undisturbed
 
 
 def test_starts_that_read_all_rows(path):
