@@ -123,6 +123,8 @@ def test_starts_that_are_made_are_not_made_again(path):
     select(X, **SWEEP, checkpoint=path, resume=True, callbacks=[events.append])
     # two a candidate, of whom three were done with theirs
     assert sum(isinstance(event, StartMade) for event in events) == N_STARTS - 6
+    # nor is what they are made from gathered again: the pass is known at once
+    assert next(event.rows for event in events if isinstance(event, RowsDone)) == len(X)
 
 
 def test_a_sweep_that_has_ended_reads_nothing(path, undisturbed):
