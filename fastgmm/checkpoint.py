@@ -11,7 +11,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -46,11 +46,12 @@ class Unkept:
         """Return the outcome of a stage of an earlier run, or None."""
         return None
 
-    def keep(self, name: str, outcome: Callable[[], object]) -> None:
+    def keep(self, name: str, outcome: Callable[[], object], *, over: bool = True) -> None:
         """Keep the outcome of a stage; the passes before it are not needed any more.
 
         ``outcome()`` is a record of plain values (see :mod:`fastgmm.plain`) that nobody changes
-        afterwards.
+        afterwards. If the stage is not ``over`` it is what there is of it, and its passes, which
+        the next run asks for again, are kept too.
         """
 
     def __enter__(self) -> Self:
@@ -161,9 +162,11 @@ class Checkpoint(Unkept):
             raise KIND.damage(self.path) from error
         return outcome
 
-    def keep(self, name: str, outcome: Callable[[], object]) -> None:
-        """Keep the outcome of a stage; the passes before it are not needed any more."""
-        self._standing = _Standing({**self._standing.outcomes, name: outcome()})
+    def keep(self, name: str, outcome: Callable[[], object], *, over: bool = True) -> None:
+        """Keep the outcome of a stage, or what there is of it, and no passes but those of it."""
+        standing = self._standing
+        outcomes = {**standing.outcomes, name: outcome()}
+        self._standing = _Standing(outcomes) if over else replace(standing, outcomes=outcomes)
         self._earlier -= {name}
         self._write_if_due()
 

@@ -25,7 +25,7 @@ from fastgmm.cli.options import (
     output_option,
     weight_option,
 )
-from fastgmm.cli.stopping import resumable, stoppable
+from fastgmm.cli.stopping import interruptible
 from fastgmm.progress import Event, IterationDone, ModelResumed, Observer, TqdmProgress
 
 if TYPE_CHECKING:
@@ -200,10 +200,6 @@ def fit(
     Batch jobs that are stopped and queued again keep one command line, with --checkpoint FILE and
     --resume; --max-seconds, SIGTERM (exit code 143) and Ctrl-C (130) leave the fit in the file.
     """
-    if checkpoint is None and (resume or max_seconds is not None):
-        raise click.UsageError("--resume and --max-seconds need --checkpoint FILE")
-    if checkpoint == output:
-        raise click.UsageError(f"{output} cannot be both model and checkpoint: choose two names")
     place = one_place(Place(threads, workers, scheduler, scheduler_file))
     if performance_report is not None and not place.is_cluster:
         raise click.UsageError(
@@ -221,7 +217,7 @@ def fit(
         "checkpoint": checkpoint,
         "resume": resume,
     }
-    with stoppable(max_seconds) as stop, resumable(checkpoint, resume):
+    with interruptible(checkpoint, resume, max_seconds, [output]) as stop:
         start = None if start_from is None else load_model(start_from, threads)
         rows = open_rows(
             data, columns, weight, missing, model=start, output=output, checkpoint=checkpoint

@@ -20,6 +20,7 @@ from fastgmm.cli.options import (
     open_rows,
     output_option,
 )
+from fastgmm.cli.stopping import interruptible
 from fastgmm.progress import Event, Observer, PassBegan, TqdmProgress
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ SHARED_WITH_FIT = (
     "persist",
     "chunk_size",
     "memory_limit",
+    "checkpoint",
+    "checkpoint_interval",
+    "resume",
+    "max_seconds",
     "quiet",
 )
 """Options of ``fastgmm fit``, with its defaults: the best model is what ``fit`` would make."""
@@ -149,31 +154,40 @@ def select(
     scheduler: str | None,
     scheduler_file: Path | None,
     persist: bool | None,
+    checkpoint: Path | None,
+    resume: bool,
+    max_seconds: float | None,
     quiet: bool,
     **settings: Any,
 ) -> None:
-    """Fit mixtures of many sizes and shapes to DATA at once and write the best to a model file."""
+    """Fit mixtures of many sizes and shapes to DATA at once and write the best to a model file.
+
+    With --checkpoint FILE and --resume, a sweep that is stopped goes on where it was, as fits do.
+    """
     place = one_place(Place(threads, workers, scheduler, scheduler_file))
-    rows = open_rows(data, columns, weight, missing, output=output)
     arguments = {
         "n_components": n_components,
         "covariance_type": covariance_type,
         "random_state": seed,
         "n_threads": threads,
         "persist": "auto" if persist is None else persist,
+        "checkpoint": checkpoint,
+        "resume": resume,
         **settings,
     }
     counted = _Rows()
-    if place.is_cluster:
-        with client_of(place) as client:
-            selection = _select(rows, {**arguments, "client": client}, counted, quiet)
-    else:
-        selection = _select(rows, arguments, counted, quiet)
-    selection.best.save(output)
-    if table is not None:
-        write_table(selection, table)
-    if plot is not None:
-        _draw(selection, plot)
+    with interruptible(checkpoint, resume, max_seconds, [output, table, plot]) as stop:
+        rows = open_rows(data, columns, weight, missing, output=output, checkpoint=checkpoint)
+        if place.is_cluster:
+            with client_of(place) as client:
+                selection = _select(rows, {**arguments, "client": client}, (counted, stop), quiet)
+        else:
+            selection = _select(rows, arguments, (counted, stop), quiet)
+        selection.best.save(output)
+        if table is not None:
+            write_table(selection, table)
+        if plot is not None:
+            _draw(selection, plot)
     if not quiet:
         click.echo("\n".join(summary(selection, rows, counted.n_samples)))
         click.echo(f"model written to {output}")
@@ -190,13 +204,13 @@ class _Rows:
 
 
 def _select(
-    rows: OpenedData, arguments: dict[str, Any], counted: _Rows, quiet: bool
+    rows: OpenedData, arguments: dict[str, Any], observers: Sequence[Observer], quiet: bool
 ) -> "Selection":
     from fastgmm.selection import select
 
     display = TqdmProgress()
     try:
-        watching: list[Observer] = [counted] if quiet else [counted, display]
+        watching: list[Observer] = [*observers] if quiet else [*observers, display]
         return select(rows.source, callbacks=watching, **arguments)
     finally:
         display.close()

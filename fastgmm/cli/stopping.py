@@ -2,7 +2,7 @@
 
 import shlex
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -62,6 +62,27 @@ def stoppable(max_seconds: float | None) -> Iterator[Stop]:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def interruptible(
+    checkpoint: Path | None,
+    resume: bool,
+    max_seconds: float | None,
+    outputs: Iterable[Path | None],
+) -> Iterator[Stop]:
+    """Let what runs here be stopped, and say how to go on; refuse options that do not go together.
+
+    ``outputs`` are the files that it writes besides the checkpoint.
+    """
+    if checkpoint is None and (resume or max_seconds is not None):
+        raise click.UsageError("--resume and --max-seconds need --checkpoint FILE")
+    if checkpoint is not None and checkpoint in outputs:
+        raise click.UsageError(
+            f"{checkpoint} cannot be both result and checkpoint: choose two names"
+        )
+    with stoppable(max_seconds) as stop, resumable(checkpoint, resume):
+        yield stop
 
 
 @contextmanager

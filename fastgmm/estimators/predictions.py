@@ -29,6 +29,7 @@ from fastgmm.expectation import (
 )
 from fastgmm.parameters import Parameters
 from fastgmm.sources import NO_WEIGHTS, ArraySource, Chunk, Source, as_source
+from fastgmm.sources.missing import CompleteRows
 from fastgmm.validation import as_random_state
 
 ROWS_AT_ONCE = 2**16
@@ -250,12 +251,11 @@ class Predictor(PortableMixture):
         ]
         return [family.prepare(one, dtype) for one in alone]
 
-    def _source(self, X: Any, sample_weight: Any = None) -> Source:
+    def _source(self, X: Any, sample_weight: Any = None, missing: str = "raise") -> Source:
         self._check_is_fitted()
-        source = as_source(X, sample_weight=sample_weight)
-        if isinstance(source, ArraySource) and np.asarray(self.means_).dtype == np.float64:
-            # scikit-learn's rule: float32 is what rows and model both are in
-            source = replace(source, in_double=True)
+        source = as_source(X, sample_weight=sample_weight, missing=missing)
+        if np.asarray(self.means_).dtype == np.float64:
+            source = _in_double(source)
         self._check_columns(source)
         return source
 
@@ -274,7 +274,7 @@ class Predictor(PortableMixture):
         self, X: Any, sample_weight: Any, scoring: type[Scoring | EntropyScoring] = Scoring
     ) -> list[float]:
         """Return the total log likelihood of the rows, the sum of their weights, and so on."""
-        source = self._source(X, sample_weight)
+        source = self._source(X, sample_weight, self.missing)
         work = scoring(self._density(source.dtype), column_names(source))
         with closing(self._executor_for(source).place(source, self.chunk_size)) as placement:
             if placement.grid.n_samples == 0:
@@ -285,7 +285,11 @@ class Predictor(PortableMixture):
         return [float(total) for total in totals]
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the mean natural log likelihood per row, weighted if there are weights."""
+        """Return the mean natural log likelihood per row, weighted if there are weights.
+
+        With ``missing="drop"``, here and in the criteria below, of the rows that ``fit`` would
+        take.
+        """
         log_likelihood, weight = self._score(X, sample_weight)
         return log_likelihood / weight
 
@@ -318,3 +322,16 @@ class Predictor(PortableMixture):
         """
         log_likelihood, weight, entropy = self._score(X, sample_weight, EntropyScoring)
         return criteria.icl(log_likelihood, self._n_parameters(), weight, entropy)
+
+
+def _in_double(source: Source) -> Source:
+    """Return a source whose arrays are taken as float64.
+
+    scikit-learn's rule: float32 is what rows and model both are in.
+    """
+    match source:
+        case ArraySource():
+            return replace(source, in_double=True)
+        case CompleteRows():
+            return replace(source, base=_in_double(source.base))
+    return source

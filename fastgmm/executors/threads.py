@@ -56,7 +56,7 @@ def available_memory() -> int:
     return n_bytes
 
 
-class Part(NamedTuple):
+class Reduced(NamedTuple):
     """What has been reduced of a range."""
 
     rows: int
@@ -108,9 +108,9 @@ class ThreadPlacement:
         if self.n_threads > 1:
             self._reduce_on_pool(works, waiting, forest)
         while waiting:
-            part = self._reduce_range(works, *waiting.popleft())
-            waiting.extendleft(part.rest)
-            forest.add(part.rows, part.nodes)
+            reduced = self._reduce_range(works, *waiting.popleft())
+            waiting.extendleft(reduced.rest)
+            forest.add(reduced.rows, reduced.nodes)
         return forest.results()
 
     def _reduce_on_pool(
@@ -118,17 +118,17 @@ class ThreadPlacement:
     ) -> None:
         """Take ranges from ``waiting`` until none is left."""
         self._stop.clear()
-        running: set[Future[Part]] = set()
-        arrived: set[Future[Part]] = set()
+        running: set[Future[Reduced]] = set()
+        arrived: set[Future[Reduced]] = set()
         try:
             while waiting or running:
                 while waiting:
                     running.add(self._pool.submit(self._reduce_range, works, *waiting.popleft()))
                 arrived, running = wait(running, return_when=FIRST_COMPLETED)
                 while arrived:
-                    part = arrived.pop().result()
-                    waiting.extend(part.rest)
-                    forest.add(part.rows, part.nodes)
+                    reduced = arrived.pop().result()
+                    waiting.extend(reduced.rest)
+                    forest.add(reduced.rows, reduced.nodes)
         except BaseException:
             self._stop.set()
             unfinished = [future for future in running | arrived if not future.cancel()]
@@ -138,7 +138,7 @@ class ThreadPlacement:
                     forest.salvage(future.result().nodes)
             raise
 
-    def _reduce_range(self, works: Sequence[Work[Any]], first: int, last: int) -> Part:
+    def _reduce_range(self, works: Sequence[Work[Any]], first: int, last: int) -> Reduced:
         """Reduce a range, or its beginning if it takes long or the pass is to stop."""
         reached, leaf = first, 1 << max(work.level for work in works)
         give_up = time.monotonic() + RANGE_SECONDS
@@ -163,7 +163,7 @@ class ThreadPlacement:
             reached -= reached % leaf
             nodes = [before(reached, run, work) for run, work in zip(nodes, works, strict=True)]
         start, stop = self.grid.boundaries[[first, reached]]
-        return Part(int(stop - start), nodes, [(reached, last)] if reached < last else [])
+        return Reduced(int(stop - start), nodes, [(reached, last)] if reached < last else [])
 
     def _chunks(self, first: int, last: int) -> Generator[Chunk, None, None]:
         chunks = self.source.chunks(self.grid, first, last)

@@ -4,10 +4,13 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from itertools import product
+from os import PathLike
 from typing import Any
 
+from fastgmm.checkpoint import Unkept, checkpoint_of
 from fastgmm.estimators import GaussianMixture
 from fastgmm.estimators.callbacks import Observers
+from fastgmm.estimators.gaussian_mixture import WITHOUT_INFLUENCE
 from fastgmm.estimators.settings import SETTINGS, check_settings
 from fastgmm.exceptions import InvalidParameterError
 from fastgmm.folds import Folds
@@ -55,6 +58,9 @@ def select(
     allow_degenerate: bool = False,
     client: Any = None,
     callbacks: Sequence[Observer] = (),
+    checkpoint: str | PathLike[str] | None = None,
+    checkpoint_interval: float = 60.0,
+    resume: bool = False,
     **settings: Any,
 ) -> Selection:
     """Fit mixtures of every size and shape in shared passes over the data; choose the best.
@@ -99,6 +105,13 @@ def select(
     callbacks : sequence of callables
         Called with the events of :mod:`fastgmm.progress`; models are counted start after start of
         one candidate after the other, then the same for every fold.
+    checkpoint : path or None
+        Keep the sweep in this file, as ``GaussianMixture`` keeps a fit: all candidates in one file.
+    checkpoint_interval : float
+        Seconds between two writings of the file.
+    resume : bool
+        Go on where the file leaves off, to the same bits; begin anew where there is none.
+        ``passes`` and ``seconds`` of the result are those of the run that ends the sweep.
     **settings
         ``tol``, ``reg_covar``, ``max_iter``, ``init_params`` (a name or a function),
         ``n_threads``, ``chunk_size``, ``persist``, ``missing``, ``regularization``,
@@ -113,6 +126,9 @@ def select(
     ------
     fastgmm.exceptions.InvalidParameterError
         (a ValueError) A parameter has a value that it cannot have.
+    fastgmm.exceptions.CheckpointError
+        (a ValueError) The checkpoint to resume is damaged, foreign, or of other rows, candidates or
+        settings; the message says which differs.
     TypeError
         A setting is none of those above.
     fastgmm.exceptions.DataError
@@ -139,6 +155,9 @@ def select(
     _check("n_folds", n_folds, integer(2))
     _check("allow_degenerate", allow_degenerate, BOOLEAN)
     _check("random_state", random_state, *SETTINGS["random_state"])
+    kept = {"checkpoint": checkpoint, "checkpoint_interval": checkpoint_interval, "resume": resume}
+    for name, value in kept.items():
+        _check(name, value, *SETTINGS[name])
     unknown = sorted(set(settings).difference(FORWARDED))
     if unknown:
         raise TypeError(
@@ -146,6 +165,8 @@ def select(
             f"candidates share are {', '.join(FORWARDED)}"
         )
     seed = _seed(random_state)
+    sizes = _several("n_components", n_components, int)
+    shapes = _several("covariance_type", covariance_type, str)
     models = [
         GaussianMixture(
             k,
@@ -155,10 +176,7 @@ def select(
             memory_limit=memory_limit,
             **settings,
         ).set_client(client)
-        for shape, k in product(
-            _several("covariance_type", covariance_type, str),
-            _several("n_components", n_components, int),
-        )
+        for shape, k in product(shapes, sizes)
     ]
     for model in models:
         check_settings("select", model.get_params())
@@ -166,9 +184,23 @@ def select(
     observe = Observers(*callbacks)
     source = as_source(X, sample_weight=sample_weight, missing=models[0].missing)
     executor = models[0]._executor_for(source)
-    folds = Folds(n_folds, seed) if criterion == "cv" else None
-    with closing(executor.place(source, models[0].chunk_size)) as placement:
-        outcome = Sweep(placement, models, seed, folds, observe).run()
+    identity = _identity(
+        models[0],
+        n_components=_listed(sizes),
+        covariance_type=_listed(shapes),
+        random_state=random_state,
+        criterion=criterion,
+        n_folds=n_folds if criterion == "cv" else None,
+    )
+    with (
+        closing(executor.place(source, models[0].chunk_size)) as placement,
+        checkpoint_of(placement, checkpoint, checkpoint_interval, resume, identity) as keeping,
+    ):
+        seed = _kept(keeping, seed)
+        for model in models:
+            model.random_state = seed
+        folds = Folds(n_folds, seed) if criterion == "cv" else None
+        outcome = Sweep(placement, models, seed, folds, observe, keeping).run()
     best = best_of(outcome.table, criterion, allow_degenerate)
     fit, seconds = outcome.fits[best], time.perf_counter() - began
     models[best]._warn_of(fit)
@@ -184,6 +216,26 @@ def _seed(random_state: Any) -> int:
     if integer(0, 2**32 - 1).accepts(random_state):
         return int(random_state)
     return int(as_random_state(random_state).randint(2**31 - 1))
+
+
+def _identity(model: GaussianMixture, **of_the_sweep: Any) -> dict[str, Any]:
+    """Return what the numbers of a sweep depend on besides the data."""
+    settings = {**model.get_params(), **of_the_sweep}
+    return {name: value for name, value in settings.items() if name not in WITHOUT_INFLUENCE}
+
+
+def _kept(checkpoint: Unkept, seed: int) -> int:
+    """Return the seed that a sweep began with: that of an earlier run, if there was one."""
+    earlier = checkpoint.restored("seed", int)
+    if earlier is not None:
+        return earlier
+    checkpoint.keep("seed", lambda: seed)
+    return seed
+
+
+def _listed(values: Sequence[Any]) -> Any:
+    """Return one value as it is, several as text for people."""
+    return values[0] if len(values) == 1 else ", ".join(map(str, values))
 
 
 def _several(name: str, value: Any, kind: type) -> list[Any]:

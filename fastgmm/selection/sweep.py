@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ import numpy as np
 
 from fastgmm import criteria, em
 from fastgmm._typing import Float64Array
+from fastgmm.checkpoint import UNKEPT, Unkept
 from fastgmm.covariance import FAMILIES
 from fastgmm.estimators import GaussianMixture
 from fastgmm.estimators.callbacks import History
@@ -19,13 +20,21 @@ from fastgmm.estimators.gaussian_mixture import best_start
 from fastgmm.executors import Placement, Work
 from fastgmm.executors.threads import available_threads
 from fastgmm.expectation import EntropyScoring, Scoring, column_names
-from fastgmm.folds import Folds, within
-from fastgmm.initialization import STREAMED_STARTS, StreamedStart, Survey, survey
+from fastgmm.folds import Folds, Part, within
+from fastgmm.initialization import (
+    STREAMED_STARTS,
+    DataConstants,
+    StreamedStart,
+    Survey,
+    survey,
+)
 from fastgmm.maximization import REGULARIZATIONS, count_floor
+from fastgmm.parameters import Parameters
 from fastgmm.progress import (
     Event,
     FitBegan,
     IterationDone,
+    ModelResumed,
     Observer,
     PassBegan,
     RowsDone,
@@ -45,6 +54,16 @@ class Outcome(NamedTuple):
     passes: Passes
 
 
+class Beginning(NamedTuple):
+    """What the first pass and the starts have come to."""
+
+    constants: list[DataConstants]
+    """Of all rows, then of those outside of each fold."""
+    starts: list[Parameters]
+    """Of one candidate after the other on all rows, then the same outside of each fold; the first
+    of them in a sweep that was interrupted while it made them."""
+
+
 @dataclass(frozen=True)
 class Sweep:
     """Candidates about to be fitted."""
@@ -55,59 +74,77 @@ class Sweep:
     seed: int
     folds: Folds | None
     observe: Observer
+    checkpoint: Unkept = UNKEPT
+    """Where the sweep is kept, and where it goes on from."""
 
     def run(self) -> Outcome:
         """Fit, publish and judge all candidates."""
         source, n_samples = self.placement.source, self.placement.grid.n_samples
-        n_parts = 1 if self.folds is None else 1 + self.folds.n_folds
-        owners = [
-            _Owner(*one)
-            for one in product(
-                range(n_parts), range(len(self.models)), range(self.models[0].n_init)
-            )
-        ]
+        sizes = len(self._parts), len(self.models), self.models[0].n_init
+        owners = [_Owner(*one) for one in product(*map(range, sizes))]
         books = _Books(owners, len(self.models), self.observe)
         books(FitBegan(n_samples, source.n_features, len(owners)))
-        trainings, starts = self._starts(books)
-        settings = self.models[0]._em_settings(trainings[0].ridge)
-        all_fits = em.run(self.placement, starts, settings, trainings[0].constants, books)
-        fits = [self._bests(owners, all_fits, part) for part in range(n_parts)]
+        beginning = self.checkpoint.restored("beginning", Beginning)
+        if beginning is None or len(beginning.starts) < len(owners):
+            beginning = self._begin([] if beginning is None else beginning.starts, books)
+        trainings = self._trainings(beginning.constants)
+        starts = [
+            em.Start(
+                self.models[owner.candidate].covariance_type,
+                parameters,
+                training=trainings[owner.part],
+            )
+            for owner, parameters in zip(owners, beginning.starts, strict=True)
+        ]
+        whole = trainings[0]
+        settings = self.models[0]._em_settings(whole.ridge)
+        all_fits = em.run(self.placement, starts, settings, whole.constants, books, self.checkpoint)
+        fits = [self._bests(owners, all_fits, part) for part in range(len(trainings))]
         for model, fit, history in zip(self.models, fits[0], books.histories, strict=True):
             model._publish(fit, source, history)
         scores = self._scores(fits[1:], books)
         table = [
-            self._candidate(*line, trainings[0])
+            self._candidate(*line, whole)
             for line in zip(self.models, fits[0], scores, books.seconds, strict=True)
         ]
         return Outcome(table, fits[0], books.passes())
 
-    def _starts(self, observe: Observer) -> tuple[list[em.Training], list[em.Start]]:
-        """Read the rows once and make all starts from what was gathered."""
+    @property
+    def _parts(self) -> list[Part | None]:
+        """All rows, then those outside of each fold."""
+        folds = self.folds
+        return [None, *([] if folds is None else map(folds.training, range(folds.n_folds)))]
+
+    def _trainings(self, constants: Sequence[DataConstants]) -> list[em.Training]:
+        first = self.models[0]
+        regularization = REGULARIZATIONS[first.regularization]
+        return [
+            em.Training(part, one, regularization.ridge(first.reg_covar, one.variances))
+            for part, one in zip(self._parts, constants, strict=True)
+        ]
+
+    def _begin(self, made: Sequence[Parameters], observe: Observer) -> Beginning:
+        """Read the rows once and make the starts that are not made from what was gathered."""
         observe(PassBegan("checking", self.placement.grid.n_samples))
-        parts = [] if self.folds is None else [*map(self.folds.training, range(self.folds.n_folds))]
         generator = np.random.RandomState(self.seed)
-        regularization = REGULARIZATIONS[self.models[0].regularization]
         found = survey(
             self.placement,
             max(model.n_components for model in self.models),
             None if self._streamed else generator,
             _reporting(observe),
-            variances=regularization.needs_variances,
+            variances=REGULARIZATIONS[self.models[0].regularization].needs_variances,
             scatter=any(FAMILIES[m.covariance_type].needs_scatter for m in self.models),
-            parts=parts,
+            parts=[part for part in self._parts if part is not None],
         )
-        trainings = [
-            em.Training(
-                part, constants, regularization.ridge(self.models[0].reg_covar, constants.variances)
-            )
-            for part, constants in zip(
-                [None, *parts], [found.constants, *found.of_parts], strict=True
-            )
-        ]
+        constants = [found.constants, *found.of_parts]
         if self._streamed:
-            return trainings, self._read_together(trainings, observe)
-        observe(PassBegan("start", None))
-        return trainings, self._drawn(trainings, found, generator, observe)
+            starts = self._read_together(constants, observe)
+        else:
+            observe(PassBegan("start", None))
+            starts = self._drawn(made, constants, found, generator, observe)
+        beginning = Beginning(constants, starts)
+        self.checkpoint.keep("beginning", lambda: beginning)
+        return beginning
 
     @property
     def _streamed(self) -> StreamedStart | None:
@@ -115,7 +152,9 @@ class Sweep:
         init_params = self.models[0].init_params
         return STREAMED_STARTS.get(init_params) if isinstance(init_params, str) else None
 
-    def _read_together(self, trainings: Sequence[em.Training], observe: Observer) -> list[em.Start]:
+    def _read_together(
+        self, constants: Sequence[DataConstants], observe: Observer
+    ) -> list[Parameters]:
         """Make starts that read all rows in passes that all candidates share."""
         streamed, placement = self._streamed, self.placement
         assert streamed is not None
@@ -124,9 +163,9 @@ class Sweep:
             observe(PassBegan("start", placement.grid.n_samples))
             return placement.reduce(works, _reporting(observe))
 
-        def make(training: em.Training, model: GaussianMixture, read: Read) -> list[em.Start]:
+        def make(training: em.Training, model: GaussianMixture, read: Read) -> list[Parameters]:
             mean_weight = training.constants.total_weight / placement.grid.n_samples
-            made = streamed(
+            return streamed(
                 placement,
                 lambda works: read([within(training.part, work) for work in works]),
                 model.n_components,
@@ -136,42 +175,44 @@ class Sweep:
                 training.ridge,
                 count_floor(placement.source.dtype, mean_weight),
             )
-            shape = model.covariance_type
-            return [em.Start(shape, parameters, training=training) for parameters in made]
 
-        makers = [partial(make, *one) for one in product(trainings, self.models)]
+        makers = [partial(make, *one) for one in product(self._trainings(constants), self.models)]
         return [start for starts in together(makers, read) for start in starts]
 
     def _drawn(
         self,
-        trainings: Sequence[em.Training],
+        made: Sequence[Parameters],
+        constants: list[DataConstants],
         found: Survey,
         generator: np.random.RandomState,
         observe: Observer,
-    ) -> list[em.Start]:
-        """Make the starts, those of several candidates at a time: each has draws of its own."""
+    ) -> list[Parameters]:
+        """Make the starts that are left, several candidates' at a time: each has its own draws."""
         state = generator.get_state()
         n_threads = self.models[0].n_threads or available_threads()
         at_once = self._at_once(found, n_threads)
 
-        def draw(training: em.Training, candidate: int) -> list[em.Start]:
+        def draw(training: em.Training, model: GaussianMixture) -> list[em.Start]:
             # as in a fit of its own: what was left of the generator after the rows were gathered
             own = np.random.RandomState()
             own.set_state(state)
-            model = self.models[candidate]
             rows = found.start_rows(model.n_components, training.part)
             share = max(n_threads // at_once, 1)
-            starts = model._drawn(model.n_init, rows, own, training.ridge, share)
-            return [replace(start, training=training) for start in starts]
+            return model._drawn(model.n_init, rows, own, training.ridge, share)
 
-        starts: list[em.Start] = []
+        starts = [*made]
+        wanted = [*product(self._trainings(constants), self.models)]
+        wanted = wanted[len(made) // self.models[0].n_init :]
         with ThreadPoolExecutor(at_once, thread_name_prefix="fastgmm") as pool:
-            tasks = [pool.submit(draw, *one) for one in product(trainings, range(len(self.models)))]
+            tasks = [pool.submit(draw, *one) for one in wanted]
             try:
                 for task in tasks:
                     for start in task.result():
                         observe(StartMade(len(starts)))
-                        starts.append(start)
+                        starts.append(start.parameters)
+                    self.checkpoint.keep(
+                        "beginning", lambda: Beginning(constants, [*starts]), over=False
+                    )
             finally:
                 for task in tasks:
                     task.cancel()
@@ -295,6 +336,8 @@ class _Books:
                 self._passes[event.name] += event.n_samples is not None
             case IterationDone():
                 self._note(event)
+            case ModelResumed():
+                self._take_up(event)
         return self._observe(event)
 
     def _note(self, event: IterationDone) -> None:
@@ -304,6 +347,13 @@ class _Books:
         if self._charged[candidate] < self._passes["iteration"]:
             self._charged[candidate] = self._passes["iteration"]
             self.seconds[candidate] += event.seconds
+
+    def _take_up(self, event: ModelResumed) -> None:
+        part, candidate, start = self._owners[event.model]
+        if part == 0:
+            self.histories[candidate](event._replace(model=start))
+        # its models shared their passes: the one that had the most had all of them
+        self.seconds[candidate] = max(self.seconds[candidate], sum(event.seconds))
 
     def passes(self) -> Passes:
         """Return how often the rows were read, and what for."""

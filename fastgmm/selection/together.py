@@ -25,6 +25,7 @@ def together(functions: Sequence[Callable[[Read], R]], read: Read) -> list[R]:
         asked.put((i, works))
         answer = answers[i].get()
         if isinstance(answer, BaseException):
+            answers[i].put(answer)  # whoever asks again is told again
             raise answer
         found: list[Any] = answer
         return found
@@ -36,30 +37,30 @@ def together(functions: Sequence[Callable[[Read], R]], read: Read) -> list[R]:
             asked.put((i, None))
 
     with ThreadPoolExecutor(len(functions), thread_name_prefix="fastgmm") as pool:
-        results = [pool.submit(run, i) for i in range(len(functions))]
-        running = len(functions)
-        while running:
-            waiting: dict[int, Sequence[Work[Any]]] = {}
-            while len(waiting) < running:
-                i, works = asked.get()
-                if works is None:
-                    running -= 1
-                else:
-                    waiting[i] = works
-            if waiting:
-                _serve(dict(sorted(waiting.items())), read, answers)
-        return [result.result() for result in results]
+        try:
+            results = [pool.submit(run, i) for i in range(len(functions))]
+            running = len(functions)
+            while running:
+                waiting: dict[int, Sequence[Work[Any]]] = {}
+                while len(waiting) < running:
+                    i, works = asked.get()
+                    if works is None:
+                        running -= 1
+                    else:
+                        waiting[i] = works
+                if waiting:
+                    _serve(dict(sorted(waiting.items())), read, answers)
+        except BaseException as error:  # of a pass, or Ctrl-C between two: nobody waits for ever
+            for answer in answers:
+                answer.put(error)
+            raise
+    return [result.result() for result in results]
 
 
 def _serve(
     waiting: dict[int, Sequence[Work[Any]]], read: Read, answers: Sequence[SimpleQueue[Any]]
 ) -> None:
-    """Make one pass for all; whoever waits is told of its failure, too."""
-    try:
-        states = iter(read([work for works in waiting.values() for work in works]))
-    except BaseException as error:
-        for i in waiting:
-            answers[i].put(error)
-        raise
+    """Make one pass for all."""
+    states = iter(read([work for works in waiting.values() for work in works]))
     for i, works in waiting.items():
         answers[i].put([next(states) for _ in works])

@@ -2,7 +2,8 @@
 
 The program runs where it may run long (a login node that allows it, a small job, a notebook); the
 jobs come and go. Each worker leaves shortly before its job ends (`--lifetime`), hands its work on,
-and `adapt` queues another job for it. `--print` shows the job script instead of submitting it.
+and `adapt` queues another job for it. With `--checkpoint` the program may be stopped, too: started
+again it goes on where it was. `--print` shows the job script instead of submitting it.
 
     python scripts/cluster/slurm.py rows.zarr model.npz --components 64 --jobs 20 --queue batch
 """
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--components", type=int, default=8)
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--queue", default="batch")
+    parser.add_argument("--checkpoint", help="file to keep the fit in, and to go on from")
     parser.add_argument("--print", action="store_true", help="show the job script and stop")
     arguments = parser.parse_args()
     with slurm_cluster(arguments.queue) as cluster:
@@ -57,7 +59,13 @@ def main() -> None:
             parser.error("name the data and the model file")
         cluster.adapt(minimum_jobs=1, maximum_jobs=arguments.jobs)
         with Client(cluster) as client:
-            mixture = GaussianMixture(arguments.components, tol="statistical", max_iter=1000)
+            mixture = GaussianMixture(
+                arguments.components,
+                tol="statistical",
+                max_iter=1000,
+                checkpoint=arguments.checkpoint,
+                resume=arguments.checkpoint is not None,
+            )
             mixture.set_client(client).fit(open_dataset(arguments.data))
             mixture.save(arguments.model)
 

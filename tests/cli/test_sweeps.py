@@ -8,6 +8,7 @@ import pytest
 from fastgmm import GaussianMixture, select
 from fastgmm.cli.select import SHARED_WITH_FIT, Sizes
 from fastgmm.cli.select import select as command
+from fastgmm.cli.stopping import TIME_UP
 
 
 def test_select_writes_the_model_that_the_library_chooses(run, data, rows, tmp_path):
@@ -64,6 +65,47 @@ def test_clusters(run, data, two_workers, tmp_path):
     options += ["--scheduler", two_workers.scheduler.address]
     run("select", data, "-o", output, *options)
     assert GaussianMixture.load(output).n_components == 2
+
+
+def test_a_sweep_that_is_queued_until_it_is_done(run, data, tmp_path):
+    """The first slots are too short for anything; model and table are those of one go."""
+    model, table = tmp_path / "best.npz", tmp_path / "scores.csv"
+    sweep = ["select", data, "-k", "2:3", "--covariance-type", "full", "--n-init", 1, "--quiet"]
+    sweep += ["--tol", 0, "--max-iter", 400, "-o", model, "--table", table]
+
+    def outcome():
+        with open(table, newline="") as file:
+            lines = [{**line, "seconds": 0} for line in csv.DictReader(file)]
+        return {name: array.tobytes() for name, array in np.load(model).items()}, lines
+
+    run(*sweep)
+    whole = outcome()
+    model.unlink()
+    kept = ["--checkpoint", tmp_path / "sweep.ckpt", "--checkpoint-interval", 0, "--resume"]
+    codes, slot = [TIME_UP], 0.001
+    while codes[-1] == TIME_UP:
+        result = run(*sweep, *kept, "--max-seconds", slot, exit_code=None)
+        codes.append(result.exit_code)
+        slot *= 3.0
+    assert codes[1] == TIME_UP
+    assert codes[-1] == 0
+    assert outcome() == whole
+    refused = run(*sweep, *kept, "-k", "2,4", exit_code=4).stderr
+    assert "n_components is 2, 3 there and 2, 4 here" in refused
+    assert "start anew without --resume" in refused
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--resume"], "need --checkpoint FILE"),
+        (["--max-seconds", 3], "need --checkpoint FILE"),
+        (["--checkpoint", "scores.csv", "--table", "scores.csv"], "choose two names"),
+    ],
+)
+def test_options_that_do_not_go_together(run, data, tmp_path, monkeypatch, flags, says):
+    monkeypatch.chdir(tmp_path)
+    assert says in run("select", data, "-o", "best.npz", *flags, exit_code=2).stderr
 
 
 @pytest.mark.parametrize(

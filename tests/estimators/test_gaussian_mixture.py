@@ -125,6 +125,15 @@ def test_rows_with_missing_values_can_be_dropped():
     a, b = fit(X, **settings), fit(holes, missing="drop", **settings)
     for mine, other in zip(parameters(a), parameters(b), strict=True):
         assert np.array_equal(mine, other)
+    for score in ("score", "aic", "bic", "icl"):
+        expected = getattr(a, score)(X)
+        assert getattr(b, score)(holes) == expected
+        with pytest.raises(DataError, match="NaN"):
+            getattr(a, score)(holes)
+    # float32 rows of a float64 model are taken as float64, with and without holes
+    assert b.score(holes.astype(np.float32)) == a.score(X.astype(np.float32))
+    weights = np.insert(np.linspace(0.5, 2.0, len(X)), [5, 100, 1999], 7.0)
+    assert b.score(holes, sample_weight=weights) == a.score(X, sample_weight=weights[weights < 7])
 
 
 def test_frames_give_names_and_arrays_forget_them():

@@ -1,5 +1,9 @@
 """A sweep finds what its candidates find alone, in as many passes as the slowest start needs."""
 
+import os
+import signal
+from functools import partial
+
 import numpy as np
 import pytest
 from problems import blobs, fingerprint, fit
@@ -108,6 +112,23 @@ def test_whoever_waits_for_a_pass_that_fails_is_told():
         7,
         ["work"],
     ]
+
+
+def test_whoever_waits_when_ctrl_c_comes_between_two_passes_is_told():
+    told = []
+
+    def ask(read, interrupting):
+        if interrupting:  # while the other waits, and so does the main thread
+            os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(2):
+            try:
+                read(["work"])
+            except KeyboardInterrupt:
+                told.append(interrupting)
+
+    with pytest.raises(KeyboardInterrupt):
+        together([partial(ask, interrupting=which) for which in (False, True)], list)
+    assert sorted(told) == [False, False, True, True]
 
 
 def test_restarts_read_the_rows_as_often_as_the_slowest():
