@@ -76,7 +76,7 @@ def select(
     n_components : int or several
         Sizes to try.
     covariance_type : str or several
-        Shapes to try: "full", "tied", "diag", "spherical".
+        Shapes to try: "full", "tied", "diag", "spherical", "tied_diag", "tied_spherical".
     criterion : {"bic", "aic", "icl", "cv"}
         "bic", "aic", "icl": the candidate with the least is the best; see :class:`Candidate`.
         "cv": the one under which held-out rows have the greatest log likelihood. For this every
