@@ -25,6 +25,7 @@ print([kernel.name for kernel in loaded_kernels() if kernel.compiled])
 ONE = ("warmup", "--covariance-type", "full", "--dtype", "float32", "--n-features", "1")
 
 
+@pytest.mark.slow
 def test_what_it_compiled_later_processes_load(run_process, tmp_path):
     environment = {"FASTGMM_CACHE": str(tmp_path)}
     first = run_process(*ONE, **environment)

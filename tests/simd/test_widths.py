@@ -38,7 +38,8 @@ def python(*arguments, **environment):
     "processor",
     [
         {"FASTGMM_SIMD_BYTES": "32"},  # AVX2
-        {"NUMBA_CPU_NAME": "generic"},  # 16 bytes; on x86 SSE2, without fused products
+        # 16 bytes; on x86 SSE2, without fused products
+        pytest.param({"NUMBA_CPU_NAME": "generic"}, marks=pytest.mark.slow),
     ],
     ids=["32 bytes", "generic"],
 )
