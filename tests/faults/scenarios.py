@@ -50,6 +50,8 @@ class Trouble(NamedTuple):
     quick: bool = True
     transient: int = 0
     """Times that reading one partition fails."""
+    block_seconds: float = BLOCK_SECONDS
+    """What computing a partition takes."""
 
 
 def rows() -> np.ndarray:
@@ -66,7 +68,7 @@ def computed(folder: Path) -> int:
     return marks.stat().st_size if marks.exists() else 0
 
 
-def slowly(block: np.ndarray, folder: Path, transient: int) -> np.ndarray:
+def slowly(block: np.ndarray, folder: Path, transient: int, seconds: float) -> np.ndarray:
     """Compute a partition: leave a mark, take a while, fail the first times if so asked."""
     if block.shape[0] == PARTITION:
         with (folder / "computed").open("a") as file:
@@ -77,14 +79,15 @@ def slowly(block: np.ndarray, folder: Path, transient: int) -> np.ndarray:
                 file.write("x")
             if failures.stat().st_size <= transient:
                 raise OSError(5, "Input/output error")
-        time.sleep(BLOCK_SECONDS)
+        time.sleep(seconds)
     return block
 
 
-def collection(folder: Path, transient: int = 0) -> Any:
+def collection(folder: Path, transient: int = 0, seconds: float = BLOCK_SECONDS) -> Any:
     """Return the rows as a Dask array of 64 partitions."""
     X = da.from_array(rows(), chunks=(PARTITION, -1))
-    return X.map_blocks(partial(slowly, folder=folder, transient=transient), meta=np.empty((0, 0)))
+    compute = partial(slowly, folder=folder, transient=transient, seconds=seconds)
+    return X.map_blocks(compute, meta=np.empty((0, 0)))
 
 
 def fit(X: Any, client: Client | None, persist: bool, *callbacks: Any) -> str:
@@ -101,7 +104,7 @@ def undisturbed(folder: Path) -> str:
 
 def fit_with(trouble: Trouble, scene: Scene) -> str:
     """Fit while something happens; return the hash."""
-    X = collection(scene.folder, trouble.transient)
+    X = collection(scene.folder, trouble.transient, trouble.block_seconds)
     with trouble.cause(scene) as callbacks:
         return fit(X, scene.client, trouble.persist, *callbacks)
 
