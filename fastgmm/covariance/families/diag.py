@@ -6,8 +6,8 @@ from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import replacing
 from fastgmm.covariance.axes import (
     axes_about,
-    axes_density,
     check_axes,
+    diagonal_density,
     reciprocal_deviations,
 )
 from fastgmm.covariance.conditioning import Regression, independent
@@ -36,7 +36,7 @@ def n_parameters(n_components: int, n_features: int) -> int:
 
 def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share = alone) -> Density:
     """Take reciprocal standard deviations."""
-    return axes_density(parameters, precisions_cholesky(parameters), dtype)
+    return diagonal_density(parameters, precisions_cholesky(parameters), dtype)
 
 
 def complete(statistics: Statistics, density: Density, scatter: Scatter | None) -> Statistics:
