@@ -132,7 +132,8 @@ def select(
     TypeError
         A setting is none of those above.
     fastgmm.exceptions.DataError
-        (a ValueError) The rows cannot be used, or are fewer than the largest ``n_components``.
+        (a ValueError) The rows cannot be used, or are fewer than the largest ``n_components``; with
+        "cv" also where those outside of a fold are, or where a fold has none.
     fastgmm.exceptions.IllDefinedCovarianceError, fastgmm.exceptions.CollapseError
         (ValueErrors) As for ``GaussianMixture``, of any candidate: with ``reg_covar=0``, or
         ``on_collapse="raise"``.
