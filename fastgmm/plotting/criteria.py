@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Protocol
 
+from fastgmm.exceptions import DataError
 from fastgmm.plotting.style import DISTINCT, current_axes
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ def plot_criteria(
     -------
     matplotlib Axes
 
+    Raises
+    ------
+    fastgmm.exceptions.DataError
+        There is no candidate or no criterion to draw.
+
     Examples
     --------
     >>> from matplotlib.figure import Figure
@@ -63,6 +69,9 @@ def plot_criteria(
     """
     from matplotlib.ticker import MaxNLocator
 
+    if not table or not criteria:
+        what = "criterion: name one, as 'bic'" if table else "candidate: give a sweep's table"
+        raise DataError(f"there is nothing to draw without a {what}")
     ax = current_axes(ax)
     shapes = list(dict.fromkeys(row.covariance_type for row in table))
     for criterion, colour in zip(criteria, cycle(DISTINCT)):

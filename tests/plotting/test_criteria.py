@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+import pytest
 from matplotlib.figure import Figure
 
+from fastgmm.exceptions import DataError
 from fastgmm.plotting import plot_criteria
 
 
@@ -52,3 +54,12 @@ def test_shapes_have_lines_of_their_own():
 def test_nothing_is_ringed_where_all_are_degenerate():
     table = [Candidate(2, "full", 1.0, 1.0, degenerate=True)]
     assert ringed(plot_criteria(table, ["bic"], Figure().subplots())) == []
+
+
+def test_without_candidates_or_criteria_there_is_nothing_to_draw():
+    axes = Figure().subplots()
+    with pytest.raises(DataError, match="nothing to draw without a candidate"):
+        plot_criteria([], ax=axes)
+    with pytest.raises(DataError, match="nothing to draw without a criterion"):
+        plot_criteria([Candidate(2, "full", 1.0, 1.0)], (), axes)
+    assert not axes.lines

@@ -88,7 +88,9 @@ def _open(path: str) -> ZarrArray:
         opened = zarr.open(path, mode="r")
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-        raise DataError(f"{path} is not a Zarr array: {reason}") from error
+        raise DataError(
+            f"{path} is not a Zarr array ({reason}): write it again, or name an array in a store"
+        ) from error
     return _checked(path, opened)
 
 
