@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal, NamedTuple, TypeAlias
@@ -13,7 +13,7 @@ from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.checkpoint import UNKEPT, Unkept
 from fastgmm.collapse import ON_COLLAPSE, Collapse, Outcome, collapsed
 from fastgmm.covariance import FAMILIES, Density
-from fastgmm.exceptions import DataError, InvalidParameterError
+from fastgmm.exceptions import FitError, InvalidParameterError, RangeError
 from fastgmm.executors import Placement
 from fastgmm.expectation import ExpectationStep, expectation_step, reading_bytes, state_bytes
 from fastgmm.folds import Part, within
@@ -28,7 +28,7 @@ from fastgmm.progress import (
     Observer,
     PassBegan,
     PassEnded,
-    RowsDone,
+    reporting,
 )
 from fastgmm.statistics import Statistics
 
@@ -94,6 +94,17 @@ class Fit:
     share of its variances; 0 as a rule."""
     collapsed: IntArray
     """Components that had collapsed in the last iteration and were kept."""
+    failure: str | None = None
+    """What ended it if that was an error: the parameters are then those before it."""
+
+
+Failing: TypeAlias = Callable[[int, FitError], None]
+"""Is told that a model has failed, by its index; what it raises ends the run."""
+
+
+def fatal(model: int, error: FitError) -> None:
+    """End the run."""
+    raise error
 
 
 @dataclass
@@ -103,12 +114,13 @@ class _Run:
     start: Start
     training: Training
     index: int
-    density: Density
     parameters: Parameters
-    lift: float
     reseeds: IntArray
     """(k,) how often each component was started anew."""
     collapsed: IntArray
+    density: Density = field(init=False)
+    """Of the parameters; a model that failed at once has none."""
+    lift: float = 0.0
     recentred: bool = False
     lower_bounds: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
@@ -116,19 +128,21 @@ class _Run:
     converged: bool = False
     stopped: bool = False
     """Whether an observer asked for no further iteration."""
+    failure: str | None = None
 
     def step(self, placement: Placement) -> ExpectationStep:
         return expectation_step(self.start.covariance_type, self.density, placement.grid)
 
     def is_over(self, max_iter: int) -> bool:
-        if self.recentred:  # in the middle of an iteration
+        if self.recentred and self.failure is None:  # in the middle of an iteration
             return False
-        return self.converged or self.stopped or len(self.lower_bounds) >= max_iter
+        ended = self.failure is not None or self.converged or self.stopped
+        return ended or len(self.lower_bounds) >= max_iter
 
     def standing(self) -> "_Standing":
         return _Standing(
             self.parameters,
-            self.density.origins if self.recentred else None,
+            self.density.origins if self.recentred and self.failure is None else None,
             self.lift,
             self.reseeds.copy(),
             self.collapsed,
@@ -136,6 +150,7 @@ class _Run:
             self.seconds.copy(),
             self.converged,
             self.stopped,
+            self.failure,
         )
 
     def fit(self) -> Fit:
@@ -149,6 +164,7 @@ class _Run:
             last,
             self.lift,
             self.collapsed,
+            self.failure,
         )
 
 
@@ -165,6 +181,7 @@ class _Standing(NamedTuple):
     seconds: list[float]
     converged: bool
     stopped: bool
+    failure: str | None
 
 
 @dataclass(frozen=True)
@@ -175,6 +192,7 @@ class _Data:
     settings: Settings
     training: Training
     observe: Observer
+    failing: Failing
 
     @property
     def dtype(self) -> np.dtype[np.floating]:
@@ -184,37 +202,40 @@ class _Data:
         mean_weight = training.constants.total_weight / self.placement.grid.n_samples
         return count_floor(self.dtype, mean_weight)
 
-    def report(self, rows: int) -> None:
-        self.observe(RowsDone(rows))
-
     def begin(self, start: Start, index: int) -> _Run:
         family = FAMILIES[start.covariance_type]
         training = start.training or self.training
-        parameters, density, lift = prepared(family, start.parameters, training.ridge, self.dtype)
-        reseeds = np.zeros(len(parameters.weights), np.int64)
-        return _Run(start, training, index, density, parameters, lift, reseeds, reseeds[:0])
+        reseeds = np.zeros(len(start.parameters.weights), np.int64)
+        model = _Run(start, training, index, start.parameters, reseeds, reseeds[:0])
+        try:
+            model.parameters, model.density, model.lift = prepared(
+                family, start.parameters, training.ridge, self.dtype
+            )
+        except FitError as error:
+            self.fail(model, error)
+            self.observe(ModelEnded(index, 0, converged=False))
+        return model
 
     def resume(self, start: Start, index: int, standing: _Standing) -> _Run:
         """Return a model as it was, and tell of what it has done."""
-        family, origins = FAMILIES[start.covariance_type], standing.origins
-        density = family.prepare(standing.parameters, self.dtype, self.placement.share)
-        if origins is not None:
-            density = family.about(density, origins)
         model = _Run(
             start,
             start.training or self.training,
             index,
-            density,
             standing.parameters,
-            standing.lift,
             standing.reseeds,
             standing.collapsed,
-            origins is not None,
+            standing.lift,
+            standing.origins is not None,
             standing.lower_bounds,
             standing.seconds,
             standing.converged,
             standing.stopped,
         )
+        if standing.failure is not None:
+            self.fail(model, FitError(standing.failure))
+        else:
+            model.density = self._density(start.covariance_type, standing)
         n_iter = len(model.lower_bounds)
         gains = [_gain(model, n_iter - i) for i in range(n_iter)]
         rows = self.placement.grid.n_samples
@@ -222,6 +243,24 @@ class _Data:
         if model.is_over(self.settings.max_iter):
             self.observe(ModelEnded(index, n_iter, model.converged))
         return model
+
+    def _density(self, covariance_type: str, standing: _Standing) -> Density:
+        family, origins = FAMILIES[covariance_type], standing.origins
+        density = family.prepare(standing.parameters, self.dtype, self.placement.share)
+        return density if origins is None else family.about(density, origins)
+
+    def fail(self, model: _Run, error: FitError) -> None:
+        """Give a model up, unless its error ends the run."""
+        self.failing(model.index, error)
+        model.failure = str(error)
+
+    def advance(self, model: _Run, statistics: Statistics) -> bool:
+        """Make the M-step if that is possible; return whether the model has one iteration more."""
+        try:
+            return _advance(model, statistics, self)
+        except FitError as error:
+            self.fail(model, error)
+            return False
 
 
 def run(
@@ -231,6 +270,7 @@ def run(
     constants: DataConstants,
     observe: Observer,
     checkpoint: Unkept = UNKEPT,
+    failing: Failing = fatal,
 ) -> list[Fit]:
     """Fit every start; a pass serves all models that have not converged.
 
@@ -250,6 +290,8 @@ def run(
     checkpoint : Checkpoint
         Where the models stand is kept in it after every pass, under "models" and in the order of
         ``starts``; if an earlier run has left them there, they go on.
+    failing : callable
+        Is told of models that fail. The others go on unless it raises, which it does by default:
 
     Raises
     ------
@@ -257,27 +299,27 @@ def run(
         A covariance is not positive definite; any positive ``reg_covar`` keeps them so.
     CollapseError
         A component has collapsed and ``settings.on_collapse`` is "raise".
-    DataError
+    RangeError
         The log likelihood is not finite: rows infinitely far from every component.
     InvalidParameterError
         One model alone takes more than ``settings.memory_limit``.
     """
     n_samples = placement.grid.n_samples
     training = Training(None, constants, settings.ridge)
-    data = _Data(placement, settings, training, observe)
+    data = _Data(placement, settings, training, observe, failing)
     runs = _runs(data, starts, checkpoint)
-    memory = _memory(placement, runs, settings.memory_limit)
     unfinished = [model for model in runs if not model.is_over(settings.max_iter)]
+    memory = _memory(placement, unfinished, settings.memory_limit)
     placement.warm_up([model.step(placement) for model in unfinished])
     while unfinished:
         active = memory.aboard(unfinished)
         began = time.perf_counter()
         observe(PassBegan("iteration", n_samples))
         works = [within(model.training.part, model.step(placement)) for model in active]
-        results = placement.reduce(works, data.report)
+        results = placement.reduce(works, reporting(observe))
         seconds = time.perf_counter() - began
         for model, statistics in zip(active, results, strict=True):
-            if _advance(model, statistics, data):
+            if data.advance(model, statistics):
                 model.seconds.append(seconds)
                 iteration = IterationDone(
                     model.index,
@@ -312,7 +354,8 @@ class _Memory:
     """What there is for the statistics of a pass, and what each model needs of it, in bytes."""
 
     room: int
-    needs: list[int]
+    needs: dict[int, int]
+    """By a model's index."""
     limit: int | None
     """What the user allows a pass."""
     n_threads: int
@@ -339,11 +382,11 @@ class _Memory:
         return unfinished[:aboard]
 
 
-def _memory(placement: Placement, runs: Sequence[_Run], limit: int | None) -> _Memory:
+def _memory(placement: Placement, unfinished: Sequence[_Run], limit: int | None) -> _Memory:
     n_threads, grid = placement.n_threads, placement.grid
     room = placement.memory // 2 if limit is None else limit
     room -= reading_bytes(placement.source, grid, n_threads)
-    needs = [state_bytes(model.step(placement), grid, n_threads) for model in runs]
+    needs = {one.index: state_bytes(one.step(placement), grid, n_threads) for one in unfinished}
     return _Memory(room, needs, limit, n_threads)
 
 
@@ -371,7 +414,7 @@ def _advance(model: _Run, statistics: Statistics, data: _Data) -> bool:
     origins = model.density.origins.astype(np.float64)
     lower_bound = float(statistics.log_likelihood[0]) / training.constants.total_weight
     if not math.isfinite(lower_bound):
-        raise DataError(
+        raise RangeError(
             f"The log likelihood is {lower_bound} in iteration {len(model.lower_bounds) + 1}: some "
             "rows are too far from every component for their density to be told from zero. Start "
             "nearer to the data, or scale the columns."

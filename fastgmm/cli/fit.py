@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, TextIO
@@ -26,7 +25,8 @@ from fastgmm.cli.options import (
     weight_option,
 )
 from fastgmm.cli.stopping import interruptible
-from fastgmm.progress import Event, IterationDone, ModelResumed, Observer, TqdmProgress
+from fastgmm.cli.watching import watched
+from fastgmm.progress import Event, IterationDone, ModelResumed
 
 if TYPE_CHECKING:
     from fastgmm.estimators import GaussianMixture
@@ -200,13 +200,7 @@ def fit(
     Batch jobs that are stopped and queued again keep one command line, with --checkpoint FILE and
     --resume; --max-seconds, SIGTERM (exit code 143) and Ctrl-C (130) leave the fit in the file.
     """
-    place = one_place(Place(threads, workers, scheduler, scheduler_file))
-    if performance_report is not None and not place.is_cluster:
-        raise click.UsageError(
-            "--performance-report is Dask's: name --workers, --scheduler or --scheduler-file too"
-        )
-    from fastgmm.pass_log import PassLog
-
+    place = one_place(Place(threads, workers, scheduler, scheduler_file), performance_report)
     if fixed and start_from is None:
         raise click.UsageError("--fixed keeps what a model has: name its file with --start-from")
     settings |= {
@@ -224,10 +218,12 @@ def fit(
         )
         model = _model(start, settings)
         watch = _Watch()
-        if log_json is not None:
-            watch.also.append(PassLog(log_json))
-        with placed(model, place), reporting(performance_report):
-            _fit(model, rows, (watch, stop), quiet)
+        with (
+            placed(model, place),
+            reporting(performance_report),
+            watched(quiet, log_json) as watching,
+        ):
+            model.set_callbacks(watch, stop, *watching).fit(rows.source)
         model.set_params(warm_start=False).save(output)
     if not quiet:
         click.echo("\n".join(summary(model, rows, watch)))
@@ -258,28 +254,12 @@ class _Watch:
         self.memory_before = peak_memory()
         self.seconds: list[float] = []
         self.n_samples = 0
-        self.also: list[Observer] = []
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, IterationDone) and event.model == 0:
             self.seconds.append(event.seconds)
-        for observe in self.also:
-            observe(event)
         if isinstance(event, IterationDone | ModelResumed):
             self.n_samples = event.rows
-
-
-def _fit(
-    model: "GaussianMixture", rows: OpenedData, observers: Sequence[Observer], quiet: bool
-) -> None:
-    if quiet:
-        model.set_callbacks(*observers).fit(rows.source)
-        return
-    display = TqdmProgress()
-    try:
-        model.set_callbacks(*observers, display).fit(rows.source)
-    finally:
-        display.close()
 
 
 def summary(model: "GaussianMixture", rows: OpenedData, watch: _Watch) -> list[str]:

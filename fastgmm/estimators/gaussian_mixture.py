@@ -31,10 +31,10 @@ from fastgmm.initialization import (
     start_by,
     survey,
 )
-from fastgmm.maximization import REGULARIZATIONS, count_floor
+from fastgmm.maximization import REGULARIZATIONS, count_floor, ridge_beside
 from fastgmm.parameters import GivenParameters, Parameters
 from fastgmm.pass_log import pass_logs
-from fastgmm.progress import FitBegan, FitEnded, IterationDone, Observer, PassBegan, RowsDone
+from fastgmm.progress import FitBegan, FitEnded, IterationDone, Observer, PassBegan, reporting
 from fastgmm.sources import Source, as_source
 from fastgmm.validation import as_random_state, check_array, check_weights
 
@@ -364,8 +364,6 @@ class GaussianMixture(Conditional):
             as_random_state(self.random_state).set_state(beginning.random_state)
         constants, starts, _ = beginning
         ridge = REGULARIZATIONS[self.regularization].ridge(self.reg_covar, constants.variances)
-        if "covariances" in entry.fixed:
-            ridge = np.zeros_like(ridge)
         settings = self._em_settings(ridge, tuple(entry.fixed))
         return em.run(placement, starts, settings, constants, observe, checkpoint)
 
@@ -389,10 +387,7 @@ class GaussianMixture(Conditional):
     def _begin(self, placement: Placement, entry: Entry, observe: Observer) -> Beginning:
         """Read the rows and make the starts."""
         n_samples, draws = placement.grid.n_samples, entry.random_state is not None
-
-        def report(rows: int) -> None:
-            observe(RowsDone(rows))
-
+        report = reporting(observe)
         observe(PassBegan("checking", n_samples))
         random_state = as_random_state(self.random_state) if draws else None
         streamed = self._streamed_start() if draws else None
@@ -430,8 +425,9 @@ class GaussianMixture(Conditional):
             starts = self._drawn(entry.n_init, start_rows, random_state, ridge, n_threads)
         return Beginning(constants, starts, self._random_state())
 
-    def _em_settings(self, ridge: Float64Array, fixed: tuple[str, ...] = ()) -> em.Settings:
+    def _em_settings(self, ridge: Float64Array, fixed: tuple[str, ...]) -> em.Settings:
         tol: Any = self.tol
+        ridge = ridge_beside(fixed, ridge)
         return em.Settings(tol, self.max_iter, ridge, self.on_collapse, self.memory_limit, fixed)
 
     def _drawn(

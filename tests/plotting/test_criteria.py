@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from fastgmm.exceptions import DataError
-from fastgmm.plotting import plot_criteria
+from fastgmm.plotting import plot_criteria, plot_cross_validation
 
 
 @dataclass
@@ -16,6 +16,8 @@ class Candidate:
     aic: float
     bic: float
     degenerate: bool = False
+    cv: float | None = None
+    cv_spread: float | None = None
 
 
 def ringed(ax):
@@ -36,6 +38,33 @@ def test_the_lowest_sound_candidates_are_named():
     assert aic.get_xdata().tolist() == [1, 2, 3, 4]
     assert bic.get_ydata().tolist() == [7.5, 7.0, 9.0, 1.0]
     assert crosses.get_xdata().tolist() == [4]
+
+
+def test_what_failed_is_left_out():
+    nan = float("nan")
+    table = [Candidate(1, "full", nan, nan), Candidate(2, "full", 3.0, 4.0)]
+    assert ringed(plot_criteria(table, ["bic"], Figure().subplots())) == ["lowest BIC: 2"]
+
+
+def test_a_cross_validation_is_drawn_with_the_spread_of_its_folds():
+    nan = float("nan")
+    table = [
+        Candidate(2, "full", 0.0, 0.0, cv=-2.0, cv_spread=0.5),
+        Candidate(1, "full", 0.0, 0.0, cv=-3.0, cv_spread=0.25),
+        Candidate(3, "full", 0.0, 0.0, cv=-1.0, cv_spread=0.1, degenerate=True),
+        Candidate(4, "full", 0.0, 0.0, cv=nan, cv_spread=nan),
+    ]
+    ax = plot_cross_validation(table, Figure().subplots())
+    (bars,) = ax.containers
+    curve, _, (up_and_down,) = bars
+    assert curve.get_xdata().tolist() == [1, 2, 3, 4]
+    ends = [segment[:, 1].tolist() for segment in up_and_down.get_segments()[:3]]
+    assert ends == [[-3.25, -2.75], [-2.5, -1.5], [-1.1, -0.9]]
+    assert "highest: 2" in [text.get_text() for text in ax.get_legend().texts]
+    with pytest.raises(DataError, match="select with criterion='cv'"):
+        plot_cross_validation([Candidate(1, "full", 1.0, 1.0)], Figure().subplots())
+    with pytest.raises(DataError, match="nothing to draw without a candidate"):
+        plot_cross_validation([], Figure().subplots())
 
 
 def test_shapes_have_lines_of_their_own():
