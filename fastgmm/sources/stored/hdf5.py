@@ -40,6 +40,10 @@ class Dataset:
         """It lies in a file."""
         return False
 
+    def files(self) -> list[str]:
+        """Return its file."""
+        return [self.file]
+
     def read(self, start: int, stop: int, columns: slice) -> NDArray[Any]:
         """Read some rows; DataError naming file and dataset if that fails."""
         where = (slice(start, stop), columns)[: len(self.shape)]
