@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import dask.array as da
 import numpy as np
@@ -21,7 +21,7 @@ from problems import fingerprint
 
 from fastgmm import GaussianMixture
 from fastgmm.executors.dask.clients import active_client
-from fastgmm.progress import IterationDone, PassBegan
+from fastgmm.progress import IterationDone, PassBegan, RowsDone
 
 N_ROWS, PARTITION = 6400, 100
 N_ITER = 3
@@ -40,6 +40,14 @@ class Scene(NamedTuple):
         return list(self.client.run(os.getpid).values())
 
 
+Reading: TypeAlias = Callable[[Path], None]
+"""What happens when the first partition is computed, given a folder that keeps marks."""
+
+
+def at_ease(folder: Path) -> None:
+    """Nothing happens."""
+
+
 class Trouble(NamedTuple):
     """What is to happen, and to which fit."""
 
@@ -48,8 +56,7 @@ class Trouble(NamedTuple):
     """A context manager that yields callbacks for the fit."""
     persist: bool = False
     quick: bool = True
-    transient: int = 0
-    """Times that reading one partition fails."""
+    reading: Reading = at_ease
     block_seconds: float = BLOCK_SECONDS
     """What computing a partition takes."""
 
@@ -68,25 +75,45 @@ def computed(folder: Path) -> int:
     return marks.stat().st_size if marks.exists() else 0
 
 
-def slowly(block: np.ndarray, folder: Path, transient: int, seconds: float) -> np.ndarray:
-    """Compute a partition: leave a mark, take a while, fail the first times if so asked."""
+def marks_at(file: Path) -> int:
+    """Leave a mark in a file that all workers see; return how many there are."""
+    with file.open("a") as marks:
+        marks.write("x")
+    return file.stat().st_size
+
+
+def slowly(block: np.ndarray, folder: Path, reading: Reading, seconds: float) -> np.ndarray:
+    """Compute a partition: leave a mark, take a while; something may happen at the first."""
     if block.shape[0] == PARTITION:
-        with (folder / "computed").open("a") as file:
-            file.write("x")
-        if transient and block[0, 0] == rows()[0, 0]:
-            failures = folder / "failures"
-            with failures.open("a") as file:
-                file.write("x")
-            if failures.stat().st_size <= transient:
-                raise OSError(5, "Input/output error")
+        marks_at(folder / "computed")
+        if block[0, 0] == rows()[0, 0]:
+            reading(folder)
         time.sleep(seconds)
     return block
 
 
-def collection(folder: Path, transient: int = 0, seconds: float = BLOCK_SECONDS) -> Any:
+def fails_twice(folder: Path) -> None:
+    """Reading fails, and does not the third time."""
+    if marks_at(folder / "failures") <= 2:
+        raise OSError(5, "Input/output error")
+
+
+def takes_all_memory(folder: Path) -> None:
+    """Take more memory than the worker may, the first time: until its nanny kills it."""
+    if marks_at(folder / "failures") > 1:
+        return
+    hoard = []
+    for _ in range(600):
+        if len(hoard) < 20:
+            hoard.append(np.ones(2**23))  # 64 MB, of a limit of 1 GB
+        time.sleep(0.05)
+    raise AssertionError("nobody has killed this worker")
+
+
+def collection(folder: Path, reading: Reading = at_ease, seconds: float = BLOCK_SECONDS) -> Any:
     """Return the rows as a Dask array of 64 partitions."""
     X = da.from_array(rows(), chunks=(PARTITION, -1))
-    compute = partial(slowly, folder=folder, transient=transient, seconds=seconds)
+    compute = partial(slowly, folder=folder, reading=reading, seconds=seconds)
     return X.map_blocks(compute, meta=np.empty((0, 0)))
 
 
@@ -104,7 +131,7 @@ def undisturbed(folder: Path) -> str:
 
 def fit_with(trouble: Trouble, scene: Scene) -> str:
     """Fit while something happens; return the hash."""
-    X = collection(scene.folder, trouble.transient, trouble.block_seconds)
+    X = collection(scene.folder, trouble.reading, trouble.block_seconds)
     with trouble.cause(scene) as callbacks:
         return fit(X, scene.client, trouble.persist, *callbacks)
 
@@ -203,9 +230,9 @@ def during_pass(scene: Scene, act: Callable[[Scene], None], n: int = 2) -> Itera
     under_way[0].result()
 
 
-def kill_one(scene: Scene) -> None:
-    """Kill -9 one worker."""
-    os.kill(scene.pids()[0], signal.SIGKILL)
+def kill_one(scene: Scene, number: int = signal.SIGKILL) -> None:
+    """Kill -9 one worker, or send it another signal."""
+    os.kill(scene.pids()[0], number)
 
 
 def kill_all(scene: Scene) -> None:
@@ -236,6 +263,30 @@ def scale(scene: Scene) -> None:
             break
         time.sleep(0.05)
     scene.client.cluster.scale(1)
+
+
+@contextmanager
+def adaptively(scene: Scene) -> Iterator[list[Any]]:
+    """Dask starts workers and sends them home as it sees fit."""
+    cluster = scene.client.cluster
+    seen: set[int] = set()
+
+    def count(event: Any) -> None:
+        if isinstance(event, RowsDone):
+            seen.add(len(scene.client.nthreads()))
+
+    cluster.scale(1)
+    while len(scene.client.nthreads()) > 1:
+        time.sleep(0.05)
+    scaling = cluster.adapt(
+        minimum=1, maximum=3, interval="100ms", target_duration="100ms", wait_count=1
+    )
+    try:
+        yield [count]
+    finally:
+        scaling.stop()
+        cluster.scale(scene.n_workers)
+    assert len(seen) > 1, "the number of workers stayed as it was"
 
 
 @contextmanager
@@ -327,7 +378,12 @@ TROUBLES = [
     Trouble("a worker retires", partial(after_iteration, act=retire), persist=True, quick=False),
     Trouble("2, 3, then 1 worker", partial(after_iteration, act=scale), persist=True, quick=False),
     Trouble("no worker at first", late_workers, quick=False),
-    Trouble("reading fails twice", nothing, transient=2),
+    Trouble(
+        "SIGTERM to a worker", partial(during_pass, act=partial(kill_one, number=signal.SIGTERM))
+    ),
+    Trouble("a worker takes all its memory", nothing, reading=takes_all_memory, quick=False),
+    Trouble("Dask scales adaptively", adaptively, quick=False, block_seconds=0.05),
+    Trouble("reading fails twice", nothing, reading=fails_twice),
     Trouble("another fit on the client", another_fit),
     Trouble("another client's fit", another_client, quick=False),
 ]
