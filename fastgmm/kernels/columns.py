@@ -86,6 +86,13 @@ def load_about(
 
 def columns_of_rows(builder: Any, rows: Any, start: Any, d: int, vector: Any) -> list[Any]:
     """Load d columns of a vector of rows, which follow each other from ``start`` on."""
+    lanes = vector.count
+    if d <= lanes and lanes * (lanes.bit_length() - 1) < d * (d - 1):  # fewer exchanges of lanes
+        begins = [builder.add(start, index(row * d)) for row in range(lanes)]
+        rows_of = [
+            load_part_at(builder, builder.gep(rows, [begin]), vector, index(d)) for begin in begins
+        ]
+        return transposed(builder, rows_of)[:d]
     loaded = [
         vector_at(builder, rows, builder.add(start, index(i * vector.count)), vector)
         for i in range(d)

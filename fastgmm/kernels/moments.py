@@ -11,6 +11,7 @@ from fastgmm.kernels.blocks import (
     number_at,
     vector_at,
 )
+from fastgmm.kernels.features import n_factors
 from fastgmm.simd.arithmetic import fused
 from fastgmm.simd.shuffles import folded
 from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
@@ -48,9 +49,9 @@ def add_moments(
 ) -> Any:
     """Add one component's count and moments about its origin over a tile.
 
-    ``columns`` has the chunks' (d, rows) matrices one behind the other, ``joint`` the weighted
-    responsibilities (k, rows); ``counts`` (k,), ``first`` (k d,) and ``second`` (k p,) are flat
-    float64.
+    ``columns`` has the chunks' (n_factors, rows) matrices one behind the other, the columns first,
+    ``joint`` the weighted responsibilities (k, rows); ``counts`` (k,), ``first`` (k d,) and
+    ``second`` (k p,) are flat float64.
     """
     vector_type = vector_of(columns.dtype)
     d = len(dimension)
@@ -96,7 +97,7 @@ def add_moments(
                 pitch = builder.add(builder.mul(n, index(chunk)), index(lanes))
                 row = builder.add(builder.mul(which, pitch), builder.mul(k, index(chunk)))
                 r = vector_at(builder, joint_at, builder.add(row, within), vector)
-                at = builder.add(builder.mul(which, index(d * chunk + lanes)), within)
+                at = builder.add(builder.mul(which, index(n_factors(d) * chunk + lanes)), within)
                 z = []
                 for j, mean in enumerate(means):
                     place = builder.add(at, index(j * chunk))

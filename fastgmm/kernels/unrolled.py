@@ -40,7 +40,7 @@ from fastgmm.kernels.expectation import (
     small_chunks,
     work,
 )
-from fastgmm.kernels.features import add_features, shape_of, write_features
+from fastgmm.kernels.features import add_feature_products, shape_of, write_shares
 from fastgmm.kernels.moments import add_moments
 from fastgmm.kernels.softmax import share_out
 from fastgmm.simd import broadcast, lanes_of, load, load_broadcast, store
@@ -175,9 +175,7 @@ class UnrolledWork(NamedTuple):
     """The memory of a pass over a block of rows; all flat, matrices chunk after chunk."""
 
     columns: FloatArray
-    """(d, rows) of each chunk of a tile."""
-    features: FloatArray
-    """(features, rows) of each chunk of a tile."""
+    """(factors, rows) of each chunk of a tile: x, 1, the share, and the share times x."""
     away: FloatArray
     """(d, rows) of one chunk, less one component's mean; or a vector of rows, filled up."""
     zeros: FloatArray
@@ -193,17 +191,20 @@ def _work(density: Any, tile_rows: Any) -> Any:
 
     def tile_and_sums(density: Any, tile_rows: Any) -> Any:
         n_components, d = density.means.shape
-        features, block, most = shape_of(density.dimension)
+        factors, features, block, most = shape_of(density.dimension)
         like = density.means
-        n_chunks = tile_rows // chunk_rows(like)
+        n_chunks, stride = tile_rows // chunk_rows(like), chunk_rows(like)
+        columns = aligned(n_chunks * pitch_of(factors, stride, like), like)
+        for chunk in range(n_chunks):
+            one = chunk * pitch_of(factors, stride, like) + d * stride
+            columns[one : one + stride] = 1
         height = height_of(n_components, most)
         slots = (n_components + height - 1) // height * height
         sums = aligned((features + block - 1) // block * block * slots, np.empty(0))
         sums[:] = 0
         return UnrolledWork(
-            aligned(n_chunks * pitch_of(d, chunk_rows(like), like), like),
-            aligned(n_chunks * pitch_of(features, chunk_rows(like), like), like),
-            aligned(d * chunk_rows(like), like),
+            columns,
+            aligned(d * stride, like),
             np.zeros(d, like.dtype),
             sums,
         )
@@ -272,10 +273,11 @@ def unrolled_log_density(
     dimension = density.dimension
     width = lanes_of(rows)
     columns, away = scratch.columns, scratch.away
+    factors = shape_of(dimension)[0]
     whitening, biases, log_scale = density.whitening, density.biases, density.log_scale
     group = group_of(dimension) * width
     for first in range(0, size, stride):
-        columns_at = first // stride * pitch_of(d, stride, rows)
+        columns_at = first // stride * pitch_of(factors, stride, rows)
         out = first // stride * pitch_of(n_components, stride, rows)
         # whole chunks, the last of them completed with zeros
         for t in range(0, stride, width):
@@ -323,9 +325,9 @@ def unrolled_accumulate(
     statistics: Any,
 ) -> None:
     """Add counts and first and second moments about the origins over a tile."""
-    n_components, d = density.means.shape
+    n_components = density.means.shape[0]
     dimension = density.dimension
-    columns, features, sums = scratch.columns, scratch.features, scratch.sums
+    columns = scratch.columns
     width = lanes_of(rows)
     n_chunks = (size + stride - 1) // stride
     if not density.near:
@@ -339,39 +341,12 @@ def unrolled_accumulate(
                 statistics.counts, statistics.first, statistics.second,
             )  # fmt: skip
         return
-    n_features, block, most = shape_of(dimension)
-    for chunk in range(n_chunks):
-        columns_at = chunk * pitch_of(d, stride, rows)
-        features_at = chunk * pitch_of(n_features, stride, rows)
+    pitch = pitch_of(shape_of(dimension)[0], stride, rows)
+    for first in range(0, n_chunks * stride, stride):
+        at = first // stride * pitch
         for t in range(0, stride, width):
-            write_features(
-                columns, columns_at + t, features, features_at + t, stride,
-                shares, chunk * stride + t, dimension,
-            )  # fmt: skip
-    height = height_of(n_components, most)
-    slots = (n_components + height - 1) // height * height
-    # the last blocks begin so early that they are full, too
-    for k_slot in range(0, n_components, height):
-        k = min(k_slot, n_components - height)
-        for f_slot in range(0, n_features, block):
-            f = min(f_slot, n_features - block)
-            slot = f_slot * slots + k_slot
-            if height == 8:
-                add_features(
-                    joint, k, n_components, features, f, n_features, n_chunks, 8, block, sums, slot
-                )
-            elif height == 4:
-                add_features(
-                    joint, k, n_components, features, f, n_features, n_chunks, 4, block, sums, slot
-                )
-            elif height == 2:
-                add_features(
-                    joint, k, n_components, features, f, n_features, n_chunks, 2, block, sums, slot
-                )
-            else:
-                add_features(
-                    joint, k, n_components, features, f, n_features, n_chunks, 1, block, sums, slot
-                )
+            write_shares(columns, at + t, stride, shares, first + t, dimension)
+    add_feature_products(joint, n_components, columns, n_chunks, scratch.sums, dimension)
 
 
 def unrolled_finish(density: Any, scratch: Any, statistics: Any) -> None:
@@ -379,7 +354,7 @@ def unrolled_finish(density: Any, scratch: Any, statistics: Any) -> None:
     n_components, d = density.means.shape
     if not density.near:
         return
-    n_features, block, most = shape_of(density.dimension)
+    _, n_features, block, most = shape_of(density.dimension)
     height = height_of(n_components, most)
     slots = (n_components + height - 1) // height * height
     for k in range(n_components):
