@@ -10,7 +10,7 @@ from typing import Any
 from fastgmm.checkpoint import Unkept, checkpoint_of
 from fastgmm.estimators import GaussianMixture
 from fastgmm.estimators.callbacks import Observers
-from fastgmm.estimators.gaussian_mixture import WITHOUT_INFLUENCE
+from fastgmm.estimators.fitting import WITHOUT_INFLUENCE
 from fastgmm.estimators.settings import SETTINGS, check_fixed, check_settings
 from fastgmm.exceptions import InvalidParameterError
 from fastgmm.folds import Folds

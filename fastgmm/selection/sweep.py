@@ -13,7 +13,7 @@ from fastgmm import em
 from fastgmm.checkpoint import UNKEPT, Unkept
 from fastgmm.covariance import FAMILIES
 from fastgmm.estimators import GaussianMixture
-from fastgmm.estimators.gaussian_mixture import best_start
+from fastgmm.estimators.fitting import best_start
 from fastgmm.estimators.settings import names_of
 from fastgmm.executors import Placement, Work
 from fastgmm.executors.threads import available_threads
