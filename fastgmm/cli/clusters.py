@@ -49,6 +49,11 @@ def place_options(command: F) -> F:
     return command
 
 
+def place_of(options: dict[str, Any]) -> Place:
+    """Take the options that say where to compute out of a command's."""
+    return Place(**{name: options.pop(name) for name in Place._fields})
+
+
 def one_place(place: Place, performance_report: Path | None = None) -> Place:
     """Return the place; a usage error if several are named, or none that Dask could report of."""
     names = [

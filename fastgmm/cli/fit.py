@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from fastgmm.cli.clusters import Place, one_place, place_options, placed, reporting
+from fastgmm.cli.clusters import one_place, place_of, place_options, placed, reporting
 from fastgmm.cli.memory import megabytes, peak_memory
 from fastgmm.cli.options import (
     MODEL_ENDINGS,
@@ -92,7 +92,12 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
     help="Starts; the best one is kept, all of them share each pass over the data.",
 )
 @click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Random seed."
+    "--seed",
+    "random_state",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Random seed.",
 )
 @click.option(
     "--tol",
@@ -131,6 +136,7 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
 @click.option(
     "--persist/--no-persist",
     default=None,
+    callback=lambda context, option, value: "auto" if value is None else value,
     help="Keep the rows in the cluster's memory  [default: when they fit well].",
 )
 @click.option("--chunk-size", type=click.IntRange(min=1), help="Rows of a block.")
@@ -181,12 +187,6 @@ def fit(
     missing: str,
     start_from: Path | None,
     fixed: list[str] | None,
-    seed: int,
-    threads: int | None,
-    workers: int | None,
-    scheduler: str | None,
-    scheduler_file: Path | None,
-    persist: bool | None,
     checkpoint: Path | None,
     resume: bool,
     max_seconds: float | None,
@@ -200,19 +200,17 @@ def fit(
     Batch jobs that are stopped and queued again keep one command line, with --checkpoint FILE and
     --resume; --max-seconds, SIGTERM (exit code 143) and Ctrl-C (130) leave the fit in the file.
     """
-    place = one_place(Place(threads, workers, scheduler, scheduler_file), performance_report)
+    place = one_place(place_of(settings), performance_report)
     if fixed and start_from is None:
         raise click.UsageError("--fixed keeps what a model has: name its file with --start-from")
     settings |= {
         "fixed": tuple(fixed or ()),
-        "random_state": seed,
-        "n_threads": threads,
-        "persist": "auto" if persist is None else persist,
+        "n_threads": place.threads,
         "checkpoint": checkpoint,
         "resume": resume,
     }
     with interruptible(checkpoint, resume, max_seconds, [output]) as stop:
-        start = None if start_from is None else load_model(start_from, threads)
+        start = None if start_from is None else load_model(start_from, place.threads)
         rows = open_rows(
             data, columns, weight, missing, model=start, output=output, checkpoint=checkpoint
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from fastgmm.atomic_file import atomic_file
-from fastgmm.cli.clusters import Place, client_of, one_place, reporting
+from fastgmm.cli.clusters import client_of, one_place, place_of, reporting
 from fastgmm.cli.fit import fit
 from fastgmm.cli.options import (
     MODEL_ENDINGS,
@@ -34,7 +34,7 @@ SHARED_WITH_FIT = (
     "weight",
     "missing",
     "init_params",
-    "seed",
+    "random_state",
     "tol",
     "max_iter",
     "reg_covar",
@@ -143,20 +143,12 @@ class RegisteredList(NameList):
 )
 def select(
     data: tuple[str, ...],
-    n_components: list[int],
-    covariance_type: list[str],
     output: Path,
     table: Path | None,
     plot: Path | None,
     columns: list[str] | None,
     weight: str | None,
     missing: str,
-    seed: int,
-    threads: int | None,
-    workers: int | None,
-    scheduler: str | None,
-    scheduler_file: Path | None,
-    persist: bool | None,
     checkpoint: Path | None,
     resume: bool,
     max_seconds: float | None,
@@ -171,17 +163,8 @@ def select(
     """
     from fastgmm.selection import select as sweep
 
-    place = one_place(Place(threads, workers, scheduler, scheduler_file), performance_report)
-    arguments: dict[str, Any] = {
-        "n_components": n_components,
-        "covariance_type": covariance_type,
-        "random_state": seed,
-        "n_threads": threads,
-        "persist": "auto" if persist is None else persist,
-        "checkpoint": checkpoint,
-        "resume": resume,
-        **settings,
-    }
+    place = one_place(place_of(settings), performance_report)
+    settings |= {"n_threads": place.threads, "checkpoint": checkpoint, "resume": resume}
     counted = _Rows()
     with interruptible(checkpoint, resume, max_seconds, [output, table, plot]) as stop:
         rows = open_rows(data, columns, weight, missing, output=output, checkpoint=checkpoint)
@@ -191,7 +174,7 @@ def select(
             watched(quiet, log_json) as watching,
         ):
             watching = [counted, stop, *watching]
-            selection = sweep(rows.source, **arguments, client=client, callbacks=watching)
+            selection = sweep(rows.source, **settings, client=client, callbacks=watching)
         selection.best.save(output)
         if table is not None:
             write_table(selection, table)

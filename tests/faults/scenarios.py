@@ -1,6 +1,46 @@
 """What may happen to a cluster while a fit runs on it; each must leave the bits as they are.
 
-Used by the tests beside it and by ``scripts/fault-table``.
+Used by the tests beside it and by ``scripts/fault-table``. Which test shows that a fault does no
+harm (without a file's name: a scenario below):
+
+========================================= ==========================================================
+kill -9 of a worker in the load           "kill -9 in the load"
+... in an E-step                          "kill -9 in an E-step", "..., kept in memory"
+... in a reduction                        "kill -9 in a reduction"
+... between iterations                    "kill -9 between iterations", "..., kept in memory"
+... that holds the parameters             "kill -9 of who holds the parameters"
+... of all workers                        "kill -9 of all workers", "... between iterations, ..."
+... several in succession                 "kill -9 four times"
+work lost by a kill: at most one shard    test_a_kill_costs_the_work_of_one_shard
+SIGTERM to a worker                       "SIGTERM to a worker"
+its nanny kills it for its memory         "a worker takes all its memory"
+memory of a worker below a shard          test_a_shard_larger_than_its_worker
+stopped, and going on                     "stopped for 4 s",
+                                          test_a_worker_that_hangs_is_not_waited_for
+retire                                    "a worker retires"
+scale up and down, adaptively, late       "2, 3, then 1 worker", "Dask scales adaptively",
+                                          "no worker at first"
+a passing fault of the file system        "reading fails twice"
+scheduler killed and restarted            test_a_fit_goes_on_with_a_scheduler_that_is_started_again
+... or resumed on a new cluster           test_a_fit_that_lost_its_cluster_is_resumed_on_another
+... futures it has forgotten              test_lost_shards_are_computed_again,
+                                          test_a_cluster_that_loses_everything_is_given_up
+client killed at random points            test_killed_at_random_points (also in a checkpoint write),
+                                          test_killed_in_a_pass_on_a_cluster
+Ctrl-C, SIGTERM, time is up               test_ctrl_c_leaves_a_usable_cluster, test_signals,
+                                          test_an_interrupted_fit_leaves_nothing,
+                                          test_a_job_that_is_queued_until_it_is_done
+two fits at once                          "another fit on the client", "another client's fit"
+a fit inside a task                       test_a_fit_inside_a_task
+empty, unknown, column-chunked inputs     test_a_collection_has_the_bits_of_its_rows,
+                                          test_column_chunks_and_dropped_rows
+partitions of one row                     test_five_hundred_partitions_of_a_row
+disk full while checkpointing             test_a_full_disk_is_one_warning_and_the_fit_goes_on
+source changed between iterations         test_a_file_that_changes_between_passes_is_noticed,
+                                          test_a_changed_file_is_named
+a block that crashes its worker           test_a_block_that_kills_every_worker_is_named
+no worker within a minute                 test_a_cluster_without_workers_is_an_error
+========================================= ==========================================================
 """
 
 import os
@@ -379,7 +419,9 @@ TROUBLES = [
     Trouble("2, 3, then 1 worker", partial(after_iteration, act=scale), persist=True, quick=False),
     Trouble("no worker at first", late_workers, quick=False),
     Trouble(
-        "SIGTERM to a worker", partial(during_pass, act=partial(kill_one, number=signal.SIGTERM))
+        "SIGTERM to a worker",
+        partial(during_pass, act=partial(kill_one, number=signal.SIGTERM)),
+        quick=False,
     ),
     Trouble("a worker takes all its memory", nothing, reading=takes_all_memory, quick=False),
     Trouble("Dask scales adaptively", adaptively, quick=False, block_seconds=0.05),

@@ -110,7 +110,7 @@ def _ends() -> Iterator[None]:
         pytest.fail("the fit hangs")
 
     before = signal.signal(signal.SIGALRM, fail)
-    signal.alarm(200)
+    signal.alarm(300)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
