@@ -49,6 +49,8 @@ def plot_ellipses(
     ------
     fastgmm.exceptions.DataError
         The model has not two features.
+    fastgmm.exceptions.NotFittedError
+        The model has no parameters.
     ValueError
         There is no mass, or one that is not between 0 and 1.
 
@@ -111,6 +113,8 @@ def plot_density_2d(
     ------
     fastgmm.exceptions.DataError
         The model has not two features.
+    fastgmm.exceptions.NotFittedError
+        The model has no parameters.
     ValueError
         There is no mass, or one that is not between 0 and 1.
 
