@@ -1,4 +1,4 @@
-"""What densities with covariances along the axes have in common: rows about one centre, scaled."""
+"""What families with covariances along the axes have in common: rows about one centre, scaled."""
 
 import math
 
@@ -11,6 +11,7 @@ from fastgmm.covariance.protocol import Density
 from fastgmm.covariance.scale import log_scale
 from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.parameters import Parameters
+from fastgmm.statistics import Scatter, Statistics
 
 
 def axes_density(
@@ -113,6 +114,21 @@ def spheres_about(density: Density, origins: FloatArray) -> Density:
     return kernels.axes.AxesDensity(
         density.log_scale, means, scales, zeros, zeros[0], math.inf, origins
     )
+
+
+def complete(statistics: Statistics, density: Density, scatter: Scatter | None) -> Statistics:
+    """Return the statistics as they are: they lack nothing."""
+    return statistics
+
+
+def join(seconds: list[Float64Array]) -> Float64Array:
+    """Stack the components' squares."""
+    return np.concatenate(seconds)
+
+
+def precisions(precisions_cholesky: Float64Array) -> Float64Array:
+    """Return squares."""
+    return precisions_cholesky**2
 
 
 def reciprocal_deviations(variances: Float64Array) -> Float64Array:
