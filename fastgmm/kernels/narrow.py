@@ -1,0 +1,230 @@
+"""Linear log densities of up to three columns: a few vectors of rows from end to end in one loop.
+
+With so few columns nearly all time goes to exponentials, and the passes over a tile, which wait for
+each other and for the cache, cost as much again (``linear.py``). Here a group of vectors of rows
+stays in registers, columns, features, maxima, sums and shares; only what there is one of for every
+component goes through memory, a few kilobytes that are overwritten by the next group.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from fastgmm._jit import intrinsic, kernel, types
+from fastgmm._typing import FloatArray
+from fastgmm.kernels.blocks import WHITENING_WIDTH, data_of, index, loop, number_at, vector_at
+from fastgmm.kernels.columns import chunk_rows, columns_of_rows
+from fastgmm.kernels.expectation import aligned
+from fastgmm.kernels.linear import LinearDensity
+from fastgmm.kernels.products import add_at, chosen
+from fastgmm.kernels.softmax import SUMS_PER_LOG
+from fastgmm.simd import lanes, lanes_of, load, total
+from fastgmm.simd.arithmetic import added, fused, larger, reciprocal_of
+from fastgmm.simd.elementary import exp_of, log_of
+from fastgmm.simd.memory import store_at
+from fastgmm.simd.shuffles import folded
+from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
+
+MOST_COLUMNS = 3
+MOST_COMPONENTS = 64
+"""More would not leave room in L1 for their sums."""
+
+GROUPS_AT_ONCE = 64 // WHITENING_WIDTH
+"""Groups that are summed before their lanes are, and float32 becomes float64: 64 vectors."""
+
+if SUMS_PER_LOG % WHITENING_WIDTH:
+    raise ValueError("a logarithm takes the sums of whole groups")
+
+
+def add_whole_groups(rows: FloatArray, density: LinearDensity, statistics: Any) -> int:
+    """Add rows (n, d) of weight one to the statistics, as many as fill groups; return how many.
+
+    None, and 0, if columns or components are too many.
+    """
+    k, d = density.means.shape
+    if d > MOST_COLUMNS or k > MOST_COMPONENTS:
+        return 0
+    group = WHITENING_WIDTH * lanes(rows.dtype)
+    whole = len(rows) // group * group
+    if whole:
+        add_rows(rows[:whole], density, statistics)
+    return whole
+
+
+@kernel
+def add_rows(rows: Any, density: Any, statistics: Any) -> None:
+    """Add whole groups of rows to the statistics."""
+    n_components, d = density.means.shape
+    m = density.slopes.shape[1]
+    flat = rows.reshape(rows.size)
+    slopes = density.slopes.reshape(density.slopes.size)
+    constants = density.log_scale - density.squares
+    centre = density.centre
+    width, group = lanes_of(flat), chunk_rows(flat)
+    joint = aligned(n_components * group, flat)
+    sums = aligned(n_components * (1 + m) * width, flat)
+    log_likelihood = np.zeros(1)
+    n_groups = rows.shape[0] // group
+    for first in range(0, n_groups, GROUPS_AT_ONCE):
+        sums[:] = 0
+        add_groups(
+            flat, first * group * d, min(GROUPS_AT_ONCE, n_groups - first), d, m, n_components,
+            centre, slopes, constants, joint, sums, log_likelihood,
+        )  # fmt: skip
+        at = 0
+        for k in range(n_components):
+            statistics.counts[k] += total(load(sums, at))
+            at += width
+            for j in range(d):
+                statistics.first[k, j] += total(load(sums, at))
+                at += width
+            if m > d:
+                statistics.second[k, 0] += total(load(sums, at))
+                at += width
+    statistics.log_likelihood[0] += log_likelihood[0]
+
+
+@intrinsic
+def add_groups(
+    typingctx: Any,
+    rows: Any,
+    start: Any,
+    n_groups: Any,
+    n_columns: Any,
+    n_features: Any,
+    n_components: Any,
+    centre: Any,
+    slopes: Any,
+    constants: Any,
+    joint: Any,
+    sums: Any,
+    log_likelihood: Any,
+) -> Any:
+    """Add responsibilities times 1, x and |x|^2 about the centre to ``sums`` (k, 1 + m) of vectors.
+
+    The rows begin at ``start`` in flat memory; |x|^2 is left out where m = d. ``slopes`` (k, m) are
+    flat, ``joint`` has room for k groups.
+    """
+    vector_type = vector_of(rows.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        width = vector.count
+        pointers = [
+            data_of(context, signature.args[i], arguments[i], builder)
+            for i in (0, 6, 7, 8, 9, 10, 11)
+        ]
+        rows_at, centre_at, slopes_at, constants_at, joint_at, sums_at, likelihood_at = pointers
+        start, n, d, m, n_components = arguments[1:6]
+        one, nothing = constant(vector, 1.0), constant(vector, 0.0)
+        group = range(WHITENING_WIDTH)
+
+        def number(pointer: Any, at: Any) -> Any:
+            return splat(builder, number_at(builder, pointer, at), width)
+
+        def place_of(k: Any, v: int) -> Any:
+            row = builder.mul(k, index(WHITENING_WIDTH * width))
+            return builder.add(row, index(v * width))
+
+        def features_of(at: Any, d: int, with_squares: bool) -> list[Any]:
+            loaded = columns_of_rows(builder, rows_at, at, d, vector)
+            x = [builder.fsub(column, number(centre_at, index(j))) for j, column in enumerate(loaded)]
+            if not with_squares:
+                return x
+            square = builder.fmul(x[0], x[0])
+            for column in x[1:]:
+                square = fused(builder, column, column, square)
+            return [*x, square]
+
+        def densities(x: list[Any], count: int) -> list[Any]:
+            """Write all components' log densities; return the highest."""
+
+            def component(k: Any, best: list[Any]) -> list[Any]:
+                first = builder.mul(k, index(count))
+                factors = [number(slopes_at, builder.add(first, index(f))) for f in range(count)]
+                new = []
+                for v in group:
+                    value = number(constants_at, k)
+                    for f, factor in enumerate(factors):
+                        value = fused(builder, factor, x[v][f], value)
+                    store_at(builder, builder.gep(joint_at, [place_of(k, v)]), value)
+                    new.append(larger(builder, value, best[v]))
+                return new
+
+            return loop(builder, n_components, [constant(vector, -np.inf)] * len(x), component)
+
+        def fractions(best: list[Any]) -> list[Any]:
+            """Replace log densities by fractions of the highest density; return their sums."""
+
+            def component(k: Any, scale: list[Any]) -> list[Any]:
+                new = []
+                for v in group:
+                    at = place_of(k, v)
+                    away = builder.fsub(vector_at(builder, joint_at, at, vector), best[v])
+                    fraction = exp_of(builder, away, bounded_above=False)
+                    store_at(builder, builder.gep(joint_at, [at]), fraction)
+                    new.append(added(builder, scale[v], fraction))
+                return new
+
+            return loop(builder, n_components, [nothing] * len(best), component)
+
+        def moments(features: list[Any], count: int) -> None:
+            def component(k: Any, carried: list[Any]) -> list[Any]:
+                mine = [vector_at(builder, joint_at, place_of(k, v), vector) for v in group]
+                first = builder.mul(k, index(count * width))
+                for f in range(count):
+                    at = builder.add(first, index(f * width))
+                    value = builder.fmul(mine[0], features[0][f])
+                    for v in group[1:]:
+                        value = fused(builder, mine[v], features[v][f], value)
+                    add_at(builder, sums_at, at, value)
+                return []
+
+            loop(builder, n_components, [], component)
+
+        def add(d: int, with_squares: bool) -> None:
+            def body(turn: Any, carried: list[Any]) -> list[Any]:
+                product, highest = carried
+                first = builder.mul(turn, index(WHITENING_WIDTH * width * d))
+                places = [builder.add(first, index(v * width * d)) for v in group]
+                x = [features_of(builder.add(start, at), d, with_squares) for at in places]
+                best = densities(x, d + with_squares)
+                scale = fractions(best)
+                scaled = []
+                for v in group:
+                    share = reciprocal_of(builder, scale[v])
+                    scaled.append([share, *(builder.fmul(share, each) for each in x[v])])
+                    product = builder.fmul(product, scale[v])
+                    highest = added(builder, highest, best[v])
+                moments(scaled, 1 + d + with_squares)
+                return [product, highest]
+
+            def stretch(turn: Any, carried: list[Any]) -> list[Any]:
+                some = index(SUMS_PER_LOG // WHITENING_WIDTH)
+                first = builder.mul(turn, some)
+                left = builder.sub(n, first)
+                count = builder.select(builder.icmp_signed(">", left, some), some, left)
+                logarithms, highest = carried
+                product, highest = loop(
+                    builder, count, [one, highest], lambda g, each: body(builder.add(first, g), each)
+                )
+                return [added(builder, logarithms, log_of(builder, product)), highest]
+
+            some = SUMS_PER_LOG // WHITENING_WIDTH
+            stretches = builder.sdiv(builder.add(n, index(some - 1)), index(some))
+            logarithms, highest = loop(builder, stretches, [nothing, nothing], stretch)
+            value = folded(builder, added(builder, logarithms, highest))
+            if value.type != likelihood_at.type.pointee:
+                value = builder.fpext(value, likelihood_at.type.pointee)
+            builder.store(builder.fadd(builder.load(likelihood_at), value), likelihood_at)
+
+        cases = {}
+        for columns in range(1, MOST_COLUMNS + 1):
+            for squares in (False, True):
+                cases[2 * columns + squares] = lambda d=columns, squares=squares: add(d, squares)
+        chosen(builder, builder.add(d, m), cases)
+        return context.get_dummy_value()
+
+    size = types.intp
+    parameters = (centre, slopes, constants, joint, sums, log_likelihood)
+    return types.void(rows, size, size, size, size, size, *parameters), codegen
