@@ -6,24 +6,25 @@ stays in registers, columns, features, maxima, sums and shares; only what there 
 component goes through memory, a few kilobytes that are overwritten by the next group.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 
-from fastgmm._jit import intrinsic, kernel, types
+from fastgmm._jit import intrinsic, ir, kernel, types
 from fastgmm._typing import FloatArray
 from fastgmm.kernels.blocks import WHITENING_WIDTH, data_of, index, loop, number_at, vector_at
 from fastgmm.kernels.columns import chunk_rows, columns_of_rows
 from fastgmm.kernels.expectation import aligned
 from fastgmm.kernels.linear import LinearDensity
-from fastgmm.kernels.products import add_at, chosen
-from fastgmm.kernels.softmax import SUMS_PER_LOG
+from fastgmm.kernels.powers import Power, fractions_of, without_exponent
+from fastgmm.kernels.products import chosen
 from fastgmm.simd import lanes, lanes_of, load, total
 from fastgmm.simd.arithmetic import added, fused, larger, reciprocal_of
-from fastgmm.simd.elementary import exp_of, log_of
+from fastgmm.simd.elementary import log_of
 from fastgmm.simd.memory import store_at
 from fastgmm.simd.shuffles import folded
-from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
+from fastgmm.simd.vectors import constant, integers_like, llvm_vector, splat, vector_of
 
 MOST_COLUMNS = 3
 MOST_COMPONENTS = 64
@@ -31,9 +32,6 @@ MOST_COMPONENTS = 64
 
 GROUPS_AT_ONCE = 64 // WHITENING_WIDTH
 """Groups that are summed before their lanes are, and float32 becomes float64: 64 vectors."""
-
-if SUMS_PER_LOG % WHITENING_WIDTH:
-    raise ValueError("a logarithm takes the sums of whole groups")
 
 
 def add_whole_groups(rows: FloatArray, density: LinearDensity, statistics: Any) -> int:
@@ -57,11 +55,13 @@ def add_rows(rows: Any, density: Any, statistics: Any) -> None:
     n_components, d = density.means.shape
     m = density.slopes.shape[1]
     flat = rows.reshape(rows.size)
-    slopes = density.slopes.reshape(density.slopes.size)
-    constants = density.log_scale - density.squares
-    centre = density.centre
+    to_base_two = flat.dtype.type(1 / math.log(2.0))
+    slopes = to_base_two * density.slopes.reshape(density.slopes.size)
+    constants = to_base_two * (density.log_scale - density.squares)
     width, group = lanes_of(flat), chunk_rows(flat)
-    joint = aligned(n_components * group, flat)
+    joint = aligned(2 * n_components * group, flat)
+    joint[:] = 0
+    features = aligned((1 + m) * group, flat)
     sums = aligned(n_components * (1 + m) * width, flat)
     log_likelihood = np.zeros(1)
     n_groups = rows.shape[0] // group
@@ -69,7 +69,7 @@ def add_rows(rows: Any, density: Any, statistics: Any) -> None:
         sums[:] = 0
         add_groups(
             flat, first * group * d, min(GROUPS_AT_ONCE, n_groups - first), d, m, n_components,
-            centre, slopes, constants, joint, sums, log_likelihood,
+            density.centre, slopes, constants, joint, features, sums, log_likelihood,
         )  # fmt: skip
         at = 0
         for k in range(n_components):
@@ -97,13 +97,18 @@ def add_groups(
     slopes: Any,
     constants: Any,
     joint: Any,
+    features: Any,
     sums: Any,
     log_likelihood: Any,
 ) -> Any:
     """Add responsibilities times 1, x and |x|^2 about the centre to ``sums`` (k, 1 + m) of vectors.
 
     The rows begin at ``start`` in flat memory; |x|^2 is left out where m = d. ``slopes`` (k, m) are
-    flat, ``joint`` has room for k groups.
+    flat, of logarithms to base two; ``joint`` has room for two groups of k, ``features`` for one of
+    1 + m.
+
+    The moments of a group are added while the next one's exponentials are on their way, which would
+    else wait for the sums, and the moments for the shares.
     """
     vector_type = vector_of(rows.dtype)
 
@@ -112,19 +117,24 @@ def add_groups(
         width = vector.count
         pointers = [
             data_of(context, signature.args[i], arguments[i], builder)
-            for i in (0, 6, 7, 8, 9, 10, 11)
+            for i in (0, 6, 7, 8, 9, 10, 11, 12)
         ]
-        rows_at, centre_at, slopes_at, constants_at, joint_at, sums_at, likelihood_at = pointers
+        rows_at, centre_at, slopes_at, constants_at = pointers[:4]
+        joint_at, features_at, sums_at, likelihood_at = pointers[4:]
         start, n, d, m, n_components = arguments[1:6]
         one, nothing = constant(vector, 1.0), constant(vector, 0.0)
         group = range(WHITENING_WIDTH)
+        half = builder.mul(n_components, index(WHITENING_WIDTH * width))
 
         def number(pointer: Any, at: Any) -> Any:
             return splat(builder, number_at(builder, pointer, at), width)
 
-        def place_of(k: Any, v: int) -> Any:
+        def place_of(buffer: Any, k: Any, v: int) -> Any:
             row = builder.mul(k, index(WHITENING_WIDTH * width))
-            return builder.add(row, index(v * width))
+            return builder.add(builder.add(buffer, row), index(v * width))
+
+        def buffer_of(turn: Any) -> Any:
+            return builder.mul(builder.and_(turn, index(1)), half)
 
         def features_of(at: Any, d: int, with_squares: bool) -> list[Any]:
             loaded = columns_of_rows(builder, rows_at, at, d, vector)
@@ -136,7 +146,7 @@ def add_groups(
                 square = fused(builder, column, column, square)
             return [*x, square]
 
-        def densities(x: list[Any], count: int) -> list[Any]:
+        def densities(buffer: Any, x: list[Any], count: int) -> list[Any]:
             """Write all components' log densities; return the highest."""
 
             def component(k: Any, best: list[Any]) -> list[Any]:
@@ -147,73 +157,74 @@ def add_groups(
                     value = number(constants_at, k)
                     for f, factor in enumerate(factors):
                         value = fused(builder, factor, x[v][f], value)
-                    store_at(builder, builder.gep(joint_at, [place_of(k, v)]), value)
+                    store_at(builder, builder.gep(joint_at, [place_of(buffer, k, v)]), value)
                     new.append(larger(builder, value, best[v]))
                 return new
 
-            return loop(builder, n_components, [constant(vector, -np.inf)] * len(x), component)
+            return loop(builder, n_components, [constant(vector, -math.inf)] * len(x), component)
 
-        def fractions(best: list[Any]) -> list[Any]:
-            """Replace log densities by fractions of the highest density; return their sums."""
+        def moments(buffer: Any, k: Any, count: int) -> None:
+            """Add a component's fractions times the features of their rows."""
+            mine = [vector_at(builder, joint_at, place_of(buffer, k, v), vector) for v in group]
+            first = builder.mul(k, index(count * width))
+            for f in range(count):
+                at = builder.add(first, index(f * width))
+                value = vector_at(builder, sums_at, at, vector)
+                for v in group:
+                    feature = vector_at(builder, features_at, index((v * count + f) * width), vector)
+                    value = fused(builder, mine[v], feature, value)
+                store_at(builder, builder.gep(sums_at, [at]), value)
+
+        def fractions(turn: Any, powers: list[Any], count: int) -> list[Any]:
+            """Replace log densities by fractions; return their sums. Add the moments of before."""
+            now, before = buffer_of(turn), buffer_of(builder.add(turn, index(1)))
 
             def component(k: Any, scale: list[Any]) -> list[Any]:
-                new = []
-                for v in group:
-                    at = place_of(k, v)
-                    away = builder.fsub(vector_at(builder, joint_at, at, vector), best[v])
-                    fraction = exp_of(builder, away, bounded_above=False)
+                places = [place_of(now, k, v) for v in group]
+                x = [vector_at(builder, joint_at, at, vector) for at in places]
+                new = fractions_of(builder, powers, x)
+                for at, fraction in zip(places, new, strict=True):
                     store_at(builder, builder.gep(joint_at, [at]), fraction)
-                    new.append(added(builder, scale[v], fraction))
-                return new
+                moments(before, k, count)
+                return [added(builder, a, b) for a, b in zip(scale, new, strict=True)]
 
-            return loop(builder, n_components, [nothing] * len(best), component)
-
-        def moments(features: list[Any], count: int) -> None:
-            def component(k: Any, carried: list[Any]) -> list[Any]:
-                mine = [vector_at(builder, joint_at, place_of(k, v), vector) for v in group]
-                first = builder.mul(k, index(count * width))
-                for f in range(count):
-                    at = builder.add(first, index(f * width))
-                    value = builder.fmul(mine[0], features[0][f])
-                    for v in group[1:]:
-                        value = fused(builder, mine[v], features[v][f], value)
-                    add_at(builder, sums_at, at, value)
-                return []
-
-            loop(builder, n_components, [], component)
+            return loop(builder, n_components, [nothing] * len(powers), component)
 
         def add(d: int, with_squares: bool) -> None:
+            count = 1 + d + with_squares
+            for which in range(WHITENING_WIDTH * count):
+                store_at(builder, builder.gep(features_at, [index(which * width)]), nothing)
+
             def body(turn: Any, carried: list[Any]) -> list[Any]:
-                product, highest = carried
-                first = builder.mul(turn, index(WHITENING_WIDTH * width * d))
-                places = [builder.add(first, index(v * width * d)) for v in group]
-                x = [features_of(builder.add(start, at), d, with_squares) for at in places]
-                best = densities(x, d + with_squares)
-                scale = fractions(best)
-                scaled = []
+                product, exponents, highest = carried
+                first = builder.add(start, builder.mul(turn, index(WHITENING_WIDTH * width * d)))
+                x = [
+                    features_of(builder.add(first, index(v * width * d)), d, with_squares)
+                    for v in group
+                ]
+                best = densities(buffer_of(turn), x, count - 1)
+                powers = [Power.near(builder, each) for each in best]
+                scale = fractions(turn, powers, count)
                 for v in group:
                     share = reciprocal_of(builder, scale[v])
-                    scaled.append([share, *(builder.fmul(share, each) for each in x[v])])
+                    for f, feature in enumerate([None, *x[v]]):
+                        value = builder.fmul(share, feature) if f else share
+                        at = builder.gep(features_at, [index((v * count + f) * width)])
+                        store_at(builder, at, value)
                     product = builder.fmul(product, scale[v])
-                    highest = added(builder, highest, best[v])
-                moments(scaled, 1 + d + with_squares)
-                return [product, highest]
+                    highest = added(builder, highest, powers[v].exponent)
+                product, exponent = without_exponent(builder, product)
+                return [product, builder.add(exponents, exponent), highest]
 
-            def stretch(turn: Any, carried: list[Any]) -> list[Any]:
-                some = index(SUMS_PER_LOG // WHITENING_WIDTH)
-                first = builder.mul(turn, some)
-                left = builder.sub(n, first)
-                count = builder.select(builder.icmp_signed(">", left, some), some, left)
-                logarithms, highest = carried
-                product, highest = loop(
-                    builder, count, [one, highest], lambda g, each: body(builder.add(first, g), each)
-                )
-                return [added(builder, logarithms, log_of(builder, product)), highest]
-
-            some = SUMS_PER_LOG // WHITENING_WIDTH
-            stretches = builder.sdiv(builder.add(n, index(some - 1)), index(some))
-            logarithms, highest = loop(builder, stretches, [nothing, nothing], stretch)
-            value = folded(builder, added(builder, logarithms, highest))
+            integers = integers_like(vector)
+            zeros = ir.Constant(integers, [0] * width)
+            product, exponents, highest = loop(builder, n, [one, zeros, nothing], body)
+            last = buffer_of(builder.add(n, index(1)))
+            loop(builder, n_components, [], lambda k, _: moments(last, k, count) or [])
+            powers = added(builder, highest, builder.sitofp(exponents, vector))
+            logarithm = log_of(builder, product)
+            value = fused(builder, powers, constant(vector, math.log(2.0)), logarithm)
+            value = folded(builder, value)
             if value.type != likelihood_at.type.pointee:
                 value = builder.fpext(value, likelihood_at.type.pointee)
             builder.store(builder.fadd(builder.load(likelihood_at), value), likelihood_at)
@@ -226,5 +237,5 @@ def add_groups(
         return context.get_dummy_value()
 
     size = types.intp
-    parameters = (centre, slopes, constants, joint, sums, log_likelihood)
+    parameters = (centre, slopes, constants, joint, features, sums, log_likelihood)
     return types.void(rows, size, size, size, size, size, *parameters), codegen
