@@ -17,7 +17,7 @@ from fastgmm.kernels.blocks import WHITENING_WIDTH, data_of, index, loop, number
 from fastgmm.kernels.columns import chunk_rows, columns_of_rows
 from fastgmm.kernels.expectation import aligned
 from fastgmm.kernels.linear import LinearDensity
-from fastgmm.kernels.powers import Power, fractions_of, without_exponent
+from fastgmm.kernels.powers import fractions_of, powers_near, without_exponent
 from fastgmm.kernels.products import chosen
 from fastgmm.simd import lanes, lanes_of, load, total
 from fastgmm.simd.arithmetic import added, fused, larger, reciprocal_of
@@ -59,9 +59,8 @@ def add_rows(rows: Any, density: Any, statistics: Any) -> None:
     slopes = to_base_two * density.slopes.reshape(density.slopes.size)
     constants = to_base_two * (density.log_scale - density.squares)
     width, group = lanes_of(flat), chunk_rows(flat)
-    joint = aligned(2 * n_components * group, flat)
+    joint = aligned(2 * (n_components + 8) * group, flat)
     joint[:] = 0
-    features = aligned((1 + m) * group, flat)
     sums = aligned(n_components * (1 + m) * width, flat)
     log_likelihood = np.zeros(1)
     n_groups = rows.shape[0] // group
@@ -69,7 +68,7 @@ def add_rows(rows: Any, density: Any, statistics: Any) -> None:
         sums[:] = 0
         add_groups(
             flat, first * group * d, min(GROUPS_AT_ONCE, n_groups - first), d, m, n_components,
-            density.centre, slopes, constants, joint, features, sums, log_likelihood,
+            density.centre, slopes, constants, joint, sums, log_likelihood,
         )  # fmt: skip
         at = 0
         for k in range(n_components):
@@ -82,6 +81,15 @@ def add_rows(rows: Any, density: Any, statistics: Any) -> None:
                 statistics.second[k, 0] += total(load(sums, at))
                 at += width
     statistics.log_likelihood[0] += log_likelihood[0]
+
+
+def buffer_size(builder: Any, n_components: Any, width: int) -> Any:
+    """Return the numbers from one group's densities to the next group's: not a multiple of 4096 B.
+
+    A number that is written delays reading where the last twelve bits of the address are the same.
+    """
+    rows = builder.or_(n_components, index(8))
+    return builder.mul(rows, index(WHITENING_WIDTH * width))
 
 
 @intrinsic
@@ -97,18 +105,16 @@ def add_groups(
     slopes: Any,
     constants: Any,
     joint: Any,
-    features: Any,
     sums: Any,
     log_likelihood: Any,
 ) -> Any:
     """Add responsibilities times 1, x and |x|^2 about the centre to ``sums`` (k, 1 + m) of vectors.
 
     The rows begin at ``start`` in flat memory; |x|^2 is left out where m = d. ``slopes`` (k, m) are
-    flat, of logarithms to base two; ``joint`` has room for two groups of k, ``features`` for one of
-    1 + m.
+    flat, of logarithms to base two; ``joint`` has room for two buffers of densities.
 
-    The moments of a group are added while the next one's exponentials are on their way, which would
-    else wait for the sums, and the moments for the shares.
+    The moments of a group are added between the next one's densities and exponentials: these would
+    have to wait for the maxima, as moments have for the shares (7 of 66 cycles a vector).
     """
     vector_type = vector_of(rows.dtype)
 
@@ -117,14 +123,14 @@ def add_groups(
         width = vector.count
         pointers = [
             data_of(context, signature.args[i], arguments[i], builder)
-            for i in (0, 6, 7, 8, 9, 10, 11, 12)
+            for i in (0, 6, 7, 8, 9, 10, 11)
         ]
         rows_at, centre_at, slopes_at, constants_at = pointers[:4]
-        joint_at, features_at, sums_at, likelihood_at = pointers[4:]
+        joint_at, sums_at, likelihood_at = pointers[4:]
         start, n, d, m, n_components = arguments[1:6]
         one, nothing = constant(vector, 1.0), constant(vector, 0.0)
         group = range(WHITENING_WIDTH)
-        half = builder.mul(n_components, index(WHITENING_WIDTH * width))
+        half = buffer_size(builder, n_components, width)
 
         def number(pointer: Any, at: Any) -> Any:
             return splat(builder, number_at(builder, pointer, at), width)
@@ -138,7 +144,8 @@ def add_groups(
 
         def features_of(at: Any, d: int, with_squares: bool) -> list[Any]:
             loaded = columns_of_rows(builder, rows_at, at, d, vector)
-            x = [builder.fsub(column, number(centre_at, index(j))) for j, column in enumerate(loaded)]
+            centre = [number(centre_at, index(j)) for j in range(d)]
+            x = [builder.fsub(column, at) for column, at in zip(loaded, centre, strict=True)]
             if not with_squares:
                 return x
             square = builder.fmul(x[0], x[0])
@@ -163,64 +170,76 @@ def add_groups(
 
             return loop(builder, n_components, [constant(vector, -math.inf)] * len(x), component)
 
-        def moments(buffer: Any, k: Any, count: int) -> None:
-            """Add a component's fractions times the features of their rows."""
-            mine = [vector_at(builder, joint_at, place_of(buffer, k, v), vector) for v in group]
-            first = builder.mul(k, index(count * width))
-            for f in range(count):
-                at = builder.add(first, index(f * width))
-                value = vector_at(builder, sums_at, at, vector)
-                for v in group:
-                    feature = vector_at(builder, features_at, index((v * count + f) * width), vector)
-                    value = fused(builder, mine[v], feature, value)
-                store_at(builder, builder.gep(sums_at, [at]), value)
+        def moments(buffer: Any, features: list[Any]) -> None:
+            """Add all components' fractions times the features of their rows."""
+            count = len(features) // WHITENING_WIDTH
 
-        def fractions(turn: Any, powers: list[Any], count: int) -> list[Any]:
-            """Replace log densities by fractions; return their sums. Add the moments of before."""
-            now, before = buffer_of(turn), buffer_of(builder.add(turn, index(1)))
+            def component(k: Any, carried: list[Any]) -> list[Any]:
+                mine = [vector_at(builder, joint_at, place_of(buffer, k, v), vector) for v in group]
+                first = builder.mul(k, index(count * width))
+                for f in range(count):
+                    at = builder.add(first, index(f * width))
+                    value = vector_at(builder, sums_at, at, vector)
+                    for v in group:
+                        value = fused(builder, mine[v], features[v * count + f], value)
+                    store_at(builder, builder.gep(sums_at, [at]), value)
+                return []
+
+            loop(builder, n_components, [], component)
+
+        def subtract(buffer: Any, best: list[Any]) -> None:
+            """Take the highest density from all."""
+
+            def component(k: Any, carried: list[Any]) -> list[Any]:
+                for v in group:
+                    at = place_of(buffer, k, v)
+                    away = builder.fsub(vector_at(builder, joint_at, at, vector), best[v])
+                    store_at(builder, builder.gep(joint_at, [at]), away)
+                return []
+
+            loop(builder, n_components, [], component)
+
+        def fractions(buffer: Any, powers: list[Any]) -> list[Any]:
+            """Replace log densities by fractions of the powers; return their sums."""
 
             def component(k: Any, scale: list[Any]) -> list[Any]:
-                places = [place_of(now, k, v) for v in group]
+                places = [place_of(buffer, k, v) for v in group]
                 x = [vector_at(builder, joint_at, at, vector) for at in places]
                 new = fractions_of(builder, powers, x)
                 for at, fraction in zip(places, new, strict=True):
                     store_at(builder, builder.gep(joint_at, [at]), fraction)
-                moments(before, k, count)
                 return [added(builder, a, b) for a, b in zip(scale, new, strict=True)]
 
             return loop(builder, n_components, [nothing] * len(powers), component)
 
         def add(d: int, with_squares: bool) -> None:
-            count = 1 + d + with_squares
-            for which in range(WHITENING_WIDTH * count):
-                store_at(builder, builder.gep(features_at, [index(which * width)]), nothing)
-
             def body(turn: Any, carried: list[Any]) -> list[Any]:
-                product, exponents, highest = carried
+                product, exponents, highest, *features = carried
+                now, before = buffer_of(turn), buffer_of(builder.add(turn, index(1)))
                 first = builder.add(start, builder.mul(turn, index(WHITENING_WIDTH * width * d)))
                 x = [
                     features_of(builder.add(first, index(v * width * d)), d, with_squares)
                     for v in group
                 ]
-                best = densities(buffer_of(turn), x, count - 1)
-                powers = [Power.near(builder, each) for each in best]
-                scale = fractions(turn, powers, count)
+                best = densities(now, x, d + with_squares)
+                moments(before, features)
+                powers = powers_near(builder, best, lambda: subtract(now, best))
+                scale = fractions(now, powers)
+                features = []
                 for v in group:
                     share = reciprocal_of(builder, scale[v])
-                    for f, feature in enumerate([None, *x[v]]):
-                        value = builder.fmul(share, feature) if f else share
-                        at = builder.gep(features_at, [index((v * count + f) * width)])
-                        store_at(builder, at, value)
+                    features += [share, *(builder.fmul(share, each) for each in x[v])]
                     product = builder.fmul(product, scale[v])
                     highest = added(builder, highest, powers[v].exponent)
                 product, exponent = without_exponent(builder, product)
-                return [product, builder.add(exponents, exponent), highest]
+                return [product, builder.add(exponents, exponent), highest, *features]
 
             integers = integers_like(vector)
             zeros = ir.Constant(integers, [0] * width)
-            product, exponents, highest = loop(builder, n, [one, zeros, nothing], body)
-            last = buffer_of(builder.add(n, index(1)))
-            loop(builder, n_components, [], lambda k, _: moments(last, k, count) or [])
+            none = [nothing] * (WHITENING_WIDTH * (1 + d + with_squares))
+            carried = loop(builder, n, [one, zeros, nothing, *none], body)
+            product, exponents, highest, *features = carried
+            moments(buffer_of(builder.add(n, index(1))), features)
             powers = added(builder, highest, builder.sitofp(exponents, vector))
             logarithm = log_of(builder, product)
             value = fused(builder, powers, constant(vector, math.log(2.0)), logarithm)
@@ -237,5 +256,5 @@ def add_groups(
         return context.get_dummy_value()
 
     size = types.intp
-    parameters = (centre, slopes, constants, joint, features, sums, log_likelihood)
+    parameters = (centre, slopes, constants, joint, sums, log_likelihood)
     return types.void(rows, size, size, size, size, size, *parameters), codegen

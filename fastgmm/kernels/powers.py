@@ -7,6 +7,7 @@ float32, of which ``exp_nonpositive`` needs a difference and 15 or 12.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,14 +44,56 @@ class Power(NamedTuple):
     offset: Any
     """What rounds: a large number less q."""
 
-    @classmethod
-    def near(cls, builder: Any, highest: Any) -> "Power":
-        """Return the power next to 2^highest."""
-        vector = highest.type
-        magic = _rounding(vector)
-        rounded = builder.fadd(highest, constant(vector, magic), flags=FLAGS)
-        exponent = builder.fsub(rounded, constant(vector, magic), flags=FLAGS)
-        return cls(exponent, builder.fsub(constant(vector, 2.0 * magic), rounded, flags=FLAGS))
+
+def powers_near(
+    builder: Any, highest: list[Any], subtract: Callable[[], None]
+) -> list[Power]:
+    """Return the powers next to 2^highest.
+
+    Where a lane's q is too large for the number that rounds (2^18 in float32, or no number at all),
+    ``subtract`` is called to take the highest from all that fractions will be asked of.
+    """
+    vector = highest[0].type
+    magic = constant(vector, _rounding(vector))
+    if not _has_table(vector):
+        return [Power(each, magic) for each in highest]
+    rounded = [builder.fadd(each, magic, flags=FLAGS) for each in highest]
+    exponents = [builder.fsub(each, magic, flags=FLAGS) for each in rounded]
+    twice = constant(vector, 2 * _rounding(vector))
+    offsets = [builder.fsub(twice, each, flags=FLAGS) for each in rounded]
+    # a sum is exact where it has the large number's sign and exponent
+    integers = integers_like(vector)
+    place = FRACTION_BITS[bits_of(vector)]
+    sign_and_exponent = ir.Constant(integers, [-1 << place] * vector.count)
+    different = [
+        builder.xor(builder.bitcast(each, integers), builder.bitcast(magic, integers))
+        for each in offsets
+    ]
+    any_different = different[0]
+    for each in different[1:]:
+        any_different = builder.or_(any_different, each)
+    far = builder.and_(any_different, sign_and_exponent)
+    lanes = builder.icmp_unsigned("!=", far, ir.Constant(integers, [0] * vector.count))
+    mask = builder.bitcast(lanes, ir.IntType(vector.count))
+    is_far = builder.icmp_unsigned("!=", mask, ir.Constant(mask.type, 0))
+    near, elsewhere = builder.block, builder.append_basic_block("far")
+    after = builder.append_basic_block("after")
+    builder.cbranch(is_far, elsewhere, after)
+    builder.position_at_end(elsewhere)
+    subtract()
+    elsewhere = builder.block
+    builder.branch(after)
+    builder.position_at_end(after)
+    powers = []
+    for exponent, offset, best in zip(exponents, offsets, highest, strict=True):
+        pairs = []
+        for usual, other in ((exponent, best), (offset, magic)):
+            phi = builder.phi(vector)
+            phi.add_incoming(usual, near)
+            phi.add_incoming(other, elsewhere)
+            pairs.append(phi)
+        powers.append(Power(*pairs))
+    return powers
 
 
 def fractions_of(builder: Any, powers: list[Power], x: list[Any]) -> list[Any]:
