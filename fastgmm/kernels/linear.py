@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastgmm._jit import is_record, overload, part, types
-from fastgmm._typing import FloatArray, IntArray
+from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.blocks import (
     PRODUCT_HEIGHT,
     PRODUCT_WIDTH,
@@ -38,16 +38,13 @@ from fastgmm.kernels.expectation import (
     tile_of,
     work,
 )
-from fastgmm.kernels.products import MOST_FEW, add_dots, add_outer, write_few, write_linear
+from fastgmm.kernels.products import TALL, add_dots, add_lanes, add_outer, keep_rows, scale_rows, write_linear
 from fastgmm.simd import (
     broadcast,
     fma,
     lanes_of,
     load,
-    load_broadcast,
-    load_part,
     store,
-    total,
     transpose_block,
 )
 
@@ -57,8 +54,8 @@ TILE_BYTES = 2**15
 KEPT_ROWS = 64
 """Rows of a tile where rows are kept."""
 
-ROWS_TOGETHER = 1024
-"""Rows that are summed before their lanes are, and float32 becomes float64."""
+VECTORS_TOGETHER = 128
+"""Vectors of rows that are summed before their lanes are, and float32 becomes float64."""
 
 
 class LinearDensity(NamedTuple):
@@ -109,6 +106,10 @@ class LinearWork(NamedTuple):
     """(slots, dots) vectors of sums: a slot for each component of a block."""
     sums: FloatArray
     """(slots, row) sums of responsibilities times kept rows."""
+    dot_totals: Float64Array
+    """(slots, dots)."""
+    totals: Float64Array
+    """(slots, row)."""
     pending: IntArray
     """(1,) how many rows have been added to the sums."""
 
@@ -122,6 +123,12 @@ def keeps_rows(d: int, like: Any) -> bool:
     """
     width = lanes_of(like)
     return 5 * ((d + width - 1) // width * width) <= 6 * (1 + d)
+
+
+@part
+def outer_height(n_components: int, d: int, like: Any) -> int:
+    """Return how many components a block of products with kept rows has."""
+    return height_of(n_components, TALL if d <= lanes_of(like) else PRODUCT_HEIGHT)
 
 
 @overload(work, makes_arrays=True)
@@ -138,14 +145,19 @@ def _work(density: Any, tile_rows: Any) -> Any:
         kept = keeps_rows(d, like)
         n_dots = 1 + (m - d if kept else m)
         row = padded_row(d, like)
-        height = height_of(n_components, PRODUCT_HEIGHT)
-        slots = (n_components + height - 1) // height * height
         centre = np.zeros(row, like.dtype)
         centre[:d] = density.centre
-        dots = aligned(slots * n_dots * width, like)
-        sums = aligned(slots * row if kept else 0, like)
-        dots[:] = 0
-        sums[:] = 0
+        height = height_of(n_components, PRODUCT_HEIGHT)
+        n_sums = (n_components + height - 1) // height * height * n_dots
+        n_sums = (n_sums + width - 1) // width * width
+        dots, dot_totals = aligned(n_sums * width, like), aligned(n_sums, np.empty(0))
+        height = outer_height(n_components, d, like)
+        n_sums = (n_components + height - 1) // height * height * row if kept else 0
+        sums, totals = aligned(n_sums, like), aligned(n_sums, np.empty(0))
+        for each in (dots, sums):
+            each[:] = 0
+        for total in (dot_totals, totals):
+            total[:] = 0
         # columns are written in whole vectors
         n_rows = n_dots if kept else 1 + max(padded, m)
         n_chunks = tile_rows // run
@@ -162,6 +174,8 @@ def _work(density: Any, tile_rows: Any) -> Any:
             aligned(run, like),
             dots,
             sums,
+            dot_totals,
+            totals,
             np.zeros(1, np.int64),
         )
 
@@ -220,7 +234,7 @@ def linear_tiles(density: Any, n_rows: Any) -> Any:
     if keeps_rows(d, like):
         most = KEPT_ROWS
     else:
-        a_row = like.itemsize * (n_components + 3 + 2 * d)
+        a_row = like.itemsize * (n_components + 1 + density.slopes.shape[1])
         most = min(max(TILE_BYTES // a_row // 64 * 64, 64), 512)
     return tile_of(most, n_rows), chunk, chunk
 
@@ -237,19 +251,6 @@ def turn(scratch: Any, d: int, first: int, stride: int) -> None:
             )  # fmt: skip
 
 
-@part
-def keep_rows(rows: Any, start: int, size: int, end: int, d: int, scratch: Any) -> None:
-    """Copy a tile's rows, less the centre, and zeros for those from ``size`` to ``end``."""
-    width = lanes_of(rows)
-    kept, row, centre = scratch.rows, scratch.row, scratch.centre
-    for t in range(size):
-        at = (start + t) * d
-        for j in range(0, d, width):
-            x = load(rows, at + j) if j + width <= d else load_part(rows, at + j, d - j)
-            store(kept, t * row + j, x - load(centre, j))
-    kept[size * row : end * row] = 0
-
-
 def linear_log_density(
     rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
 ) -> None:
@@ -262,7 +263,8 @@ def linear_log_density(
     kept = keeps_rows(d, rows)
     if kept:
         end = (size + stride - 1) // stride * stride
-        keep_rows(rows, start, size, end, d, scratch)
+        keep_rows(rows, start, size, d, scratch.centre, scratch.rows, scratch.row)
+        scratch.rows[size * scratch.row : end * scratch.row] = 0
     for first in range(0, size, stride):
         chunk = first // stride
         # the first row is for the shares
@@ -284,9 +286,6 @@ def linear_log_density(
                 store(columns, at + t + d * stride, square)
                 store(scratch.features, squares_at + t, square)
         out = chunk * pitch_of(n_components, stride, rows)
-        if m <= MOST_FEW:
-            write_few(columns, at, stride, slopes, m, n_components, constants, joint, out)
-            continue
         block = 0
         while block < n_components:  # the last block begins so early that it is full, too
             k = min(block, n_components - height)
@@ -355,11 +354,9 @@ def linear_accumulate(
             )  # fmt: skip
             f += some
     if keeps_rows(d, rows):
-        for t in range(size):
-            share = load_broadcast(shares, t)
-            for j in range(t * row, t * row + d, width):
-                store(kept, j, load(kept, j) * share)
         n_vectors = (d + width - 1) // width
+        scale_rows(kept, row, n_vectors, shares, size)
+        height = outer_height(n_components, d, rows)
         for slot in range(0, n_components, height):
             k = min(slot, n_components - height)
             v = 0
@@ -370,9 +367,20 @@ def linear_accumulate(
                     scratch.sums, slot,
                 )  # fmt: skip
                 v += some
-    scratch.pending[0] += size
-    if scratch.pending[0] >= ROWS_TOGETHER:
-        linear_finish(density, scratch, statistics)
+    scratch.pending[0] += n_chunks * stride
+    if scratch.pending[0] >= VECTORS_TOGETHER * width:
+        add_up(scratch)
+
+
+@part
+def add_up(scratch: Any) -> None:
+    """Add the sums over some tiles to the totals."""
+    add_lanes(scratch.dots, scratch.dot_totals.size, scratch.dot_totals)
+    sums, totals = scratch.sums, scratch.totals
+    for i in range(sums.size):
+        totals[i] += sums[i]
+        sums[i] = 0
+    scratch.pending[0] = 0
 
 
 @part
@@ -386,30 +394,28 @@ def block_of(left: int) -> int:
     return PRODUCT_WIDTH if left != PRODUCT_WIDTH + 1 else 2
 
 
-@part
 def linear_finish(density: Any, scratch: Any, statistics: Any) -> None:
-    """Add the sums of some tiles to the statistics.
+    """Add the sums over a block of rows to the statistics.
 
     The second moments (k, 1) are those of |x|^2; without that feature they are left alone.
     """
     n_components, d = density.means.shape
     m = scratch.slopes.size // n_components
-    dots, sums, n_dots = scratch.dots, scratch.sums, scratch.n_dots
-    width = lanes_of(dots)
+    add_up(scratch)
+    totals, n_dots = scratch.dot_totals, scratch.n_dots
     height = height_of(n_components, PRODUCT_HEIGHT)
-    kept = keeps_rows(d, dots)
+    kept = keeps_rows(d, scratch.dots)
     for k in range(n_components):
-        slot = slot_of(k, n_components, height)
-        at = slot * n_dots * width
-        statistics.counts[k] += total(load(dots, at))
-        if kept:
-            for j in range(d):
-                statistics.first[k, j] += sums[slot * scratch.row + j]
-        else:
-            for j in range(d):
-                statistics.first[k, j] += total(load(dots, at + (1 + j) * width))
+        at = slot_of(k, n_components, height) * n_dots
+        statistics.counts[k] += totals[at]
         if m > d:
-            statistics.second[k, 0] += total(load(dots, at + (n_dots - 1) * width))
-    dots[:] = 0
-    sums[:] = 0
-    scratch.pending[0] = 0
+            statistics.second[k, 0] += totals[at + n_dots - 1]
+        if not kept:
+            for j in range(d):
+                statistics.first[k, j] += totals[at + 1 + j]
+    if kept:
+        height = outer_height(n_components, d, scratch.dots)
+        for k in range(n_components):
+            at = slot_of(k, n_components, height) * scratch.row
+            for j in range(d):
+                statistics.first[k, j] += scratch.totals[at + j]

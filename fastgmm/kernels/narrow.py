@@ -16,10 +16,10 @@ from fastgmm._typing import FloatArray
 from fastgmm.kernels.blocks import WHITENING_WIDTH, data_of, index, loop, number_at, vector_at
 from fastgmm.kernels.columns import chunk_rows, columns_of_rows
 from fastgmm.kernels.expectation import aligned
-from fastgmm.kernels.linear import LinearDensity
+from fastgmm.kernels.linear import VECTORS_TOGETHER, LinearDensity
 from fastgmm.kernels.powers import fractions_of, powers_near, without_exponent
-from fastgmm.kernels.products import chosen
-from fastgmm.simd import lanes, lanes_of, load, total
+from fastgmm.kernels.products import add_lanes, chosen
+from fastgmm.simd import lanes, lanes_of
 from fastgmm.simd.arithmetic import added, fused, larger, reciprocal_of
 from fastgmm.simd.elementary import log_of
 from fastgmm.simd.memory import store_at
@@ -30,8 +30,8 @@ MOST_COLUMNS = 3
 MOST_COMPONENTS = 64
 """More would not leave room in L1 for their sums."""
 
-GROUPS_AT_ONCE = 64 // WHITENING_WIDTH
-"""Groups that are summed before their lanes are, and float32 becomes float64: 64 vectors."""
+GROUPS_AT_ONCE = VECTORS_TOGETHER // WHITENING_WIDTH
+"""Groups that are summed before their lanes are, and float32 becomes float64."""
 
 
 def add_whole_groups(rows: FloatArray, density: LinearDensity, statistics: Any) -> int:
@@ -61,25 +61,26 @@ def add_rows(rows: Any, density: Any, statistics: Any) -> None:
     width, group = lanes_of(flat), chunk_rows(flat)
     joint = aligned(2 * (n_components + 8) * group, flat)
     joint[:] = 0
-    sums = aligned(n_components * (1 + m) * width, flat)
+    n_sums = n_components * (1 + m)
+    whole = (n_sums + width - 1) // width * width
+    sums, totals = aligned(whole * width, flat), aligned(whole, np.empty(0))
+    sums[:] = 0
+    totals[:] = 0
     log_likelihood = np.zeros(1)
     n_groups = rows.shape[0] // group
     for first in range(0, n_groups, GROUPS_AT_ONCE):
-        sums[:] = 0
         add_groups(
             flat, first * group * d, min(GROUPS_AT_ONCE, n_groups - first), d, m, n_components,
             density.centre, slopes, constants, joint, sums, log_likelihood,
         )  # fmt: skip
-        at = 0
-        for k in range(n_components):
-            statistics.counts[k] += total(load(sums, at))
-            at += width
-            for j in range(d):
-                statistics.first[k, j] += total(load(sums, at))
-                at += width
-            if m > d:
-                statistics.second[k, 0] += total(load(sums, at))
-                at += width
+        add_lanes(sums, n_sums, totals)
+    for k in range(n_components):
+        mine = totals[k * (1 + m) : (k + 1) * (1 + m)]
+        statistics.counts[k] += mine[0]
+        for j in range(d):
+            statistics.first[k, j] += mine[1 + j]
+        if m > d:
+            statistics.second[k, 0] += mine[m]
     statistics.log_likelihood[0] += log_likelihood[0]
 
 
