@@ -9,7 +9,6 @@ from fastgmm._jit import kernel, maker, part
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.kernels.blocks import WHITENING_WIDTH
 from fastgmm.kernels.columns import chunk_rows, load_about
-from fastgmm.kernels.expectation import aligned
 from fastgmm.kernels.nearest import (
     CANDIDATES,
     CENTRES,
@@ -21,6 +20,7 @@ from fastgmm.kernels.nearest import (
     is_close,
     row_distance,
 )
+from fastgmm.kernels.steps import aligned
 from fastgmm.simd import lanes, lanes_of
 
 DIFFERENCES = 3

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm._jit import is_record, overload, part, types
+from fastgmm._jit import part, types
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.blocks import (
     PRODUCT_HEIGHT,
@@ -27,18 +27,16 @@ from fastgmm.kernels.blocks import (
     slot_of,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of
-from fastgmm.kernels.expectation import (
-    accumulate,
-    aligned,
-    common_log_density,
-    finish,
-    log_density,
-    nothing_common,
-    shape_of_tile,
-    tile_of,
-    work,
+from fastgmm.kernels.products import (
+    TALL,
+    add_dots,
+    add_lanes,
+    add_outer,
+    keep_rows,
+    scale_rows,
+    write_linear,
 )
-from fastgmm.kernels.products import TALL, add_dots, add_lanes, add_outer, keep_rows, scale_rows, write_linear
+from fastgmm.kernels.steps import Steps, aligned, implement, tile_of
 from fastgmm.simd import (
     broadcast,
     fma,
@@ -131,95 +129,49 @@ def outer_height(n_components: int, d: int, like: Any) -> int:
     return height_of(n_components, TALL if d <= lanes_of(like) else PRODUCT_HEIGHT)
 
 
-@overload(work, makes_arrays=True)
-def _work(density: Any, tile_rows: Any) -> Any:
-    if not is_record(density, LinearDensity):
-        return None
-
-    def tile_and_sums(density: Any, tile_rows: Any) -> Any:
-        n_components, d = density.means.shape
-        m = density.slopes.shape[1]
-        like = density.means
-        width, run = lanes_of(like), chunk_rows(like)
-        padded = (d + width - 1) // width * width
-        kept = keeps_rows(d, like)
-        n_dots = 1 + (m - d if kept else m)
-        row = padded_row(d, like)
-        centre = np.zeros(row, like.dtype)
-        centre[:d] = density.centre
-        height = height_of(n_components, PRODUCT_HEIGHT)
-        n_sums = (n_components + height - 1) // height * height * n_dots
-        n_sums = (n_sums + width - 1) // width * width
-        dots, dot_totals = aligned(n_sums * width, like), aligned(n_sums, np.empty(0))
-        height = outer_height(n_components, d, like)
-        n_sums = (n_components + height - 1) // height * height * row if kept else 0
-        sums, totals = aligned(n_sums, like), aligned(n_sums, np.empty(0))
-        for each in (dots, sums):
-            each[:] = 0
-        for total in (dot_totals, totals):
-            total[:] = 0
-        # columns are written in whole vectors
-        n_rows = n_dots if kept else 1 + max(padded, m)
-        n_chunks = tile_rows // run
-        return LinearWork(
-            density.slopes.reshape(density.slopes.size),
-            density.log_scale - density.squares,
-            aligned((n_chunks - 1) * pitch_of(n_dots, run, like) + n_rows * run, like),
-            n_dots,
-            aligned(tile_rows * row if kept else 0, like),
-            row,
-            aligned(max(padded, m) * run if kept else 0, like),
-            centre,
-            np.zeros(d, like.dtype),
-            aligned(run, like),
-            dots,
-            sums,
-            dot_totals,
-            totals,
-            np.zeros(1, np.int64),
-        )
-
-    return tile_and_sums
-
-
-@overload(shape_of_tile)
-def _shape_of_tile(density: Any, n_rows: Any) -> Any:
-    return linear_tiles if is_record(density, LinearDensity) else None
-
-
-@overload(log_density)
-def _log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
-) -> Any:
-    return linear_log_density if is_record(density, LinearDensity) else None
-
-
-@overload(common_log_density)
-def _common_log_density(density: Any, scratch: Any, chunk: Any, stride: Any, highest: Any) -> Any:
-    if not is_record(density, LinearDensity):
-        return None
-    whitening = density.types[density.fields.index("whitening")]
-    return nothing_common if isinstance(whitening, types.NoneType) else add_common_squares
-
-
-@overload(accumulate)
-def _accumulate(
-    rows: Any,
-    start: Any,
-    size: Any,
-    density: Any,
-    scratch: Any,
-    joint: Any,
-    stride: Any,
-    shares: Any,
-    statistics: Any,
-) -> Any:
-    return linear_accumulate if is_record(density, LinearDensity) else None
-
-
-@overload(finish)
-def _finish(density: Any, scratch: Any, statistics: Any) -> Any:
-    return linear_finish if is_record(density, LinearDensity) else None
+def linear_work(density: Any, tile_rows: Any) -> Any:
+    """Return the memory of a pass."""
+    n_components, d = density.means.shape
+    m = density.slopes.shape[1]
+    like = density.means
+    width, run = lanes_of(like), chunk_rows(like)
+    padded = (d + width - 1) // width * width
+    kept = keeps_rows(d, like)
+    n_dots = 1 + (m - d if kept else m)
+    row = padded_row(d, like)
+    centre = np.zeros(row, like.dtype)
+    centre[:d] = density.centre
+    height = height_of(n_components, PRODUCT_HEIGHT)
+    n_sums = (n_components + height - 1) // height * height * n_dots
+    n_sums = (n_sums + width - 1) // width * width
+    dots, dot_totals = aligned(n_sums * width, like), aligned(n_sums, np.empty(0))
+    height = outer_height(n_components, d, like)
+    n_sums = (n_components + height - 1) // height * height * row if kept else 0
+    sums, totals = aligned(n_sums, like), aligned(n_sums, np.empty(0))
+    for each in (dots, sums):
+        each[:] = 0
+    for total in (dot_totals, totals):
+        total[:] = 0
+    # columns are written in whole vectors
+    n_rows = n_dots if kept else 1 + max(padded, m)
+    n_chunks = tile_rows // run
+    return LinearWork(
+        density.slopes.reshape(density.slopes.size),
+        density.log_scale - density.squares,
+        aligned((n_chunks - 1) * pitch_of(n_dots, run, like) + n_rows * run, like),
+        n_dots,
+        aligned(tile_rows * row if kept else 0, like),
+        row,
+        aligned(max(padded, m) * run if kept else 0, like),
+        centre,
+        np.zeros(d, like.dtype),
+        aligned(run, like),
+        dots,
+        sums,
+        dot_totals,
+        totals,
+        np.zeros(1, np.int64),
+    )
 
 
 # The functions below are the implementations themselves and hold their loops over register
@@ -254,7 +206,7 @@ def turn(scratch: Any, d: int, first: int, stride: int) -> None:
 def linear_log_density(
     rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
 ) -> None:
-    """Write constants + slopes x features (see kernels/expectation.py)."""
+    """Write constants + slopes x features (see kernels/steps.py)."""
     n_components, d = density.means.shape
     slopes, constants = scratch.slopes, scratch.constants
     m = slopes.size // n_components
@@ -419,3 +371,14 @@ def linear_finish(density: Any, scratch: Any, statistics: Any) -> None:
             at = slot_of(k, n_components, height) * scratch.row
             for j in range(d):
                 statistics.first[k, j] += scratch.totals[at + j]
+
+
+def _steps(density: Any) -> Steps:
+    steps = Steps(linear_work, linear_tiles, linear_log_density, linear_accumulate, linear_finish)
+    whitening = density.types[density.fields.index("whitening")]
+    if isinstance(whitening, types.NoneType):
+        return steps
+    return steps._replace(common_log_density=add_common_squares)
+
+
+implement(LinearDensity, _steps)

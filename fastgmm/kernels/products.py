@@ -83,7 +83,9 @@ def write_linear(
         first, step, m, k, rows, place = (arguments[i] for i in (1, 2, 4, 5, 6, 9))
 
         def write(count: int) -> None:
-            numbers = [number_at(builder, constants_at, builder.add(k, index(r))) for r in range(count)]
+            numbers = [
+                number_at(builder, constants_at, builder.add(k, index(r))) for r in range(count)
+            ]
             sums = outer_products(
                 builder,
                 Operand(slopes_at, builder.mul(k, m), index(1), m),
@@ -266,12 +268,16 @@ def add_outer(
                         at_t = builder.add(builder.mul(t, index(ways)), index(way))
                         at = builder.add(right, builder.mul(at_t, step))
                         x = [
-                            vector_at(builder, rows_at, builder.add(at, index(v * vector.count)), vector)
+                            vector_at(
+                                builder, rows_at, builder.add(at, index(v * vector.count)), vector
+                            )
                             for v in range(width)
                         ]
                         for r in range(height):
                             place = builder.add(builder.add(left, index(r * run)), at_t)
-                            share = splat(builder, number_at(builder, joint_at, place), vector.count)
+                            share = splat(
+                                builder, number_at(builder, joint_at, place), vector.count
+                            )
                             old = sums[(way * height + r) * width :][:width]
                             new += [fused(builder, share, x[v], old[v]) for v in range(width)]
                     return new
@@ -350,9 +356,7 @@ def keep_rows(
 
 
 @intrinsic
-def scale_rows(
-    typingctx: Any, kept: Any, row: Any, n_vectors: Any, shares: Any, size: Any
-) -> Any:
+def scale_rows(typingctx: Any, kept: Any, row: Any, n_vectors: Any, shares: Any, size: Any) -> Any:
     """Multiply each of ``size`` rows, ``row`` numbers apart, by its share."""
     vector_type = vector_of(kept.dtype)
 
