@@ -116,22 +116,30 @@ class ParquetSource:
         """Yield the rows from ``start`` to ``stop`` in pieces that reuse one buffer."""
         rows = np.empty((self._batch_rows, self.n_features), self.dtype)
         weights = np.empty(self._batch_rows) if self.weighted else NO_WEIGHTS
-        for file in self.files:
-            first, last = max(start - file.first_row, 0), min(stop - file.first_row, file.n_rows)
-            if first >= last:
-                continue
-            for batch in self._batches(file, first, last):
+        try:
+            for batch in self._batches(start, stop):
                 for j, name in enumerate(self.columns):
                     rows[: len(batch), j] = _numbers(batch.column(name))
                 if self.weight is not None:
                     weights[: len(batch)] = _numbers(batch.column(self.weight))
                 yield Piece(rows[: len(batch)], weights[: len(batch)])
+        finally:
+            # what this thread has freed would not be used by the next one that reads: 58 MB of 16
+            # columns, and 103 instead of 77 MB at the most
+            pa.default_memory_pool().release_unused()
 
     @property
     def _batch_rows(self) -> int:
         return max(BATCH_ELEMENTS // self.n_features, 1)
 
-    def _batches(self, file: ParquetFile, first: int, last: int) -> Iterator[Any]:
+    def _batches(self, start: int, stop: int) -> Iterator[Any]:
+        """Decode the rows from ``start`` to ``stop``, file after file."""
+        for file in self.files:
+            first, last = max(start - file.first_row, 0), min(stop - file.first_row, file.n_rows)
+            if first < last:
+                yield from self._batches_of(file, first, last)
+
+    def _batches_of(self, file: ParquetFile, first: int, last: int) -> Iterator[Any]:
         """Decode the file's rows ``first`` to ``last``, touching no other row groups."""
         names = [*self.columns, *(() if self.weight is None else (self.weight,))]
         first_group = bisect_right(file.group_rows, first) - 1
@@ -307,13 +315,22 @@ def _check_alike(path: str, types: dict[str, Any], first_path: str, first: dict[
             )
 
 
-def _numbers(column: Any) -> NDArray[Any] | FloatArray:
-    """Return (t,) the numbers of an Arrow array; nulls are NaN."""
+def _numbers(column: Any) -> NDArray[Any]:
+    """Return (t,) the numbers of an Arrow array; nulls are NaN.
+
+    They are taken from its buffers: ``to_numpy`` would import pandas, 36 MB in every process.
+    """
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.uint8())
     elif pa.types.is_decimal(column.type) or pa.types.is_null(column.type):
         column = column.cast(pa.float64())
-    numbers: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    validity, values = column.buffers()
+    first, last = column.offset, column.offset + len(column)
+    numbers: NDArray[Any] = np.frombuffer(values, column.type.to_pandas_dtype())[first:last]
+    if column.null_count:
+        bits = np.frombuffer(validity, np.uint8)
+        valid = np.unpackbits(bits, count=last, bitorder="little")[first:]
+        numbers = np.where(valid, numbers, np.nan)
     return numbers
