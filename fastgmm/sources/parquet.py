@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgmm._typing import FloatArray
 from fastgmm.exceptions import DataError
 from fastgmm.sources.base import NO_WEIGHTS, Chunk
 from fastgmm.sources.blocks import Piece, Ring, reblock

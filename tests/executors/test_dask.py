@@ -5,7 +5,9 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dask.array as da
@@ -17,9 +19,11 @@ from distributed import Client, Future, LocalCluster
 from leftovers import await_workers, left
 from works import Deadly, Fussy, Slow, Sum, Warmed, first_and_sum
 
+from fastgmm import _jit
 from fastgmm.exceptions import ClusterError, DataError
 from fastgmm.executors import ThreadExecutor, Work
 from fastgmm.executors.dask import DaskExecutor, active_client
+from fastgmm.executors.dask.warming import compile_within_limit
 from fastgmm.sources import ArraySource, Source, as_source, lengths_grid, open_dataset
 
 N = 800
@@ -199,6 +203,15 @@ def test_kernels_are_warmed_up_on_every_worker(
         placement.warm_up([Warmed(str(marks)), Fussy(0, "")])
     plugins = client.run(lambda dask_worker: list(dask_worker.plugins)).values()
     assert not any("fastgmm" in name for names in plugins for name in names)
+
+
+def test_workers_with_little_memory_do_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    spared: list[int | None] = []
+    for limit in (None, 300_000_000, 2**30):
+        monkeypatch.setattr(_jit, "spare_memory", partial(spared.append, limit))
+        manager = SimpleNamespace(memory_limit=limit)
+        compile_within_limit(SimpleNamespace(memory_manager=manager))
+    assert spared == [300_000_000]
 
 
 class Counting:

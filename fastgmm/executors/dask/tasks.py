@@ -10,6 +10,7 @@ from distributed import get_worker
 
 from fastgmm.exceptions import FastGMMError
 from fastgmm.executors.base import Costs, Work, reduce_range
+from fastgmm.executors.dask.warming import compile_within_limit
 from fastgmm.executors.threads import read_ahead
 from fastgmm.executors.tree import Node, Tree
 from fastgmm.sources import Chunk, Grid
@@ -85,6 +86,7 @@ def _while_wanted(chunks: Generator[Chunk, None, None]) -> Iterator[Chunk]:
     Dask runs it again.
     """
     worker = get_worker()
+    compile_within_limit(worker)
     key = worker.get_current_task()
     for chunk in chunks:
         task = worker.state.tasks.get(key)

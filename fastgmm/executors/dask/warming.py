@@ -10,7 +10,20 @@ from distributed import Worker, WorkerPlugin
 
 from fastgmm.executors.base import Work, warm_up
 
+SCARCE_BYTES = 2**30
+"""A worker with less memory leaves compiling, 100 to 200 MB, to a process beside it, which takes a
+second more for each kernel."""
+
 log = logging.getLogger("fastgmm")
+
+
+def compile_within_limit(worker: Worker) -> None:
+    """Have kernels compiled by another process if that may take more memory than a worker has."""
+    limit = worker.memory_manager.memory_limit
+    if limit is not None and limit < SCARCE_BYTES:
+        from fastgmm._jit import spare_memory
+
+        spare_memory()
 
 
 class WarmUp(WorkerPlugin):
@@ -25,6 +38,7 @@ class WarmUp(WorkerPlugin):
 
     async def setup(self, worker: Worker) -> None:
         """Warm up on another thread: a worker that is silent for seconds is taken for dead."""
+        compile_within_limit(worker)
         try:
             await asyncio.to_thread(warm_up, self._works, self._weighted)
         except Exception as error:  # the pass will meet it and say where
