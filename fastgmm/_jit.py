@@ -38,8 +38,8 @@ from numba.extending import (
 )
 
 from fastgmm import __version__
-from fastgmm._compiler_memory import release_library, run_elsewhere
 from fastgmm._kernel_cache import KernelFiles, cache_folder
+from fastgmm._scarce_memory import release_library, run_elsewhere
 
 __all__ = [
     "Loaded",

@@ -1,8 +1,8 @@
-"""Kernels without their compiler, in a process that is killed when it grows.
+"""What a process can do without that is killed when it grows.
 
-Compiling takes 100 MB and more, and the compiler's library another 70 MB even if it only loads
-what is on disk. A Dask worker of a few hundred megabytes cannot spare that, so there another
-process compiles, for all workers of a node, and the library's pages are given back.
+A Dask worker may have a few hundred megabytes. Compiling kernels takes more than 100 of them:
+another process can do that. Large libraries take 70 (LLVM) and 30 (Arrow), most of it to start,
+which is soon over, and what has been allocated and freed meanwhile stays unless it is given back.
 """
 
 import ctypes
@@ -55,19 +55,19 @@ class _Mapping(NamedTuple):
 
 
 def release_library(name: str) -> None:
-    """Give back the pages of a loaded library whose path holds ``name``; they stay on disk.
+    """Give back the pages of loaded libraries whose path holds ``name``, and free heap.
 
-    Whoever needs one gets it again from the system's cache of files. Pages that were written to,
-    and such as may be, are kept. What a library needs only to start is most of it: 67 of 69 MB of
-    LLVM's, which a worker's memory limit would count.
+    Whoever needs a page gets it again from the system's cache of files. Pages that were written to,
+    and such as may be, are kept: of LLVM's 69 MB, 67 go.
     """
     with suppress(OSError, ValueError, AttributeError):
-        advise = ctypes.CDLL(None, use_errno=True).madvise
-        advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+        system = ctypes.CDLL(None)
+        system.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
         for one in _mappings():
             read_only = "w" not in one.permissions and one.permissions.endswith("p")
             if name in one.file and read_only and not one.anonymous_kb:
-                advise(one.start, one.n_bytes, mmap.MADV_DONTNEED)
+                system.madvise(one.start, one.n_bytes, mmap.MADV_DONTNEED)
+        system.malloc_trim(0)  # glibc's
 
 
 def _mappings() -> Iterator[_Mapping]:
