@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fastgmm.executors.dask.clients import Client
 from fastgmm.executors.dask.holding import Cluster, Held
 from fastgmm.executors.dask.placement import DaskPlacement
-from fastgmm.executors.dask.shards import Shard, Shards, cut, n_bytes_of
+from fastgmm.executors.dask.shards import SHARDS_PER_THREAD, Shard, Shards, cut, n_bytes_of
 from fastgmm.executors.dask.tasks import (
     Parcel,
     Range,
@@ -22,9 +22,6 @@ from fastgmm.sources import BLOCKS_OF_PARTITIONS, ArraySource, Grid, Source
 if TYPE_CHECKING:
     from fastgmm.sources.dask_collections import DaskSource, Partitions
 
-
-SHARDS_PER_THREAD = 8
-"""At most; at least half as many, since shards are powers of two of blocks."""
 
 MOST_SHARDS = BLOCKS_OF_PARTITIONS
 """In a pass; at 4,096 partitions a task for each took 7.0 s a pass, 16 shards 0.09 s. No more than
