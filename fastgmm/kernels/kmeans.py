@@ -19,6 +19,7 @@ from fastgmm.kernels.nearest import (
     CANDIDATES,
     CENTRES,
     add_gains,
+    any_below,
     chunk_distances,
     count_bits,
     find_nearer,
@@ -172,27 +173,21 @@ def padded(vector: Any) -> Any:
 
 
 @part
-def load_chosen(
-    rows: Any, d: int, chosen: Any, first: int, size: int, shift: Any, columns: Any
-) -> None:
-    """Write ``size`` of the ``chosen`` rows from ``first`` on, less ``shift``, as columns.
+def load_chosen(rows: Any, d: int, chosen: Any, size: int, shift: Any, columns: Any) -> None:
+    """Write the first ``size`` of the ``chosen`` rows, less ``shift``, as a chunk's columns.
 
     There is room for a whole chunk of chosen ones: behind the last the first is written once more.
     """
     run, width = chunk_rows(rows), lanes_of(rows)
-    row = chosen[first]
-    if chosen[first + size - 1] - row == size - 1:
-        load_about(rows, d, row, size, run, shift, columns, 0, run)
-        return
     for i in range(size, run):
-        chosen[first + i] = row
+        chosen[i] = chosen[0]
     if d > 4:
         for j in range(0, d, width):
             for t in range(0, run, width):
-                store_chosen(rows, chosen, first + t, d, j, shift, columns, j * run + t, run)
+                store_chosen(rows, chosen, t, d, j, shift, columns, j * run + t, run)
     else:
         for i in range(run):
-            at = chosen[first + i] * d
+            at = chosen[i] * d
             for j in range(d):
                 columns[j * run + i] = rows[at + j] - shift[j]
 
@@ -242,19 +237,19 @@ def assign(
     old[:] = 0
     chosen = np.zeros(2 * run, np.int64)
     margin = rows.dtype.type(12 * (d + 2) * np.finfo(rows.dtype).eps)
-    everyone = ~np.uint64(0) >> np.uint64(64 - run)
+    highest = limits[:n_centres].max()
+    # of few columns a row alone costs as much as four in vectors
+    alone = 4 if d <= DIFFERENCES else 1
     for block in range(first, last):
         t, end = block * block_rows, min((block + 1) * block_rows, n_rows)
         n_chosen = n_changed = 0
         while t < end or n_chosen > 0:
-            whole = False
+            whole, start = False, t
             if t + run <= end:
-                unsure = unsure_rows(flat, slack, labels, limits, t)
-                whole = unsure == everyone and n_chosen == 0
-                if whole:
-                    chosen[0], chosen[run - 1], n_chosen = t, t + run - 1, run
-                else:
-                    while unsure != 0:
+                if any_below(flat, slack, highest, t):
+                    unsure = unsure_rows(flat, slack, labels, limits, n_centres + 1, t)
+                    whole = count_bits(unsure) * alone >= run
+                    while unsure != 0 and not whole:
                         chosen[n_chosen] = t + first_bit(unsure)
                         n_chosen += 1
                         unsure &= unsure - np.uint64(1)
@@ -263,10 +258,13 @@ def assign(
                     chosen[n_chosen] = n
                     n_chosen += 1
             t += run
-            if n_chosen == 0 or (n_chosen < run and t < end):
+            if not whole and (n_chosen == 0 or (n_chosen < run and t < end)):
                 continue
-            size = min(run, n_chosen)
-            load_chosen(flat, d, chosen, 0, size, origin, columns)
+            size = run if whole else min(run, n_chosen)
+            if whole:
+                load_about(flat, d, start, run, run, origin, columns, 0, run)
+            else:
+                load_chosen(flat, d, chosen, size, origin, columns)
             if d <= DIFFERENCES:
                 find_nearest(
                     columns, run, d, targets, starts, n_blocks, True, nearest, second, which
@@ -284,20 +282,20 @@ def assign(
                     which[i] = nearest_by_differences(row, targets, starts)
                     close &= close - np.uint64(1)
             if whole:
-                moved = label_chunk(which, gaps, drift, labels, slack, chosen[0], old)
+                moved = label_chunk(which, gaps, drift, n_centres, labels, slack, start, old)
             else:
                 for i in range(size):
                     new[i] = labels[chosen[i]]
-                moved = label_chunk(which, gaps, drift, new, sure, 0, old)
+                moved = label_chunk(which, gaps, drift, n_centres, new, sure, 0, old)
                 for i in range(size):
                     labels[chosen[i]] = new[i]
                     slack[chosen[i]] = sure[i]
-                moved &= everyone >> np.uint64(run - size)
+                moved &= ~np.uint64(0) >> np.uint64(64 - size)
             while moved != 0:
                 i = first_bit(moved)
                 moved &= moved - np.uint64(1)
                 n_changed += 1
-                n = chosen[0] + i if whole else chosen[i]
+                n = start + i if whole else chosen[i]
                 weight = 1.0 if weights.size == 0 else weights[n]
                 weighs = 1 if weight > 0 else 0
                 at = block * n_centres + np.int64(which[i])
@@ -315,8 +313,8 @@ def assign(
                     for j in range(n_sums):
                         less = flat_sums[at + j] - weight * columns[j * run + i]
                         flat_sums[at + j] = kept * less
-            n_chosen -= size
-            if n_chosen > 0:
+            if not whole:
+                n_chosen -= size
                 chosen[:run] = chosen[run:]
         changed[block] = n_changed
 
