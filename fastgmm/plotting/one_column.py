@@ -113,6 +113,8 @@ def plot_density_1d(
     ------
     fastgmm.exceptions.DataError
         The model has several features.
+    fastgmm.exceptions.NotFittedError
+        The model has no parameters.
 
     Examples
     --------

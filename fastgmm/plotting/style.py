@@ -68,6 +68,7 @@ def dense_covariances(model: "Mixture") -> Float64Array:
 
 def check_n_features(model: "Mixture", wanted: int) -> None:
     """Raise DataError unless a model has as many features as a picture has axes."""
+    model._check_is_fitted()
     if model.n_features_in_ != wanted:
         axes, columns = ("one axis", "[0]") if wanted == 1 else ("two axes", "[0, 1]")
         raise DataError(
