@@ -17,7 +17,7 @@ from fastgmm.executors import ThreadExecutor
 from fastgmm.executors.tree import Node, Tree
 from fastgmm.expectation import ExpectationStep
 from fastgmm.initialization.first_pass import StartRows
-from fastgmm.maximization import maximum_likelihood
+from fastgmm.maximization import cancels, maximum_likelihood
 from fastgmm.parameters import Parameters
 from fastgmm.sources import NO_WEIGHTS, ArraySource, Chunk
 from fastgmm.statistics import Statistics, merge, zeros
@@ -76,7 +76,9 @@ def first_parameters(
     if isinstance(partition, Hard):
         statistics, origins = _hard_statistics(partition, start, covariance_type, n_threads)
     else:
-        statistics, origins = _soft_statistics(partition, start, n_components, covariance_type)
+        statistics, origins = _soft_statistics(
+            partition, start, n_components, covariance_type, ridge, floor
+        )
     parameters = maximum_likelihood(family, statistics, origins, ridge, floor)
     total = float(len(start.rows) if start.weights is None else start.weights.sum())
     return parameters._replace(weights=(statistics.counts + floor) / total)
@@ -194,17 +196,29 @@ class _GivenStep:
 
 
 def _soft_statistics(
-    partition: Soft, start: StartRows, n_components: int, covariance_type: str
+    partition: Soft,
+    start: StartRows,
+    n_components: int,
+    covariance_type: str,
+    ridge: Float64Array,
+    floor: float,
 ) -> tuple[Statistics, Float64Array]:
-    """Two passes: the means about the centre of all rows, then everything about these means."""
-    executor = ThreadExecutor(1)
-    placement = executor.place(ArraySource(start.rows, start.weights))
-    origins = np.repeat(_mean(start.rows, start.weights)[np.newaxis], n_components, axis=0)
-    for _ in range(2):
-        density = density_about(origins, covariance_type, start.rows.dtype)
-        origins = density.origins.astype(np.float64)
-        step = _GivenStep(covariance_type, density, partition.draw())
-        (statistics,) = placement.reduce([step])
-        about, origins = origins, origins + statistics.first / statistics.counts[:, np.newaxis]
-    placement.close()
+    """One pass about the centre of all rows; another about the means where that costs digits."""
+    family, rows, weights = FAMILIES[covariance_type], start.rows, start.weights
+    few = slice(None, None, -(-len(rows) // MEAN_ROWS))
+    centre = _mean(rows[few], None if weights is None else weights[few])
+    about = np.repeat(centre[np.newaxis], n_components, axis=0)
+    with closing(ThreadExecutor(1).place(ArraySource(rows, weights))) as placement:
+
+        def gathered() -> tuple[Statistics, Float64Array]:
+            density = density_about(about, covariance_type, rows.dtype)
+            step = _GivenStep(covariance_type, density, partition.draw())
+            (statistics,) = placement.reduce([step])
+            return statistics, density.origins.astype(np.float64)
+
+        statistics, about = gathered()
+        found = maximum_likelihood(family, statistics, about, ridge, floor)
+        if cancels(family, found, about):
+            about = about + statistics.first / statistics.counts[:, np.newaxis]
+            statistics, about = gathered()
     return statistics, about
