@@ -29,6 +29,7 @@ from fastgmm.kernels.nearest import (
     row_distance,
     store_chosen,
     tell_apart,
+    total_of,
     unsure_rows,
 )
 from fastgmm.simd import fma, lanes_of, load, store
@@ -403,8 +404,7 @@ def judge(
                 n_found = 0
                 for c in range(n_candidates):
                     n_found += count_bits(found[c])
-            # a row alone costs as much as a vector of them
-            if n_found * run >= 2 * BITS * n_candidates:
+            if n_found * 4 >= BITS * n_candidates:
                 found[:] = 0
                 for t in range(start, min(start + BITS, end), run):
                     size = min(run, end - t)
@@ -492,7 +492,7 @@ def settle(
 ) -> None:
     """Lower the distances of the rows to which a new ``seed`` (d,) is nearer: a candidate it was.
 
-    Row by row, or all at once where several in a vector are concerned.
+    Row by row, or all at once where every fourth is concerned.
     """
     n_rows, d = rows.shape
     closest, masses, _, nearer = state
@@ -506,13 +506,14 @@ def settle(
         for begin in range(start, end, BITS):
             bits = nearer[candidate, begin // BITS]
             touched |= bits != 0
-            if count_bits(bits) * run >= 4 * BITS:
+            if count_bits(bits) * 4 >= BITS:
                 for t in range(begin, min(begin + BITS, end), run):
                     size = min(run, end - t)
                     load_about(flat, d, t, size, run, origin, columns, 0, run)
                     chunk_distances(columns, run, d, seed, distances)
                     for i in range(size):
-                        closest[t + i] = min(closest[t + i], distances[i])
+                        if distances[i] < closest[t + i]:
+                            closest[t + i] = distances[i]
                 continue
             while bits != 0:
                 n = begin + first_bit(bits)
@@ -526,12 +527,10 @@ def settle(
 
 @part
 def mass_of(closest: Any, weights: Any, first: int, size: int) -> float:
-    """Return the sum of the squared distances of some rows, by weight."""
-    mass = 0.0
+    """Return the sum of the squared distances of MASS_ROWS rows, by weight; ``size`` are there."""
     if weights.size == 0:
-        for n in range(first, first + size):
-            mass += closest[n]
-    else:
-        for n in range(first, first + size):
-            mass += closest[n] * weights[n]
+        return total_of(closest, first, MASS_ROWS)
+    mass = 0.0
+    for n in range(first, first + size):
+        mass += closest[n] * weights[n]
     return mass

@@ -650,6 +650,33 @@ def chunk_distances(
 
 
 @intrinsic
+def total_of(typingctx: Any, numbers: Any, first: Any, size: Any) -> Any:
+    """Return the sum in float64 of ``size`` numbers, four vectors of them or a multiple."""
+    vector_type = vector_of(numbers.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        numbers_at = data_of(context, signature.args[0], arguments[0], builder)
+        step = index(4 * vector.count)
+
+        def add(turn: Any, sums: list[Any]) -> list[Any]:
+            at = builder.add(arguments[1], builder.mul(turn, step))
+            new = []
+            for v, old in enumerate(sums):
+                place = builder.add(at, index(v * vector.count))
+                for half in halves_of(builder, vector_at(builder, numbers_at, place, vector)):
+                    old = builder.fadd(old, half)
+                new.append(old)
+            return new
+
+        zeros = [constant(widened(vector), 0.0)] * 4
+        a, b, c, d = loop(builder, builder.sdiv(arguments[2], step), zeros, add)
+        return folded(builder, builder.fadd(builder.fadd(a, b), builder.fadd(c, d)))
+
+    return types.float64(numbers, types.intp, types.intp), codegen
+
+
+@intrinsic
 def row_distance(
     typingctx: Any, rows: Any, start: Any, d: Any, centres: Any, centre_start: Any
 ) -> Any:
