@@ -251,7 +251,8 @@ class Fitting(Conditional):
             return found
         mean_weight = 1.0 if start_rows.weights is None else float(start_rows.weights.mean())
         floor = count_floor(start_rows.rows.dtype, mean_weight)
-        first = first_parameters(found, start_rows, k, self.covariance_type, ridge, floor)
+        shape = self.covariance_type
+        first = first_parameters(found, start_rows, k, shape, ridge, floor, n_threads)
         if "weights" in names_of(self.fixed):  # rows that begin in no component have no share in it
             first = first._replace(weights=first.weights / first.weights.sum())
         return first

@@ -140,6 +140,7 @@ def score(rows: Any, density: Any, log_probability: Any, labels: Any, posterior:
     highest = aligned(tile_rows, flat)
     sums = aligned(tile_rows, flat)
     turned = aligned(lanes_of(flat) * (n_components + lanes_of(flat)), flat)
+    shares = posterior.reshape(posterior.size)
     for tile in range(0, rows.shape[0], tile_rows):
         size = min(tile_rows, rows.shape[0] - tile)
         log_density(flat, tile, size, density, scratch, joint, stride)
@@ -157,5 +158,5 @@ def score(rows: Any, density: Any, log_probability: Any, labels: Any, posterior:
                 write_log_sums(highest, sums, n_vectors, log_probability, start, some)
             if posterior.size > 0:
                 write_responsibilities(
-                    joint, at, stride, n_components, n_vectors, sums, turned, posterior, start, some
+                    joint, at, stride, n_components, n_vectors, sums, turned, shares, start, some
                 )
