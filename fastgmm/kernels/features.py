@@ -28,9 +28,18 @@ from fastgmm.simd.memory import store_at
 from fastgmm.simd.vectors import llvm_vector, vector_of
 
 
-def n_features(d: int) -> int:
+def products_of(band: Any) -> list[tuple[int, int]]:
+    """Return the entries (i, j) of W, row by row, which are the products x_i x_j as well.
+
+    ``band`` is the compile-time type of a tuple of d tuples, of as many integers as row i of the
+    triangle W has numbers; these end at the diagonal. Full covariances have i + 1, diagonal ones 1.
+    """
+    return [(i, j) for i in range(len(band)) for j in range(i + 1 - len(band[i]), i + 1)]
+
+
+def n_features(band: Any) -> int:
     """Return how many features there are: 1, the columns and their products."""
-    return 1 + d + d * (d + 1) // 2
+    return 1 + len(band) + len(products_of(band))
 
 
 def n_factors(d: int) -> int:
@@ -38,46 +47,47 @@ def n_factors(d: int) -> int:
     return 2 * d + 2
 
 
-def factors_of_features(d: int) -> list[tuple[int, int]]:
+def factors_of_features(band: Any) -> list[tuple[int, int]]:
     """Return which two factors each feature is the product of."""
+    d = len(band)
     one, share, scaled = d, d + 1, d + 2
-    products = [(scaled + i, j) for i in range(d) for j in range(i + 1)]
+    products = [(scaled + i, j) for i, j in products_of(band)]
     return [(share, one), *((share, j) for j in range(d)), *products]
 
 
-def features_of_block(d: int) -> int:
-    """Return how many features a block has; it divides their number but for d = 6."""
-    return 5 if d == 3 and PRODUCT_WIDTH == 3 else PRODUCT_WIDTH
+def block_of(band: Any) -> tuple[int, int]:
+    """Return how many components, at most, and how many features a block has.
 
-
-def components_of_block(d: int) -> int:
-    """Return how many components a block has at most."""
-    return 4 if d == 3 else PRODUCT_HEIGHT
+    Blocks of three features come out even but for full covariances in three columns (and six).
+    """
+    if n_features(band) == 10 and PRODUCT_WIDTH == 3:
+        return 4, 5
+    return PRODUCT_HEIGHT, PRODUCT_WIDTH
 
 
 @intrinsic
-def shape_of(typingctx: Any, dimension: Any) -> Any:
+def shape_of(typingctx: Any, band: Any) -> Any:
     """Return the factors, the features, those of a block, and its most components: constants."""
-    d = len(dimension)
-    numbers = n_factors(d), n_features(d), features_of_block(d), components_of_block(d)
+    most, width = block_of(band)
+    numbers = n_factors(len(band)), n_features(band), width, most
     constants = types.Tuple([types.literal(number) for number in numbers])
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return context.make_tuple(builder, constants, [index(number) for number in numbers])
 
-    return constants(dimension), codegen
+    return constants(band), codegen
 
 
 @intrinsic
 def write_shares(
-    typingctx: Any, factors: Any, at: Any, stride: Any, shares: Any, row: Any, dimension: Any
+    typingctx: Any, factors: Any, at: Any, stride: Any, shares: Any, row: Any, band: Any
 ) -> Any:
     """Write the share of a vector of rows, and its products with the columns, to the factors.
 
     Factor f lies at ``at + f stride``; the shares of the rows begin at ``row``.
     """
     vector_type = vector_of(factors.dtype)
-    d = len(dimension)
+    d = len(band)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
@@ -96,7 +106,7 @@ def write_shares(
         return context.get_dummy_value()
 
     size = types.intp
-    return types.void(factors, size, size, shares, size, dimension), codegen
+    return types.void(factors, size, size, shares, size, band), codegen
 
 
 @intrinsic
@@ -107,7 +117,7 @@ def add_feature_products(
     factors: Any,
     n_chunks: Any,
     sums: Any,
-    dimension: Any,
+    band: Any,
 ) -> Any:
     """Add the products of all components and all features, over a tile, to ``sums``.
 
@@ -117,8 +127,7 @@ def add_feature_products(
     full, too (``slot_of``).
     """
     vector_type = vector_of(joint.dtype)
-    d = len(dimension)
-    pairs, width = factors_of_features(d), features_of_block(d)
+    pairs, (most, width) = factors_of_features(band), block_of(band)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
@@ -156,7 +165,7 @@ def add_feature_products(
                 first = builder.mul(least(k_slot, builder.sub(n, index(height))), chunk)
 
                 def features(turn: Any, apart: Any) -> list[Any]:
-                    at = builder.add(builder.mul(turn, pitch(index(n_factors(d)))), apart)
+                    at = builder.add(builder.mul(turn, pitch(index(n_factors(len(band))))), apart)
                     both = [
                         vector_at(builder, factors_at, builder.add(at, start), vector)
                         for start in starts
@@ -184,10 +193,10 @@ def add_feature_products(
 
             loop(builder, index(-(-len(pairs) // width)), [], of_features)
 
-        by_height(builder, n, components_of_block(d), add_blocks)
+        by_height(builder, n, most, add_blocks)
         return context.get_dummy_value()
 
-    return types.void(joint, types.intp, factors, types.intp, sums, dimension), codegen
+    return types.void(joint, types.intp, factors, types.intp, sums, band), codegen
 
 
 @intrinsic(prefer_literal=True)

@@ -11,7 +11,7 @@ from fastgmm.kernels.blocks import (
     number_at,
     vector_at,
 )
-from fastgmm.kernels.features import n_factors
+from fastgmm.kernels.features import n_factors, products_of
 from fastgmm.simd.arithmetic import fused
 from fastgmm.simd.shuffles import folded
 from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
@@ -20,16 +20,16 @@ ACCUMULATORS = 24
 """Vector registers for sums; more columns take several turns through the tile."""
 
 
-def _groups(d: int) -> list[list[int]]:
-    """Share out the rows of the triangle so that their sums fit the registers."""
+def _groups(band: Any) -> list[list[int]]:
+    """Share out the rows of W so that their sums fit the registers."""
     groups: list[list[int]] = [[]]
     used = 1  # the counts
-    for i in range(d):
-        if groups[-1] and used + i + 2 > ACCUMULATORS:
+    for i, row in enumerate(band):
+        if groups[-1] and used + len(row) + 1 > ACCUMULATORS:
             groups.append([])
             used = 0
         groups[-1].append(i)
-        used += i + 2  # first moment and the row's i + 1 second moments
+        used += len(row) + 1  # the first moment and the row's second moments
     return groups
 
 
@@ -42,7 +42,7 @@ def add_moments(
     n_chunks: Any,
     origins: Any,
     component: Any,
-    dimension: Any,
+    band: Any,
     counts: Any,
     first: Any,
     second: Any,
@@ -54,7 +54,8 @@ def add_moments(
     ``second`` (k p,) are flat float64.
     """
     vector_type = vector_of(columns.dtype)
-    d = len(dimension)
+    d, pairs = len(band), products_of(band)
+    columns_of = [[j for row, j in pairs if row == i] for i in range(d)]
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
@@ -64,7 +65,6 @@ def add_moments(
             data_of(context, signature.args[i], arguments[i], builder) for i in (0, 1, 4, 7, 8, 9)
         )
         n, n_turns, k = (arguments[i] for i in (2, 3, 5))
-        size = d * (d + 1) // 2
 
         def add_total(pointer: Any, per_component: int, which: int, value: Any) -> None:
             total = folded(builder, value)
@@ -74,7 +74,7 @@ def add_moments(
             place = builder.gep(pointer, [at])
             builder.store(builder.fadd(builder.load(place), total), place)
 
-        for number, group in enumerate(_groups(d)):
+        for number, group in enumerate(_groups(band)):
             needed = range(group[-1] + 1)
             means = [
                 splat(
@@ -107,22 +107,22 @@ def add_moments(
                 for i in group:
                     weighted = builder.fmul(r, z[i])
                     new.append(builder.fadd(next(old), weighted))
-                    new += [fused(builder, weighted, z[j], next(old)) for j in range(i + 1)]
+                    new += [fused(builder, weighted, z[j], next(old)) for j in columns_of[i]]
                 return new
 
-            n_sums = (number == 0) + sum(i + 2 for i in group)
+            n_sums = (number == 0) + sum(1 + len(columns_of[i]) for i in group)
             turns = builder.mul(n_turns, index(WHITENING_WIDTH))
             sums = iter(loop(builder, turns, [constant(vector, 0.0)] * n_sums, body))
             if number == 0:
                 add_total(counts_at, 1, 0, next(sums))
             for i in group:
                 add_total(first_at, d, i, next(sums))
-                for j in range(i + 1):
-                    add_total(second_at, size, i * (i + 1) // 2 + j, next(sums))
+                for j in columns_of[i]:
+                    add_total(second_at, len(pairs), pairs.index((i, j)), next(sums))
         return context.get_dummy_value()
 
     size = types.intp
     return (
-        types.void(columns, joint, size, size, origins, size, dimension, counts, first, second),
+        types.void(columns, joint, size, size, origins, size, band, counts, first, second),
         codegen,
     )

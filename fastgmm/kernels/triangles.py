@@ -26,7 +26,7 @@ from fastgmm.kernels.blocks import (
     add_square_products,
     add_whitened_squares,
 )
-from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of
+from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of, turn_shared
 from fastgmm.kernels.expectation import (
     accumulate,
     aligned,
@@ -335,7 +335,6 @@ def triangle_accumulate(
     """Add counts, first moments and scatter of all components over a tile."""
     n_components, d = density.origins.shape
     width = lanes_of(rows)
-    share_out(joint, 0, stride, n_components, (size + width - 1) // width, shares, 0)
     if density.near:
         panel, turned = scratch.panel, scratch.turned
         end = round_up(size, width)
@@ -343,7 +342,7 @@ def triangle_accumulate(
         row = turned_row(n_components, joint)
         for t in range(0, end, width):
             for k in range(0, n_components, width):
-                transpose_block(joint, k * stride + t, stride, turned, t * row + k, row)
+                turn_shared(joint, k * stride + t, stride, shares, t, turned, t * row + k, row)
         n_features = 1 + d + d * (d + 1) // 2
         across = end + width
         # the pair of columns whose product comes next
@@ -379,6 +378,7 @@ def triangle_accumulate(
                     )  # fmt: skip
                     k += width
         return
+    share_out(joint, 0, stride, n_components, (size + width - 1) // width, shares, 0)
     origins = density.origins.reshape(density.origins.size)
     away, sums = scratch.away, scratch.sums
     apart = band_size(d) if density.whitening.shape[0] > 1 else 0

@@ -1,8 +1,8 @@
-"""Full covariances of up to eight columns: log densities unrolled, moments as one product.
+"""Full and diagonal covariances of up to eight columns: log densities unrolled, moments products.
 
 The E-step loops over nothing but rows and components; its columns are unrolled when the kernel is
-compiled, one kernel for each number of columns. That number comes with the *type* of a tuple of as
-many integers (``dimension``), because only types are known at compile time.
+compiled, one kernel for each number of columns. That number, and how much of the triangle W there
+is, come with the *type* of a tuple (``band``), because only types are known at compile time.
 
 Where all components lie near a common ``centre``, both steps take the rows about it. The whitening
 needs no subtraction a component then, y = W (x - centre) + W (centre - mean); and the moments of
@@ -40,7 +40,7 @@ from fastgmm.kernels.expectation import (
     small_chunks,
     work,
 )
-from fastgmm.kernels.features import add_feature_products, shape_of, write_shares
+from fastgmm.kernels.features import add_feature_products, products_of, shape_of, write_shares
 from fastgmm.kernels.moments import add_moments
 from fastgmm.kernels.softmax import share_out
 from fastgmm.simd import broadcast, lanes_of, load, load_broadcast, store
@@ -52,13 +52,13 @@ MOST_COLUMNS = 8
 
 
 @intrinsic
-def load_columns(typingctx: Any, rows: Any, start: Any, dimension: Any) -> Any:
+def load_columns(typingctx: Any, rows: Any, start: Any, band: Any) -> Any:
     """Return the columns of as many rows as a vector has lanes: a tuple of d vectors.
 
     The rows lie one after the other in flat memory from ``start`` on, d numbers each.
     """
     vector_type = vector_of(rows.dtype)
-    d = len(dimension)
+    d = len(band)
     result = types.UniTuple(vector_type, d)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -67,16 +67,14 @@ def load_columns(typingctx: Any, rows: Any, start: Any, dimension: Any) -> Any:
         columns = columns_of_rows(builder, pointer, arguments[1], d, vector)
         return context.make_tuple(builder, result, columns)
 
-    return result(rows, types.intp, dimension), codegen
+    return result(rows, types.intp, band), codegen
 
 
 @intrinsic(prefer_literal=True)
-def load_group(
-    typingctx: Any, columns: Any, at: Any, stride: Any, width: Any, dimension: Any
-) -> Any:
+def load_group(typingctx: Any, columns: Any, at: Any, stride: Any, width: Any, band: Any) -> Any:
     """Return ``width`` vectors of each of d columns, which lie ``stride`` apart: a flat tuple."""
     vector_type = vector_of(columns.dtype)
-    d, vectors = len(dimension), literal(width)
+    d, vectors = len(band), literal(width)
     result = types.UniTuple(vector_type, d * vectors)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -90,7 +88,7 @@ def load_group(
         return context.make_tuple(builder, result, x)
 
     size = types.intp
-    return result(columns, size, size, width, dimension), codegen
+    return result(columns, size, size, width, band), codegen
 
 
 @intrinsic
@@ -104,14 +102,14 @@ def write_log_densities(
     log_scale: Any,
     joint: Any,
     joint_at: Any,
-    dimension: Any,
+    band: Any,
 ) -> Any:
     """Write log_scale - |W x + bias|^2 of a group of vectors of rows for one component.
 
     ``whitening`` (k p,) has packed rows of W, ``log_scale`` is (k,), the biases (d,) begin at
     ``bias_at``; all are flat.
     """
-    d = len(dimension)
+    d, pairs = len(band), products_of(band)
     vectors = len(group) // d
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -121,7 +119,7 @@ def write_log_densities(
             data_of(context, signature.args[i], arguments[i], builder) for i in (1, 3, 5, 6)
         )
         k, bias_first, joint_first = (arguments[i] for i in (2, 4, 7))
-        row_of_k = builder.mul(k, index(d * (d + 1) // 2))
+        row_of_k = builder.mul(k, index(len(pairs)))
 
         def parameter(pointer: Any, start: Any, which: int) -> Any:
             at = builder.add(start, index(which))
@@ -132,8 +130,8 @@ def write_log_densities(
         results = [parameter(scale_at, k, 0)] * vectors
         for j in range(d):
             x = [builder.extract_value(arguments[0], j * vectors + v) for v in range(vectors)]
-            for i in range(j, d):
-                factor = parameter(whitening_at, row_of_k, i * (i + 1) // 2 + j)
+            for i in (row for row, column in pairs if column == j):
+                factor = parameter(whitening_at, row_of_k, pairs.index((i, j)))
                 y[i] = [fused(builder, x[v], factor, y[i][v]) for v in range(vectors)]
             results = [
                 fused(builder, builder.fneg(y[j][v]), y[j][v], results[v]) for v in range(vectors)
@@ -145,20 +143,20 @@ def write_log_densities(
 
     size = types.intp
     return (
-        types.void(group, whitening, size, biases, size, log_scale, joint, size, dimension),
+        types.void(group, whitening, size, biases, size, log_scale, joint, size, band),
         codegen,
     )
 
 
 class UnrolledDensity(NamedTuple):
-    """What a pass needs of a mixture with full covariances in few columns, in the compute dtype."""
+    """What a pass needs of a mixture in few columns, in the compute dtype."""
 
     log_scale: FloatArray
     """(k,) log weight + log determinant of the whitening - d/2 log 2 pi."""
     means: FloatArray
     """(k, d)."""
     whitening: FloatArray
-    """(k, p) packed rows of W = sqrt(1/2) L^-1, where L L^T is the covariance."""
+    """(k, p) packed rows of W = sqrt(1/2) L^-1, where L L^T is the covariance; or its diagonal."""
     biases: FloatArray
     """(k, d) W (centre - mean)."""
     near: bool
@@ -167,8 +165,8 @@ class UnrolledDensity(NamedTuple):
     """(d,) what rows are taken about; zeros unless ``near``."""
     origins: FloatArray
     """(k, d) what the statistics are centred about: the centre if ``near``, else the means."""
-    dimension: tuple[int, ...]
-    """d integers: their number, a part of the type, is what counts."""
+    band: tuple[tuple[int, ...], ...]
+    """d tuples of as many integers as row i of W has numbers: these, a part of the type, count."""
 
 
 class UnrolledWork(NamedTuple):
@@ -191,7 +189,7 @@ def _work(density: Any, tile_rows: Any) -> Any:
 
     def tile_and_sums(density: Any, tile_rows: Any) -> Any:
         n_components, d = density.means.shape
-        factors, features, block, most = shape_of(density.dimension)
+        factors, features, block, most = shape_of(density.band)
         like = density.means
         n_chunks, stride = tile_rows // chunk_rows(like), chunk_rows(like)
         columns = aligned(n_chunks * pitch_of(factors, stride, like), like)
@@ -250,15 +248,15 @@ def _finish(density: Any, scratch: Any, statistics: Any) -> Any:
 
 
 @intrinsic
-def group_of(typingctx: Any, dimension: Any) -> Any:
+def group_of(typingctx: Any, band: Any) -> Any:
     """Return how many vectors of rows the E-step takes at a time: a compile-time constant."""
-    vectors = min(4 if len(dimension) <= 3 else 2, WHITENING_WIDTH)
+    vectors = min(4 if len(band) <= 3 else 2, WHITENING_WIDTH)
     constant = types.literal(vectors)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return index(vectors)
 
-    return constant(dimension), codegen
+    return constant(band), codegen
 
 
 # The functions below are the implementations themselves and hold their loops over register
@@ -270,12 +268,12 @@ def unrolled_log_density(
 ) -> None:
     """Write log_scale - |L^-1 (x - mean)|^2 for all components (see kernels/expectation.py)."""
     n_components, d = density.means.shape
-    dimension = density.dimension
+    band = density.band
     width = lanes_of(rows)
     columns, away = scratch.columns, scratch.away
-    factors = shape_of(dimension)[0]
+    factors = shape_of(band)[0]
     whitening, biases, log_scale = density.whitening, density.biases, density.log_scale
-    group = group_of(dimension) * width
+    group = group_of(band) * width
     for first in range(0, size, stride):
         columns_at = first // stride * pitch_of(factors, stride, rows)
         out = first // stride * pitch_of(n_components, stride, rows)
@@ -283,21 +281,21 @@ def unrolled_log_density(
         for t in range(0, stride, width):
             row = start + first + t
             if first + t + width <= size:
-                loaded = load_columns(rows, row * d, dimension)
+                loaded = load_columns(rows, row * d, band)
             else:
                 for i in range(width * d):
                     away[i] = rows[row * d + i] if first + t + i // d < size else 0
-                loaded = load_columns(away, 0, dimension)
+                loaded = load_columns(away, 0, band)
             for j in range(d):
                 place = columns_at + j * stride + t
                 store(columns, place, loaded[j] - load_broadcast(density.centre, j))
         if density.near:
             for t in range(0, stride, group):
-                x = load_group(columns, columns_at + t, stride, group_of(dimension), dimension)
+                x = load_group(columns, columns_at + t, stride, group_of(band), band)
                 for k in range(n_components):
                     write_log_densities(
                         x, whitening, k, biases, k * d, log_scale, joint, out + k * stride + t,
-                        dimension,
+                        band,
                     )  # fmt: skip
             continue
         for k in range(n_components):
@@ -306,10 +304,10 @@ def unrolled_log_density(
                 for t in range(j * stride, (j + 1) * stride, width):
                     store(away, t, load(columns, columns_at + t) - mean)
             for t in range(0, stride, group):
-                z = load_group(away, t, stride, group_of(dimension), dimension)
+                z = load_group(away, t, stride, group_of(band), band)
                 write_log_densities(
                     z, whitening, k, scratch.zeros, 0, log_scale, joint, out + k * stride + t,
-                    dimension,
+                    band,
                 )  # fmt: skip
 
 
@@ -326,7 +324,7 @@ def unrolled_accumulate(
 ) -> None:
     """Add counts and first and second moments about the origins over a tile."""
     n_components = density.means.shape[0]
-    dimension = density.dimension
+    band = density.band
     columns = scratch.columns
     width = lanes_of(rows)
     n_chunks = (size + stride - 1) // stride
@@ -337,16 +335,16 @@ def unrolled_accumulate(
             share_out(joint, chunk * pitch, stride, n_components, vectors, shares, first)
         for k in range(n_components):
             add_moments(
-                columns, joint, n_components, n_chunks, density.origins, k, dimension,
+                columns, joint, n_components, n_chunks, density.origins, k, band,
                 statistics.counts, statistics.first, statistics.second,
             )  # fmt: skip
         return
-    pitch = pitch_of(shape_of(dimension)[0], stride, rows)
+    pitch = pitch_of(shape_of(band)[0], stride, rows)
     for first in range(0, n_chunks * stride, stride):
         at = first // stride * pitch
         for t in range(0, stride, width):
-            write_shares(columns, at + t, stride, shares, first + t, dimension)
-    add_feature_products(joint, n_components, columns, n_chunks, scratch.sums, dimension)
+            write_shares(columns, at + t, stride, shares, first + t, band)
+    add_feature_products(joint, n_components, columns, n_chunks, scratch.sums, band)
 
 
 def unrolled_finish(density: Any, scratch: Any, statistics: Any) -> None:
@@ -354,7 +352,7 @@ def unrolled_finish(density: Any, scratch: Any, statistics: Any) -> None:
     n_components, d = density.means.shape
     if not density.near:
         return
-    _, n_features, block, most = shape_of(density.dimension)
+    _, n_features, block, most = shape_of(density.band)
     height = height_of(n_components, most)
     slots = (n_components + height - 1) // height * height
     for k in range(n_components):

@@ -29,7 +29,7 @@ def n_parameters(n_components: int, n_features: int) -> int:
 
 def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share = alone) -> Density:
     """Take reciprocal standard deviations."""
-    return axes.axes_density(parameters, precisions_cholesky(parameters), dtype)
+    return axes.diagonal_density(parameters, precisions_cholesky(parameters), dtype)
 
 
 def estimate(
