@@ -6,9 +6,11 @@ import os
 import pickle
 import re
 import sys
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 import llvmlite
@@ -265,7 +267,36 @@ def kernel(function: F) -> F:
     )(function)
     if kernel_cache_folder() is not None:
         compiled._cache = _Cache(function)
+    compiled.compile = _undisturbed(compiled.compile)
     _kernels.append(compiled)
+    return compiled
+
+
+def _undisturbed(compile_signature: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Compile on a thread of its own, which no signal interrupts.
+
+    Ctrl-C in the midst of it would leave Numba's registries half filled: every kernel that the
+    process compiles afterwards would fail. What is begun is finished, behind the caller's back.
+    """
+    name = "fastgmm-compile"
+
+    def compiled(signature: Any) -> Any:
+        if threading.current_thread().name == name:  # it has Numba's lock
+            return compile_signature(signature)
+        outcomes: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+
+        def run() -> None:
+            try:
+                outcomes.put((compile_signature(signature), None))
+            except BaseException as error:
+                outcomes.put((None, error))
+
+        threading.Thread(target=run, name=name, daemon=True).start()
+        result, error = outcomes.get()
+        if error is not None:
+            raise error
+        return result
+
     return compiled
 
 

@@ -2,15 +2,15 @@
 
 import multiprocessing
 import os
-import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from fastgmm.executors.base import Costs, Ledger, Nodes, Report, Work, ranges, reduce_range, warm_up
@@ -116,27 +116,56 @@ class ThreadPlacement:
     def _reduce_on_pool(
         self, works: Sequence[Work[Any]], waiting: deque[Range], forest: Forest
     ) -> None:
-        """Take ranges from ``waiting`` until none is left."""
+        """Take ranges from ``waiting`` until none is left.
+
+        A signal may raise in this thread between any two instructions, and one that holds a lock of
+        a future or of an event would leave it locked: the threads waited for it forever. Hence
+        queues that are written in C, with ``None`` as a thread's last word.
+        """
         self._stop.clear()
-        running: set[Future[Reduced]] = set()
-        arrived: set[Future[Reduced]] = set()
+        tasks: SimpleQueue[Range | None] = SimpleQueue()
+        results: SimpleQueue[Reduced | BaseException | None] = SimpleQueue()
+        left, threads = 0, 0
         try:
-            while waiting or running:
+            for _ in range(self.n_threads):
+                self._pool.submit(self._work_off, works, tasks, results)
+                threads += 1
+            while waiting or left:
                 while waiting:
-                    running.add(self._pool.submit(self._reduce_range, works, *waiting.popleft()))
-                arrived, running = wait(running, return_when=FIRST_COMPLETED)
-                while arrived:
-                    reduced = arrived.pop().result()
-                    waiting.extend(reduced.rest)
-                    forest.add(reduced.rows, reduced.nodes)
+                    tasks.put(waiting.popleft())
+                    left += 1
+                result = results.get()
+                if not isinstance(result, Reduced):
+                    raise result or RuntimeError("a thread ended before its work did")
+                left -= 1
+                waiting.extend(result.rest)
+                forest.add(result.rows, result.nodes)
         except BaseException:
             self._stop.set()
-            unfinished = [future for future in running | arrived if not future.cancel()]
-            wait(unfinished)
-            for future in unfinished:
-                if future.exception() is None:
-                    forest.salvage(future.result().nodes)
             raise
+        finally:
+            for _ in range(self.n_threads):
+                tasks.put(None)
+            while threads:
+                result = results.get()
+                if isinstance(result, Reduced):
+                    forest.salvage(result.nodes)
+                threads -= result is None
+
+    def _work_off(
+        self,
+        works: Sequence[Work[Any]],
+        tasks: "SimpleQueue[Range | None]",
+        results: "SimpleQueue[Reduced | BaseException | None]",
+    ) -> None:
+        """Reduce ranges until there are no more; what is raised goes to the thread that waits."""
+        try:
+            while (range_ := tasks.get()) is not None and not self._stop.is_set():
+                results.put(self._reduce_range(works, *range_))
+        except BaseException as error:
+            results.put(error)
+        finally:
+            results.put(None)
 
     def _reduce_range(self, works: Sequence[Work[Any]], first: int, last: int) -> Reduced:
         """Reduce a range, or its beginning if it takes long or the pass is to stop."""
@@ -202,35 +231,45 @@ def share(
 ) -> list[R]:
     """Return ``function(first, last)`` of neighbouring ranges, the last one on this thread."""
     wanted = max(min(n_threads, n), 1)
-    cuts = [n * i // wanted for i in range(wanted + 1)]
-    away = [pool.submit(function, *range_) for range_ in pairwise(cuts[:-1])]
-    try:
-        here = function(cuts[-2], n)
-    finally:
-        wait(away)
-    return [*(future.result() for future in away), here]
+    *away, here = pairwise(n * i // wanted for i in range(wanted + 1))
+    done: SimpleQueue[tuple[int, R | None, BaseException | None]] = SimpleQueue()
+
+    def run(which: int) -> None:
+        try:
+            done.put((which, function(*away[which]), None))
+        except BaseException as error:
+            done.put((which, None, error))
+
+    for which in range(len(away)):
+        pool.submit(run, which)
+    last = function(*here)
+    results: dict[int, Any] = {len(away): last}
+    for _ in away:
+        which, result, error = done.get()
+        if error is not None:
+            raise error
+        results[which] = result
+    return [results[which] for which in range(wanted)]
 
 
 def read_ahead(chunks: Iterator[Chunk], depth: int = READ_AHEAD) -> Generator[Chunk, None, None]:
     """Read ``chunks`` on a thread of their own, up to ``depth`` ahead of the consumer."""
-    ready: queue.Queue[Chunk | BaseException | None] = queue.Queue(depth)
-    stop = threading.Event()
-
-    def put(item: Chunk | BaseException | None) -> None:
-        while not stop.is_set():
-            with suppress(queue.Full):
-                ready.put(item, timeout=0.1)
-                return
+    # queues written in C, for the same reason as in ``_reduce_on_pool``
+    ready: SimpleQueue[Chunk | BaseException | None] = SimpleQueue()
+    room: SimpleQueue[bool] = SimpleQueue()
+    for _ in range(depth):
+        room.put(True)
+    over = False
 
     def read() -> None:
         try:
             for chunk in chunks:
-                put(chunk)
-                if stop.is_set():
+                ready.put(chunk)
+                if not room.get() or over:
                     return
-            put(None)
+            ready.put(None)
         except BaseException as error:  # handed to the consumer, whatever it is
-            put(error)
+            ready.put(error)
 
     reader = threading.Thread(target=read, name="fastgmm-read-ahead", daemon=True)
     reader.start()
@@ -238,7 +277,9 @@ def read_ahead(chunks: Iterator[Chunk], depth: int = READ_AHEAD) -> Generator[Ch
         while (item := ready.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
+            room.put(True)
             yield item
     finally:
-        stop.set()
+        over = True
+        room.put(False)
         reader.join()
