@@ -47,7 +47,6 @@ __all__ = [
     "cgutils",
     "intrinsic",
     "ir",
-    "is_record",
     "kernel",
     "kernel_cache_folder",
     "loaded_kernels",
@@ -337,8 +336,3 @@ def overload(stub: Callable[..., Any], makes_arrays: bool = False) -> Callable[[
     options = _INLINED if makes_arrays else _BORROWING
     choose: Any = numba.extending.overload(stub, jit_options=options)
     return choose
-
-
-def is_record(numba_type: Any, record: type) -> bool:
-    """Whether an argument's compile-time type is the NamedTuple class ``record``."""
-    return getattr(numba_type, "instance_class", None) is record

@@ -22,7 +22,7 @@ from fastgmm.executors import Placement
 from fastgmm.folds import Part
 from fastgmm.initialization import DataConstants, reseeded
 from fastgmm.parameters import Parameters
-from fastgmm.progress import Observer, PassBegan, RowsDone
+from fastgmm.progress import Observer, PassBegan, reporting
 
 MOST_RESEEDS = 5
 """A component that collapses again after so many new starts is kept as it is: on 5 distinct rows
@@ -97,10 +97,6 @@ def _reseed(collapse: Collapse) -> Outcome:
     if len(components) == 0:
         return _keep(collapse)
     collapse.observe(PassBegan("reseeding", collapse.placement.grid.n_samples))
-
-    def report(rows: int) -> None:
-        collapse.observe(RowsDone(rows))
-
     return Outcome(
         *reseeded(
             collapse.placement,
@@ -111,7 +107,7 @@ def _reseed(collapse: Collapse) -> Outcome:
             components,
             collapse.ridge,
             collapse.constants,
-            report,
+            reporting(collapse.observe),
         )
     )
 

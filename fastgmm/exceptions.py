@@ -27,7 +27,15 @@ class DataError(FastGMMError, ValueError):
     """The rows cannot be used: not finite, wrong columns, empty, unreadable."""
 
 
-class IllDefinedCovarianceError(FastGMMError, ValueError):
+class FitError(FastGMMError, ValueError):
+    """A model cannot be fitted to these rows; another start, size or shape may be."""
+
+
+class RangeError(DataError, FitError):
+    """A likelihood or variance is a number that the data's dtype does not have."""
+
+
+class IllDefinedCovarianceError(FitError):
     """A covariance matrix is not positive definite; the message names the component."""
 
     def __init__(self, component: int | None = None, advice: str = "") -> None:
@@ -40,7 +48,7 @@ class IllDefinedCovarianceError(FastGMMError, ValueError):
         return type(self), (self.component, self.advice)
 
 
-class CollapseError(FastGMMError, ValueError):
+class CollapseError(FitError):
     """A component has collapsed and ``on_collapse="raise"``."""
 
     def __init__(self, component: int, iteration: int, n_rows: float, deviation: float) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from fastgmm._typing import Float64Array
 from fastgmm.covariance import CovarianceFamily, Density, Share, alone
-from fastgmm.exceptions import PASS_FLOAT64, DataError, IllDefinedCovarianceError
+from fastgmm.exceptions import PASS_FLOAT64, IllDefinedCovarianceError, RangeError
 from fastgmm.parameters import GivenParameters, Parameters
 from fastgmm.statistics import Statistics
 
@@ -48,6 +48,11 @@ REGULARIZATIONS: dict[str, Regularization] = {
     "relative": Regularization(_relative, needs_variances=True),
 }
 """``regularization`` -> what it does."""
+
+
+def ridge_beside(fixed: Collection[str], ridge: Float64Array) -> Float64Array:
+    """Return the ridge of a fit: covariances that are kept get none."""
+    return np.zeros_like(ridge) if "covariances" in fixed else ridge
 
 
 def count_floor(dtype: np.dtype[np.floating], mean_weight: float) -> float:
@@ -152,7 +157,7 @@ def prepared(
     ------
     IllDefinedCovarianceError
         A covariance is not positive definite and the ridge is zero, or nothing helps.
-    DataError
+    RangeError
         Variances or precisions are numbers that the data's dtype does not have.
     """
     k, d = parameters.means.shape
@@ -182,7 +187,7 @@ def _check_range(variances: Float64Array, dtype: np.dtype[np.floating]) -> None:
     for variance in (float(variances.max()), float(variances.min())):
         if not 1.0 / largest <= variance <= largest:
             advice = "scale the columns" + (", or pass float64" if dtype == np.float32 else "")
-            raise DataError(
+            raise RangeError(
                 f"A component's variance is {variance:.1e}: {dtype.name} has no such number or not "
                 f"its reciprocal; {advice}"
             )

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from fastgmm.covariance import FAMILIES
-from fastgmm.progress import Event, IterationDone, Observer, PassBegan, PassEnded
+from fastgmm.progress import Event, FitBegan, IterationDone, Observer, PassBegan, PassEnded
 
 log = logging.getLogger("fastgmm")
 
@@ -46,11 +46,11 @@ class PassLog:
     def __call__(self, event: Event) -> None:
         """Take one event."""
         match event:
+            case FitBegan():
+                self._pass = 0
             case PassBegan(name="iteration"):
                 self._alive = []
             case IterationDone():
-                if event.iteration == 1 and event.model == 0:
-                    self._pass = 0
                 self._alive.append(event)
             case PassEnded() if self._alive:
                 self._pass += 1

@@ -154,6 +154,15 @@ Event: TypeAlias = (
 Observer: TypeAlias = Callable[[Event], object]
 
 
+def reporting(observe: Observer) -> Callable[[int], None]:
+    """Return what tells an observer of rows that are done, by their number."""
+
+    def report(rows: int) -> None:
+        observe(RowsDone(rows))
+
+    return report
+
+
 class ParameterTrace:
     """Keep every model's parameters after every iteration of the last fit it listened to.
 

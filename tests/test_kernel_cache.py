@@ -477,7 +477,9 @@ print(json.dumps([kernel.name for kernel in loaded_kernels()]))
 """
 
 START_KERNELS = {
-    "kmeans": {"kmeans.candidate_potentials", "kmeans.lower_closest", "kmeans.label_rows"},
+    "kmeans": {
+        *("kmeans.draw_sketch", "kmeans.judge", "kmeans.draw", "kmeans.settle", "kmeans.assign"),
+    },
     "random": {"expectation.accumulate_given"},
     "random_from_data": set(),
 }

@@ -1,7 +1,7 @@
 """Where a command runs: threads, worker processes made for it, or a Dask cluster that is there."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -49,8 +49,13 @@ def place_options(command: F) -> F:
     return command
 
 
-def one_place(place: Place) -> Place:
-    """Return the place, or raise a usage error if several are named."""
+def place_of(options: dict[str, Any]) -> Place:
+    """Take the options that say where to compute out of a command's."""
+    return Place(**{name: options.pop(name) for name in Place._fields})
+
+
+def one_place(place: Place, performance_report: Path | None = None) -> Place:
+    """Return the place; a usage error if several are named, or none that Dask could report of."""
     names = [
         "--" + name.replace("_", "-")
         for name, value in place._asdict().items()
@@ -58,6 +63,10 @@ def one_place(place: Place) -> Place:
     ]
     if len(names) > 1:
         raise click.UsageError(f"{' and '.join(names)} exclude each other: choose one")
+    if performance_report is not None and not place.is_cluster:
+        raise click.UsageError(
+            "--performance-report is Dask's: name --workers, --scheduler or --scheduler-file too"
+        )
     return place
 
 
@@ -73,20 +82,24 @@ def reporting(file: Path | None) -> Iterator[None]:
         yield
 
 
-def client_of(place: Place) -> AbstractContextManager[Any]:
-    """Return a client of the cluster; leaving it closes what was opened for it."""
+@contextmanager
+def client_of(place: Place) -> Iterator[Any]:
+    """Yield a client of the cluster, None on threads; leaving it closes what was opened for it."""
+    if not place.is_cluster:
+        yield None
+        return
     from fastgmm.executors.dask import connected, local_workers
 
     if place.workers is not None:
-        return local_workers(place.workers)
-    return connected(place.scheduler, place.scheduler_file)
+        cluster = local_workers(place.workers)
+    else:
+        cluster = connected(place.scheduler, place.scheduler_file)
+    with cluster as client:
+        yield client
 
 
 @contextmanager
 def placed(model: "GaussianMixture", place: Place) -> Iterator["GaussianMixture"]:
     """Yield a model whose passes run at a place; leaving it closes what was opened for it."""
-    if not place.is_cluster:
-        yield model
-        return
     with client_of(place) as client:
         yield model.set_client(client)

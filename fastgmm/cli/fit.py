@@ -2,14 +2,13 @@
 
 import math
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from fastgmm.cli.clusters import Place, one_place, place_options, placed, reporting
+from fastgmm.cli.clusters import one_place, place_of, place_options, placed, reporting
 from fastgmm.cli.memory import megabytes, peak_memory
 from fastgmm.cli.options import (
     MODEL_ENDINGS,
@@ -26,7 +25,8 @@ from fastgmm.cli.options import (
     weight_option,
 )
 from fastgmm.cli.stopping import interruptible
-from fastgmm.progress import Event, IterationDone, ModelResumed, Observer, TqdmProgress
+from fastgmm.cli.watching import watched
+from fastgmm.progress import Event, IterationDone, ModelResumed
 
 if TYPE_CHECKING:
     from fastgmm.estimators import GaussianMixture
@@ -92,7 +92,12 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
     help="Starts; the best one is kept, all of them share each pass over the data.",
 )
 @click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Random seed."
+    "--seed",
+    "random_state",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Random seed.",
 )
 @click.option(
     "--tol",
@@ -131,6 +136,7 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
 @click.option(
     "--persist/--no-persist",
     default=None,
+    callback=lambda context, option, value: "auto" if value is None else value,
     help="Keep the rows in the cluster's memory  [default: when they fit well].",
 )
 @click.option("--chunk-size", type=click.IntRange(min=1), help="Rows of a block.")
@@ -181,12 +187,6 @@ def fit(
     missing: str,
     start_from: Path | None,
     fixed: list[str] | None,
-    seed: int,
-    threads: int | None,
-    workers: int | None,
-    scheduler: str | None,
-    scheduler_file: Path | None,
-    persist: bool | None,
     checkpoint: Path | None,
     resume: bool,
     max_seconds: float | None,
@@ -200,34 +200,28 @@ def fit(
     Batch jobs that are stopped and queued again keep one command line, with --checkpoint FILE and
     --resume; --max-seconds, SIGTERM (exit code 143) and Ctrl-C (130) leave the fit in the file.
     """
-    place = one_place(Place(threads, workers, scheduler, scheduler_file))
-    if performance_report is not None and not place.is_cluster:
-        raise click.UsageError(
-            "--performance-report is Dask's: name --workers, --scheduler or --scheduler-file too"
-        )
-    from fastgmm.pass_log import PassLog
-
+    place = one_place(place_of(settings), performance_report)
     if fixed and start_from is None:
         raise click.UsageError("--fixed keeps what a model has: name its file with --start-from")
     settings |= {
         "fixed": tuple(fixed or ()),
-        "random_state": seed,
-        "n_threads": threads,
-        "persist": "auto" if persist is None else persist,
+        "n_threads": place.threads,
         "checkpoint": checkpoint,
         "resume": resume,
     }
     with interruptible(checkpoint, resume, max_seconds, [output]) as stop:
-        start = None if start_from is None else load_model(start_from, threads)
+        start = None if start_from is None else load_model(start_from, place.threads)
         rows = open_rows(
             data, columns, weight, missing, model=start, output=output, checkpoint=checkpoint
         )
         model = _model(start, settings)
         watch = _Watch()
-        if log_json is not None:
-            watch.also.append(PassLog(log_json))
-        with placed(model, place), reporting(performance_report):
-            _fit(model, rows, (watch, stop), quiet)
+        with (
+            placed(model, place),
+            reporting(performance_report),
+            watched(quiet, log_json) as watching,
+        ):
+            model.set_callbacks(watch, stop, *watching).fit(rows.source)
         model.set_params(warm_start=False).save(output)
     if not quiet:
         click.echo("\n".join(summary(model, rows, watch)))
@@ -258,28 +252,12 @@ class _Watch:
         self.memory_before = peak_memory()
         self.seconds: list[float] = []
         self.n_samples = 0
-        self.also: list[Observer] = []
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, IterationDone) and event.model == 0:
             self.seconds.append(event.seconds)
-        for observe in self.also:
-            observe(event)
         if isinstance(event, IterationDone | ModelResumed):
             self.n_samples = event.rows
-
-
-def _fit(
-    model: "GaussianMixture", rows: OpenedData, observers: Sequence[Observer], quiet: bool
-) -> None:
-    if quiet:
-        model.set_callbacks(*observers).fit(rows.source)
-        return
-    display = TqdmProgress()
-    try:
-        model.set_callbacks(*observers, display).fit(rows.source)
-    finally:
-        display.close()
 
 
 def summary(model: "GaussianMixture", rows: OpenedData, watch: _Watch) -> list[str]:

@@ -3,12 +3,12 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from fastgmm.atomic_file import atomic_file
-from fastgmm.cli.clusters import Place, client_of, one_place
+from fastgmm.cli.clusters import client_of, one_place, place_of, reporting
 from fastgmm.cli.fit import fit
 from fastgmm.cli.options import (
     MODEL_ENDINGS,
@@ -21,7 +21,8 @@ from fastgmm.cli.options import (
     output_option,
 )
 from fastgmm.cli.stopping import interruptible
-from fastgmm.progress import Event, Observer, PassBegan, TqdmProgress
+from fastgmm.cli.watching import watched
+from fastgmm.progress import Event, PassBegan
 
 if TYPE_CHECKING:
     from fastgmm.selection import Selection
@@ -33,7 +34,7 @@ SHARED_WITH_FIT = (
     "weight",
     "missing",
     "init_params",
-    "seed",
+    "random_state",
     "tol",
     "max_iter",
     "reg_covar",
@@ -50,6 +51,8 @@ SHARED_WITH_FIT = (
     "checkpoint_interval",
     "resume",
     "max_seconds",
+    "log_json",
+    "performance_report",
     "quiet",
 )
 """Options of ``fastgmm fit``, with its defaults: the best model is what ``fit`` would make."""
@@ -136,27 +139,21 @@ class RegisteredList(NameList):
 @click.option(
     "--plot",
     type=Output(PICTURE_ENDINGS),
-    help=f"Draw the criteria to this file ({', '.join(PICTURE_ENDINGS)}).",
+    help=f"Draw the criteria, or with cv that one, to this file ({', '.join(PICTURE_ENDINGS)}).",
 )
 def select(
     data: tuple[str, ...],
-    n_components: list[int],
-    covariance_type: list[str],
     output: Path,
     table: Path | None,
     plot: Path | None,
     columns: list[str] | None,
     weight: str | None,
     missing: str,
-    seed: int,
-    threads: int | None,
-    workers: int | None,
-    scheduler: str | None,
-    scheduler_file: Path | None,
-    persist: bool | None,
     checkpoint: Path | None,
     resume: bool,
     max_seconds: float | None,
+    log_json: TextIO | None,
+    performance_report: Path | None,
     quiet: bool,
     **settings: Any,
 ) -> None:
@@ -164,25 +161,20 @@ def select(
 
     With --checkpoint FILE and --resume, a sweep that is stopped goes on where it was, as fits do.
     """
-    place = one_place(Place(threads, workers, scheduler, scheduler_file))
-    arguments = {
-        "n_components": n_components,
-        "covariance_type": covariance_type,
-        "random_state": seed,
-        "n_threads": threads,
-        "persist": "auto" if persist is None else persist,
-        "checkpoint": checkpoint,
-        "resume": resume,
-        **settings,
-    }
+    from fastgmm.selection import select as sweep
+
+    place = one_place(place_of(settings), performance_report)
+    settings |= {"n_threads": place.threads, "checkpoint": checkpoint, "resume": resume}
     counted = _Rows()
     with interruptible(checkpoint, resume, max_seconds, [output, table, plot]) as stop:
         rows = open_rows(data, columns, weight, missing, output=output, checkpoint=checkpoint)
-        if place.is_cluster:
-            with client_of(place) as client:
-                selection = _select(rows, {**arguments, "client": client}, (counted, stop), quiet)
-        else:
-            selection = _select(rows, arguments, (counted, stop), quiet)
+        with (
+            client_of(place) as client,
+            reporting(performance_report),
+            watched(quiet, log_json) as watching,
+        ):
+            watching = [counted, stop, *watching]
+            selection = sweep(rows.source, **settings, client=client, callbacks=watching)
         selection.best.save(output)
         if table is not None:
             write_table(selection, table)
@@ -203,19 +195,6 @@ class _Rows:
             self.n_samples = event.n_samples
 
 
-def _select(
-    rows: OpenedData, arguments: dict[str, Any], observers: Sequence[Observer], quiet: bool
-) -> "Selection":
-    from fastgmm.selection import select
-
-    display = TqdmProgress()
-    try:
-        watching: list[Observer] = [*observers] if quiet else [*observers, display]
-        return select(rows.source, callbacks=watching, **arguments)
-    finally:
-        display.close()
-
-
 def table_lines(selection: "Selection") -> list[str]:
     """Return the lines of a table of the candidates for people, with marks explained below."""
     from fastgmm.cli.tables import aligned
@@ -228,13 +207,18 @@ def table_lines(selection: "Selection") -> list[str]:
         totals = [one.log_likelihood, one.n_parameters, one.aic, one.bic, one.icl]
         likelihood, n_parameters, *criteria = totals
         marks = "best" * (i == selection.best_index) + " !" * one.degenerate
+        marks += " x" * (one.failure is not None)
         line = [marks, str(one.n_components), one.covariance_type, f"{likelihood:.2f}"]
         line += [str(n_parameters), *(f"{value:.2f}" for value in criteria)]
         line += [] if one.cv is None else [f"{one.cv:.6f}"]
         lines.append([*line, f"{one.n_iter}{'' if one.converged else ' (not converged)'}"])
-    explained = []
+    explained = [
+        f"x {one.n_components} {one.covariance_type} failed: {one.failure}"
+        for one in selection.table
+        if one.failure is not None
+    ]
     if any(one.degenerate for one in selection.table):
-        explained = [
+        explained += [
             "! degenerate: a component of no more rows than columns, or in some direction narrower "
             f"than {NARROW:g} times what --reg-covar adds"
         ]
@@ -255,10 +239,11 @@ def write_table(selection: "Selection", path: Path) -> None:
 def _draw(selection: "Selection", path: Path) -> None:
     from matplotlib.figure import Figure
 
-    from fastgmm.plotting import plot_criteria
+    from fastgmm.plotting import plot_criteria, plot_cross_validation
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
-    plot_criteria(selection.table, ax=figure.subplots())
+    plot = plot_cross_validation if selection.criterion == "cv" else plot_criteria
+    plot(selection.table, ax=figure.subplots())
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=150)
 

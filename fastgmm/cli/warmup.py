@@ -73,7 +73,7 @@ class Counts(NameList):
 def warmup(
     covariance_types: list[str] | None, dtypes: list[str], n_features: list[int], quiet: bool
 ) -> None:
-    """Compile the kernels of fits and predictions and keep them on disk.
+    """Compile the kernels of fits, sweeps and predictions and keep them on disk.
 
     The first fit of every later process on this kind of machine then starts at once: run it when
     an image or an environment is built, with FASTGMM_CACHE naming the folder if it is not the
@@ -115,12 +115,13 @@ def _compiled() -> list[str]:
 
 
 def use_every_kernel(covariance_type: str, dtype: str, n_features: int) -> None:
-    """Fit and predict a few rows: what compiles is what fits and predictions use."""
+    """Fit, select and predict a few rows: what compiles is what these use."""
     import numpy as np
 
     from fastgmm.estimators import GaussianMixture
     from fastgmm.initialization import START_NAMES
     from fastgmm.kernels import registers
+    from fastgmm.selection import select
 
     rows = np.random.default_rng(0).normal(size=(64, n_features)).astype(dtype)
     with warnings.catch_warnings():
@@ -135,10 +136,12 @@ def use_every_kernel(covariance_type: str, dtype: str, n_features: int) -> None:
                 n_threads=1,
             ).fit(rows)
         model.predict_proba(rows)
-        if covariance_type == "full":
-            # these have kernels of their own
-            for k in registers.FEW.get(n_features, ()):
-                model.set_params(n_components=k).fit(rows)
-        # user-given precisions are inverted
+        # some shapes have kernels of their own for few components
+        for k in registers.FEW.get(n_features, ()):
+            model.set_params(n_components=k).fit(rows)
         model.set_params(n_components=2).fit(rows)
+        select(
+            rows, 2, covariance_type, criterion="cv", n_folds=2, n_init=1, max_iter=1, n_threads=1
+        )
+        # user-given precisions are inverted
         model.set_params(precisions_init=model.precisions_, means_init=model.means_).fit(rows)

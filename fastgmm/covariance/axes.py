@@ -1,4 +1,4 @@
-"""What densities with covariances along the axes have in common: rows about one centre, scaled."""
+"""What families with covariances along the axes have in common: rows about one centre, scaled."""
 
 import math
 
@@ -6,11 +6,12 @@ import numpy as np
 
 from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray
-from fastgmm.covariance.nearness import common_centre
+from fastgmm.covariance.nearness import apart, common_centre
 from fastgmm.covariance.protocol import Density
 from fastgmm.covariance.scale import log_scale
 from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.parameters import Parameters
+from fastgmm.statistics import Scatter, Statistics
 
 
 def axes_density(
@@ -40,8 +41,34 @@ def axes_density(
     )
 
 
+def diagonal_density(
+    parameters: Parameters, precisions_cholesky: Float64Array, dtype: np.dtype[np.floating]
+) -> Density:
+    """Return the density for variances and 1 / sigma (k, d) or (d,).
+
+    In few columns it is that of full covariances whose triangles have nothing but a diagonal.
+    """
+    d = parameters.means.shape[1]
+    if d > kernels.unrolled.MOST_COLUMNS:
+        return axes_density(parameters, precisions_cholesky, dtype)
+    scales = np.array(np.broadcast_to(precisions_cholesky, parameters.means.shape), order="C")
+    near = common_centre(parameters, parameters.covariances, np.ones(1), dtype)
+    half = math.sqrt(0.5)
+    away = near.centre.astype(np.float64) - parameters.means if near.near else 0.0 * scales
+    return kernels.unrolled.UnrolledDensity(
+        log_scale(parameters.weights, np.log(scales).sum(axis=1), d).astype(dtype),
+        parameters.means.astype(dtype),
+        (half * scales).astype(dtype),
+        (half * scales * away).astype(dtype),
+        *near,
+        ((0,),) * d,
+    )
+
+
 def axes_about(density: Density, origins: FloatArray) -> Density:
     """Move the origins; far from the means only the centred forms keep their digits."""
+    if isinstance(density, kernels.unrolled.UnrolledDensity):
+        return apart(density, origins)
     return density._replace(origins=origins, spread=math.inf)
 
 
@@ -87,6 +114,21 @@ def spheres_about(density: Density, origins: FloatArray) -> Density:
     return kernels.axes.AxesDensity(
         density.log_scale, means, scales, zeros, zeros[0], math.inf, origins
     )
+
+
+def complete(statistics: Statistics, density: Density, scatter: Scatter | None) -> Statistics:
+    """Return the statistics as they are: they lack nothing."""
+    return statistics
+
+
+def join(seconds: list[Float64Array]) -> Float64Array:
+    """Stack the components' squares."""
+    return np.concatenate(seconds)
+
+
+def precisions(precisions_cholesky: Float64Array) -> Float64Array:
+    """Return squares."""
+    return precisions_cholesky**2
 
 
 def reciprocal_deviations(variances: Float64Array) -> Float64Array:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgmm._typing import Float64Array, FloatArray
+from fastgmm.covariance.protocol import Density
 from fastgmm.parameters import Parameters
 
 # A moment about the centre loses eps s^2 of the covariance about the mean, where the mean lies s
@@ -51,6 +52,14 @@ def common_centre(
     if bool(np.all(away <= FARTHEST[dtype.itemsize])):
         return Centre(True, centre, np.repeat(centre[np.newaxis], len(means), axis=0))
     return far(means.astype(dtype))
+
+
+def apart(density: Density, origins: FloatArray) -> Density:
+    """Return a density with biases about ``origins``, each component centred on its own."""
+    elsewhere: Density = density._replace(
+        biases=np.zeros_like(density.biases), **far(origins)._asdict()
+    )
+    return elsewhere
 
 
 def far(origins: FloatArray) -> Centre:

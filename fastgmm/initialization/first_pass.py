@@ -223,6 +223,9 @@ def survey(
     only where the rows have to be sampled, so that up to ``WHOLE_ELEMENTS`` the draws that follow
     are scikit-learn's. The variances of the columns cost several times as much as all the rest, the
     scatter n d^2 operations; both are found on demand.
+
+    Raises DataError where the rows cannot be used, and where all of them, those of a part or those
+    that it leaves out are too few.
     """
     source, n_samples = placement.source, placement.grid.n_samples
     if n_samples < 2:
@@ -248,11 +251,29 @@ def survey(
         works.append(gathering)
     found = placement.reduce(works, report)
     answers = iter(found)
-    constants = [
-        _constants(source.n_features, **{name: next(answers) for name in asked}) for _ in about
-    ]
+    results = [{name: next(answers) for name in asked} for _ in about]
+    whole, *of_parts = [result["check"] for result in results]
+    if whole.complaint is None:
+        for part, one in zip(parts, of_parts, strict=True):
+            _check_part(part, whole.n_rows, one.n_rows, n_components)
+    constants = [_constants(source.n_features, **result) for result in results]
     gathered = None if gathering is None else gathering.material(found[-1], source.weighted)
     return Survey(constants[0], constants[1:], gathered)
+
+
+def _check_part(part: Part, n_all: int, n_rows: int, n_components: int) -> None:
+    """Raise DataError where a part, or what it leaves out, has too few rows of positive weight."""
+    fold, n_folds = part.fold, part.folds.n_folds
+    if n_rows == n_all:
+        raise DataError(
+            f"Fold {fold} of {n_folds} has none of the {n_all} rows, so nothing is held out: ask "
+            "for fewer folds (n_folds)"
+        )
+    if n_rows < n_components:
+        raise DataError(
+            f"Outside of fold {fold} of {n_folds} are {n_rows} of the {n_all} rows, too few for "
+            f"{n_components} components: ask for fewer components or other folds (n_folds)"
+        )
 
 
 def _constants(

@@ -10,7 +10,7 @@ from fastgmm._typing import Float64Array
 from fastgmm.initialization.first_pass import WHOLE_ELEMENTS, StartRows
 from fastgmm.initialization.partition import Hard, Partition, Soft, labels_partition
 from fastgmm.parameters import Parameters
-from fastgmm.validation import check_array, check_weights
+from fastgmm.validation import ARRAY_LIKE, check_array, check_weights
 
 GivenStart: TypeAlias = Callable[
     [StartRows, int, np.random.RandomState, int], Partition | Parameters
@@ -44,17 +44,36 @@ def _read(
 ) -> Partition | Parameters:
     if isinstance(value, tuple):
         return _parameters(value, n_components, start.rows.shape[1], covariance_shape)
-    array = np.asarray(value)
-    if array.ndim not in (1, 2) or len(array) != len(start.rows) or array.dtype.kind not in "iufb":
+    array = _as_array(value)
+    if array is None or array.ndim not in (1, 2) or len(array) != len(start.rows):
         raise ValueError(
-            f"init_params gives an array of shape {array.shape} and dtype {array.dtype} for the "
-            f"{len(start.rows)} rows that starts are made from (all of them, or above "
-            f"{WHOLE_ELEMENTS} numbers a sample, for a function): give labels (n,), "
-            "responsibilities (n, n_components) or a tuple (weights, means, covariances)"
+            f"init_params gives {_described(value, array)} for the {len(start.rows)} rows that "
+            f"starts are made from (all of them, or above {WHOLE_ELEMENTS} numbers a sample, for a "
+            "function): give labels (n,), responsibilities (n, n_components) or a tuple (weights, "
+            "means, covariances)"
         )
     if array.ndim == 1:
         return _labels(array, n_components)
     return _responsibilities(array, n_components)
+
+
+def _as_array(value: Any) -> np.ndarray[Any, Any] | None:
+    """Return the numbers in an array-like, None where there are none or rows differ in length."""
+    if not ARRAY_LIKE.accepts(value):
+        return None
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        return None
+    return array if array.dtype.kind in "iufb" else None
+
+
+def _described(value: Any, array: np.ndarray[Any, Any] | None) -> str:
+    if array is not None:
+        return f"an array of shape {array.shape}"
+    if value is None:
+        return "None (a function that returns nothing?)"
+    return f"no array of numbers (but a value of type {type(value).__name__})"
 
 
 def _parameters(

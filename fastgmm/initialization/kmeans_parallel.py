@@ -9,9 +9,10 @@ of the clusters follow. All starts ride on the same passes.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray
@@ -21,12 +22,15 @@ from fastgmm.expectation import ExpectationStep, leaf_level
 from fastgmm.initialization.constants import ColumnMoments
 from fastgmm.initialization.first_pass import StartRows
 from fastgmm.initialization.gathering import Gathered, smallest
-from fastgmm.initialization.kmeans import TOLERANCE, Assignment, ClusterSums, clusters
+from fastgmm.initialization.kmeans import TOLERANCE, ClusterSums, clusters
 from fastgmm.initialization.partition import density_about, joined
 from fastgmm.maximization import maximum_likelihood
 from fastgmm.parameters import Parameters
 from fastgmm.sources import Chunk
 from fastgmm.statistics import Statistics, merge, zeros
+
+if TYPE_CHECKING:
+    from fastgmm.kernels.kmeans import Centres, Clustering
 
 Read: TypeAlias = Callable[[Sequence[Work[Any]]], list[Any]]
 """Runs works over all rows and returns their merged states."""
@@ -37,6 +41,45 @@ good as k-means++'s."""
 
 LLOYD_PASSES = 10
 """Lloyd's iterations at most: EM itself goes on from there, and a pass of it costs little more."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Assign the rows, less ``shift``, to their nearest centres; add them up."""
+
+    shift: FloatArray
+    centres: FloatArray
+    """(k, d), less the shift, too."""
+    level: int = 0
+
+    @cached_property
+    def _targets(self) -> "Centres":
+        return kernels.kmeans.centres_of(self.centres, self.shift, np.zeros(len(self.centres)))
+
+    def _assigned(self, chunk: Chunk, n_sums: int) -> "Clustering":
+        """Return the clusters of a chunk's rows and the sums of so many columns."""
+        found = kernels.kmeans.clustering(len(chunk.rows), len(self.centres), 1, n_sums)
+        kernels.kmeans.assign(
+            chunk.rows, chunk.weights, self._targets, found, len(chunk.rows), 0, 1
+        )
+        return found
+
+    def start(self) -> ClusterSums:
+        """Return no rows."""
+        return ClusterSums(np.zeros(len(self.centres)), np.zeros(self.centres.shape))
+
+    def accumulate(self, state: ClusterSums, chunk: Chunk) -> ClusterSums:
+        """Add a chunk."""
+        found = self._assigned(chunk, self.centres.shape[1])
+        return state.add(ClusterSums(found.counts[0], found.sums[0]))
+
+    def nearest(self, chunk: Chunk) -> NDArray[np.int32]:
+        """Return (t,) the nearest centre of each row of a chunk."""
+        return self._assigned(chunk, 0).labels
+
+    def merge(self, left: ClusterSums, right: ClusterSums) -> ClusterSums:
+        """Add."""
+        return left.add(right)
 
 
 @dataclass(frozen=True)
@@ -148,7 +191,7 @@ class _Start:
         _, self.centres = clusters(StartRows(rows, weights), n_components, self.random_state, 1)
 
     def assignment(self, level: int) -> Assignment:
-        return Assignment(self.shift, self.centres - self.shift, None, level)
+        return Assignment(self.shift, self.centres - self.shift, level)
 
     def move(self, sums: ClusterSums, tolerance: float) -> None:
         means = sums.means().astype(self.centres.dtype) + self.shift

@@ -1,6 +1,7 @@
 """What a start method returns: which rows a component begins with, wholly or in part."""
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,11 +14,12 @@ from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import FAMILIES, Density
 from fastgmm.executors import ThreadExecutor
-from fastgmm.expectation import expectation_step
+from fastgmm.executors.tree import Node, Tree
+from fastgmm.expectation import ExpectationStep
 from fastgmm.initialization.first_pass import StartRows
-from fastgmm.maximization import maximum_likelihood
+from fastgmm.maximization import cancels, maximum_likelihood
 from fastgmm.parameters import Parameters
-from fastgmm.sources import ArraySource, Chunk
+from fastgmm.sources import NO_WEIGHTS, ArraySource, Chunk
 from fastgmm.statistics import Statistics, merge, zeros
 
 
@@ -62,6 +64,7 @@ def first_parameters(
     covariance_type: str,
     ridge: Float64Array,
     floor: float,
+    n_threads: int = 1,
 ) -> Parameters:
     """Return the M-step of a partition of the start rows.
 
@@ -71,9 +74,11 @@ def first_parameters(
     """
     family = FAMILIES[covariance_type]
     if isinstance(partition, Hard):
-        statistics, origins = _hard_statistics(partition, start, covariance_type)
+        statistics, origins = _hard_statistics(partition, start, covariance_type, n_threads)
     else:
-        statistics, origins = _soft_statistics(partition, start, n_components, covariance_type)
+        statistics, origins = _soft_statistics(
+            partition, start, n_components, covariance_type, ridge, floor
+        )
     parameters = maximum_likelihood(family, statistics, origins, ridge, floor)
     total = float(len(start.rows) if start.weights is None else start.weights.sum())
     return parameters._replace(weights=(statistics.counts + floor) / total)
@@ -102,31 +107,58 @@ def _mean(rows: FloatArray, weights: Float64Array | None) -> Float64Array:
     return scaled
 
 
+PIECE_ELEMENTS = 2**17
+"""A component's rows are added up in pieces of so many numbers, which may go to several threads."""
+
+MEAN_ROWS = 256
+"""Moments are taken about the mean of so many of a component's rows: 1/16 of a standard deviation
+from that of all costs no digits."""
+
+
 def _hard_statistics(
-    partition: Hard, start: StartRows, covariance_type: str
+    partition: Hard, start: StartRows, covariance_type: str, n_threads: int
 ) -> tuple[Statistics, Float64Array]:
     """One pass over each component's own rows: n d^2 operations, not n k d^2."""
-    family = FAMILIES[covariance_type]
-    d = start.rows.shape[1]
-    parts, origins = [], np.zeros((len(partition.rows_of), d), start.rows.dtype)
-    executor = ThreadExecutor(1)
-    for k, indices in enumerate(partition.rows_of):
-        if len(indices) == 0:
-            parts.append(zeros(1, d, family.second_shape(1, d)))
-            continue
-        rows = start.rows[indices]
-        weights = None if start.weights is None else start.weights[indices]
-        origins[k] = _mean(rows, weights)
-        source = ArraySource(rows, weights)
-        grid = source.grid(None)
-        density = density_about(origins[k : k + 1].astype(np.float64), covariance_type, rows.dtype)
-        step = expectation_step(covariance_type, density, grid)
-        if grid.n_blocks == 1:  # threads for each of a hundred small components take 20 ms
-            parts += [step.accumulate(step.start(), chunk) for chunk in source.chunks(grid, 0, 1)]
-            continue
-        with closing(executor.place(source)) as placement:
-            parts += placement.reduce([step])
+    second_shape = FAMILIES[covariance_type].second_shape
+    rows, weights, d = start.rows, start.weights, start.rows.shape[1]
+    k = len(partition.rows_of)
+    origins = np.zeros((k, d), rows.dtype)
+    # rows less their origins: one density serves all
+    density = density_about(np.zeros((1, d)), covariance_type, rows.dtype)
+    step = ExpectationStep(covariance_type, density, 0)
+    pieces = list(_pieces(partition, max(PIECE_ELEMENTS // d, 1)))
+
+    def centre(first: int, last: int) -> None:
+        for c in range(first, last):
+            if n := len(partition.rows_of[c]):
+                few = partition.rows_of[c][:: -(-n // MEAN_ROWS)]
+                origins[c] = _mean(rows[few], None if weights is None else weights[few])
+
+    def add_up(first: int, last: int) -> list[Statistics]:
+        return [piece_of(c, mine) for c, _, mine in pieces[first:last]]
+
+    def piece_of(c: int, mine: IntArray) -> Statistics:
+        away = rows.take(mine, axis=0)
+        away -= origins[c]
+        chunk = Chunk(0, away, NO_WEIGHTS if weights is None else weights[mine])
+        return step.accumulate(step.start(), chunk)
+
+    trees: list[Tree[Statistics]] = [Tree(merge) for _ in range(k)]
+    with closing(ThreadExecutor(n_threads).place(ArraySource(rows, weights))) as placement:
+        placement.share(centre, k)
+        found = itertools.chain(*placement.share(add_up, len(pieces)))
+    for (c, position, _), statistics in zip(pieces, found, strict=True):
+        trees[c].push(Node(0, position, statistics))
+    nobody = zeros(1, d, second_shape(1, d))
+    parts = [tree.finish() if tree.nodes() else nobody for tree in trees]
     return joined(parts, covariance_type), origins.astype(np.float64)
+
+
+def _pieces(partition: Hard, n_rows: int) -> Iterator[tuple[int, int, IntArray]]:
+    """Yield the components' rows, at most so many at a time, with their places."""
+    for c, mine in enumerate(partition.rows_of):
+        for position, first in enumerate(range(0, len(mine), n_rows)):
+            yield c, position, mine[first : first + n_rows]
 
 
 def joined(parts: Sequence[Statistics], covariance_type: str) -> Statistics:
@@ -164,17 +196,29 @@ class _GivenStep:
 
 
 def _soft_statistics(
-    partition: Soft, start: StartRows, n_components: int, covariance_type: str
+    partition: Soft,
+    start: StartRows,
+    n_components: int,
+    covariance_type: str,
+    ridge: Float64Array,
+    floor: float,
 ) -> tuple[Statistics, Float64Array]:
-    """Two passes: the means about the centre of all rows, then everything about these means."""
-    executor = ThreadExecutor(1)
-    placement = executor.place(ArraySource(start.rows, start.weights))
-    origins = np.repeat(_mean(start.rows, start.weights)[np.newaxis], n_components, axis=0)
-    for _ in range(2):
-        density = density_about(origins, covariance_type, start.rows.dtype)
-        origins = density.origins.astype(np.float64)
-        step = _GivenStep(covariance_type, density, partition.draw())
-        (statistics,) = placement.reduce([step])
-        about, origins = origins, origins + statistics.first / statistics.counts[:, np.newaxis]
-    placement.close()
+    """One pass about the centre of all rows; another about the means where that costs digits."""
+    family, rows, weights = FAMILIES[covariance_type], start.rows, start.weights
+    few = slice(None, None, -(-len(rows) // MEAN_ROWS))
+    centre = _mean(rows[few], None if weights is None else weights[few])
+    about = np.repeat(centre[np.newaxis], n_components, axis=0)
+    with closing(ThreadExecutor(1).place(ArraySource(rows, weights))) as placement:
+
+        def gathered() -> tuple[Statistics, Float64Array]:
+            density = density_about(about, covariance_type, rows.dtype)
+            step = _GivenStep(covariance_type, density, partition.draw())
+            (statistics,) = placement.reduce([step])
+            return statistics, density.origins.astype(np.float64)
+
+        statistics, about = gathered()
+        found = maximum_likelihood(family, statistics, about, ridge, floor)
+        if cancels(family, found, about):
+            about = about + statistics.first / statistics.counts[:, np.newaxis]
+            statistics, about = gathered()
     return statistics, about

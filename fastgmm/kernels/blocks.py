@@ -166,6 +166,18 @@ def height_of(n_components: int, most: int) -> int:
     return height
 
 
+def by_height(builder: Any, n_components: Any, most: int, emit: Callable[[int], None]) -> None:
+    """Emit ``emit(height)`` for each height that ``height_of`` may return, and run that one."""
+    if most == 1:
+        emit(1)
+        return
+    with builder.if_else(builder.icmp_signed(">=", n_components, index(most))) as (then, other):
+        with then:
+            emit(most)
+        with other:
+            by_height(builder, n_components, most // 2, emit)
+
+
 @part
 def slot_of(which: int, count: int, block: int) -> int:
     """Return where a block's item is kept when the last block, to be full, begins early."""
@@ -200,24 +212,34 @@ def dot_products(
     them side by side in a chunk; a step is from chunk to chunk. To add the lanes of a sum is left
     to the caller.
     """
+
+    def columns(turn: Any, apart: Any) -> list[Any]:
+        return _vectors_of(builder, right, turn, apart, width, vector)
+
+    return products_with(builder, left, columns, n_chunks, vectors, height, width, vector)
+
+
+def products_with(
+    builder: Any,
+    left: Operand,
+    columns: Callable[[Any, Any], list[Any]],
+    n_chunks: Any,
+    vectors: int,
+    height: int,
+    width: int,
+    vector: Any,
+) -> list[list[Any]]:
+    """Return the same with ``columns(chunk, numbers from its beginning)`` as the right operand."""
     n_sums = height * width
     ways = min(vectors, -(-8 // n_sums))  # as above
 
-    def places(operand: Operand, turn: Any, number: int) -> list[Any]:
-        at = builder.add(operand.start, builder.mul(turn, operand.step))
-        return [builder.add(at, builder.mul(index(i), operand.row)) for i in range(number)]
-
     def chunk(turn: Any, sums: list[Any]) -> list[Any]:
         new = list(sums)
-        rows, columns = places(left, turn, height), places(right, turn, width)
         for v in range(vectors):
             apart = index(v * vector.count)
-            right_vectors = [
-                vector_at(builder, right.pointer, builder.add(at, apart), vector) for at in columns
-            ]
+            right_vectors = columns(turn, apart)
             place = v % ways * n_sums
-            for at in rows:
-                row = vector_at(builder, left.pointer, builder.add(at, apart), vector)
+            for row in _vectors_of(builder, left, turn, apart, height, vector):
                 for column in right_vectors:
                     new[place] = fused(builder, row, column, new[place])
                     place += 1
@@ -229,6 +251,16 @@ def dot_products(
         more = sums[way * n_sums : (way + 1) * n_sums]
         total = [builder.fadd(a, b) for a, b in zip(total, more, strict=True)]
     return [total[r * width : (r + 1) * width] for r in range(height)]
+
+
+def _vectors_of(
+    builder: Any, operand: Operand, turn: Any, apart: Any, number: int, vector: Any
+) -> list[Any]:
+    at = builder.add(operand.start, builder.mul(turn, operand.step))
+    places = [builder.add(at, builder.mul(index(i), operand.row)) for i in range(number)]
+    return [
+        vector_at(builder, operand.pointer, builder.add(place, apart), vector) for place in places
+    ]
 
 
 def literal(value: Any) -> int:

@@ -86,11 +86,57 @@ def load_about(
 
 def columns_of_rows(builder: Any, rows: Any, start: Any, d: int, vector: Any) -> list[Any]:
     """Load d columns of a vector of rows, which follow each other from ``start`` on."""
+    lanes = vector.count
+    if d <= lanes and lanes * (lanes.bit_length() - 1) < d * (d - 1):  # fewer exchanges of lanes
+        begins = [builder.add(start, index(row * d)) for row in range(lanes)]
+        rows_of = [
+            load_part_at(builder, builder.gep(rows, [begin]), vector, index(d)) for begin in begins
+        ]
+        return transposed(builder, rows_of)[:d]
     loaded = [
         vector_at(builder, rows, builder.add(start, index(i * vector.count)), vector)
         for i in range(d)
     ]
     return [strided(builder, loaded, j, d) for j in range(d)]
+
+
+@intrinsic
+def turn_shared(
+    typingctx: Any,
+    joint: Any,
+    at: Any,
+    stride: Any,
+    shares: Any,
+    first: Any,
+    turned: Any,
+    to: Any,
+    row: Any,
+) -> Any:
+    """Write a square of joint densities times the rows' shares, components side by side.
+
+    The densities begin at ``at`` and are ``stride`` numbers apart from component to component, the
+    shares begin at ``first``; row t of the square goes to ``to`` + t ``row``.
+    """
+    vector_type = vector_of(joint.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        joint_at, shares_at, turned_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 5)
+        )
+        at, stride, first, place, row = (arguments[i] for i in (1, 2, 4, 6, 7))
+        share = vector_at(builder, shares_at, first, vector)
+        columns = []
+        for _ in range(vector.count):
+            columns.append(builder.fmul(vector_at(builder, joint_at, at, vector), share))
+            at = builder.add(at, stride)
+        for values in transposed(builder, columns):
+            store_at(builder, builder.gep(turned_at, [place]), values)
+            place = builder.add(place, row)
+        return context.get_dummy_value()
+
+    size = types.intp
+    return types.void(joint, size, size, shares, size, turned, size, size), codegen
 
 
 @intrinsic(prefer_literal=True)

@@ -11,6 +11,7 @@ from fastgmm.kernels.blocks import (
     number_at,
     vector_at,
 )
+from fastgmm.kernels.features import n_factors, products_of
 from fastgmm.simd.arithmetic import fused
 from fastgmm.simd.shuffles import folded
 from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
@@ -19,16 +20,16 @@ ACCUMULATORS = 24
 """Vector registers for sums; more columns take several turns through the tile."""
 
 
-def _groups(d: int) -> list[list[int]]:
-    """Share out the rows of the triangle so that their sums fit the registers."""
+def _groups(band: Any) -> list[list[int]]:
+    """Share out the rows of W so that their sums fit the registers."""
     groups: list[list[int]] = [[]]
     used = 1  # the counts
-    for i in range(d):
-        if groups[-1] and used + i + 2 > ACCUMULATORS:
+    for i, row in enumerate(band):
+        if groups[-1] and used + len(row) + 1 > ACCUMULATORS:
             groups.append([])
             used = 0
         groups[-1].append(i)
-        used += i + 2  # first moment and the row's i + 1 second moments
+        used += len(row) + 1  # the first moment and the row's second moments
     return groups
 
 
@@ -41,19 +42,20 @@ def add_moments(
     n_chunks: Any,
     origins: Any,
     component: Any,
-    dimension: Any,
+    band: Any,
     counts: Any,
     first: Any,
     second: Any,
 ) -> Any:
     """Add one component's count and moments about its origin over a tile.
 
-    ``columns`` has the chunks' (d, rows) matrices one behind the other, ``joint`` the weighted
-    responsibilities (k, rows); ``counts`` (k,), ``first`` (k d,) and ``second`` (k p,) are flat
-    float64.
+    ``columns`` has the chunks' (n_factors, rows) matrices one behind the other, the columns first,
+    ``joint`` the weighted responsibilities (k, rows); ``counts`` (k,), ``first`` (k d,) and
+    ``second`` (k p,) are flat float64.
     """
     vector_type = vector_of(columns.dtype)
-    d = len(dimension)
+    d, pairs = len(band), products_of(band)
+    columns_of = [[j for row, j in pairs if row == i] for i in range(d)]
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
@@ -63,7 +65,6 @@ def add_moments(
             data_of(context, signature.args[i], arguments[i], builder) for i in (0, 1, 4, 7, 8, 9)
         )
         n, n_turns, k = (arguments[i] for i in (2, 3, 5))
-        size = d * (d + 1) // 2
 
         def add_total(pointer: Any, per_component: int, which: int, value: Any) -> None:
             total = folded(builder, value)
@@ -73,7 +74,7 @@ def add_moments(
             place = builder.gep(pointer, [at])
             builder.store(builder.fadd(builder.load(place), total), place)
 
-        for number, group in enumerate(_groups(d)):
+        for number, group in enumerate(_groups(band)):
             needed = range(group[-1] + 1)
             means = [
                 splat(
@@ -96,7 +97,7 @@ def add_moments(
                 pitch = builder.add(builder.mul(n, index(chunk)), index(lanes))
                 row = builder.add(builder.mul(which, pitch), builder.mul(k, index(chunk)))
                 r = vector_at(builder, joint_at, builder.add(row, within), vector)
-                at = builder.add(builder.mul(which, index(d * chunk + lanes)), within)
+                at = builder.add(builder.mul(which, index(n_factors(d) * chunk + lanes)), within)
                 z = []
                 for j, mean in enumerate(means):
                     place = builder.add(at, index(j * chunk))
@@ -106,22 +107,22 @@ def add_moments(
                 for i in group:
                     weighted = builder.fmul(r, z[i])
                     new.append(builder.fadd(next(old), weighted))
-                    new += [fused(builder, weighted, z[j], next(old)) for j in range(i + 1)]
+                    new += [fused(builder, weighted, z[j], next(old)) for j in columns_of[i]]
                 return new
 
-            n_sums = (number == 0) + sum(i + 2 for i in group)
+            n_sums = (number == 0) + sum(1 + len(columns_of[i]) for i in group)
             turns = builder.mul(n_turns, index(WHITENING_WIDTH))
             sums = iter(loop(builder, turns, [constant(vector, 0.0)] * n_sums, body))
             if number == 0:
                 add_total(counts_at, 1, 0, next(sums))
             for i in group:
                 add_total(first_at, d, i, next(sums))
-                for j in range(i + 1):
-                    add_total(second_at, size, i * (i + 1) // 2 + j, next(sums))
+                for j in columns_of[i]:
+                    add_total(second_at, len(pairs), pairs.index((i, j)), next(sums))
         return context.get_dummy_value()
 
     size = types.intp
     return (
-        types.void(columns, joint, size, size, origins, size, dimension, counts, first, second),
+        types.void(columns, joint, size, size, origins, size, band, counts, first, second),
         codegen,
     )

@@ -1,8 +1,8 @@
-"""Full covariances of up to eight columns: log densities unrolled, moments as one product.
+"""Full and diagonal covariances of up to eight columns: log densities unrolled, moments products.
 
 The E-step loops over nothing but rows and components; its columns are unrolled when the kernel is
-compiled, one kernel for each number of columns. That number comes with the *type* of a tuple of as
-many integers (``dimension``), because only types are known at compile time.
+compiled, one kernel for each number of columns. That number, and how much of the triangle W there
+is, come with the *type* of a tuple (``band``), because only types are known at compile time.
 
 Where all components lie near a common ``centre``, both steps take the rows about it. The whitening
 needs no subtraction a component then, y = W (x - centre) + W (centre - mean); and the moments of
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm._jit import intrinsic, is_record, overload, types
+from fastgmm._jit import intrinsic, types
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.kernels.blocks import (
     WHITENING_WIDTH,
@@ -29,20 +29,10 @@ from fastgmm.kernels.blocks import (
     vector_at,
 )
 from fastgmm.kernels.columns import chunk_rows, columns_of_rows, pitch_of
-from fastgmm.kernels.expectation import (
-    accumulate,
-    aligned,
-    common_log_density,
-    finish,
-    log_density,
-    nothing_common,
-    shape_of_tile,
-    small_chunks,
-    work,
-)
-from fastgmm.kernels.features import add_features, shape_of, write_features
+from fastgmm.kernels.features import add_feature_products, products_of, shape_of, write_shares
 from fastgmm.kernels.moments import add_moments
 from fastgmm.kernels.softmax import share_out
+from fastgmm.kernels.steps import Steps, aligned, implement, small_chunks
 from fastgmm.simd import broadcast, lanes_of, load, load_broadcast, store
 from fastgmm.simd.arithmetic import fused
 from fastgmm.simd.memory import store_at
@@ -52,13 +42,13 @@ MOST_COLUMNS = 8
 
 
 @intrinsic
-def load_columns(typingctx: Any, rows: Any, start: Any, dimension: Any) -> Any:
+def load_columns(typingctx: Any, rows: Any, start: Any, band: Any) -> Any:
     """Return the columns of as many rows as a vector has lanes: a tuple of d vectors.
 
     The rows lie one after the other in flat memory from ``start`` on, d numbers each.
     """
     vector_type = vector_of(rows.dtype)
-    d = len(dimension)
+    d = len(band)
     result = types.UniTuple(vector_type, d)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -67,16 +57,14 @@ def load_columns(typingctx: Any, rows: Any, start: Any, dimension: Any) -> Any:
         columns = columns_of_rows(builder, pointer, arguments[1], d, vector)
         return context.make_tuple(builder, result, columns)
 
-    return result(rows, types.intp, dimension), codegen
+    return result(rows, types.intp, band), codegen
 
 
 @intrinsic(prefer_literal=True)
-def load_group(
-    typingctx: Any, columns: Any, at: Any, stride: Any, width: Any, dimension: Any
-) -> Any:
+def load_group(typingctx: Any, columns: Any, at: Any, stride: Any, width: Any, band: Any) -> Any:
     """Return ``width`` vectors of each of d columns, which lie ``stride`` apart: a flat tuple."""
     vector_type = vector_of(columns.dtype)
-    d, vectors = len(dimension), literal(width)
+    d, vectors = len(band), literal(width)
     result = types.UniTuple(vector_type, d * vectors)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -90,7 +78,7 @@ def load_group(
         return context.make_tuple(builder, result, x)
 
     size = types.intp
-    return result(columns, size, size, width, dimension), codegen
+    return result(columns, size, size, width, band), codegen
 
 
 @intrinsic
@@ -104,14 +92,14 @@ def write_log_densities(
     log_scale: Any,
     joint: Any,
     joint_at: Any,
-    dimension: Any,
+    band: Any,
 ) -> Any:
     """Write log_scale - |W x + bias|^2 of a group of vectors of rows for one component.
 
     ``whitening`` (k p,) has packed rows of W, ``log_scale`` is (k,), the biases (d,) begin at
     ``bias_at``; all are flat.
     """
-    d = len(dimension)
+    d, pairs = len(band), products_of(band)
     vectors = len(group) // d
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -121,7 +109,7 @@ def write_log_densities(
             data_of(context, signature.args[i], arguments[i], builder) for i in (1, 3, 5, 6)
         )
         k, bias_first, joint_first = (arguments[i] for i in (2, 4, 7))
-        row_of_k = builder.mul(k, index(d * (d + 1) // 2))
+        row_of_k = builder.mul(k, index(len(pairs)))
 
         def parameter(pointer: Any, start: Any, which: int) -> Any:
             at = builder.add(start, index(which))
@@ -132,8 +120,8 @@ def write_log_densities(
         results = [parameter(scale_at, k, 0)] * vectors
         for j in range(d):
             x = [builder.extract_value(arguments[0], j * vectors + v) for v in range(vectors)]
-            for i in range(j, d):
-                factor = parameter(whitening_at, row_of_k, i * (i + 1) // 2 + j)
+            for i in (row for row, column in pairs if column == j):
+                factor = parameter(whitening_at, row_of_k, pairs.index((i, j)))
                 y[i] = [fused(builder, x[v], factor, y[i][v]) for v in range(vectors)]
             results = [
                 fused(builder, builder.fneg(y[j][v]), y[j][v], results[v]) for v in range(vectors)
@@ -145,20 +133,20 @@ def write_log_densities(
 
     size = types.intp
     return (
-        types.void(group, whitening, size, biases, size, log_scale, joint, size, dimension),
+        types.void(group, whitening, size, biases, size, log_scale, joint, size, band),
         codegen,
     )
 
 
 class UnrolledDensity(NamedTuple):
-    """What a pass needs of a mixture with full covariances in few columns, in the compute dtype."""
+    """What a pass needs of a mixture in few columns, in the compute dtype."""
 
     log_scale: FloatArray
     """(k,) log weight + log determinant of the whitening - d/2 log 2 pi."""
     means: FloatArray
     """(k, d)."""
     whitening: FloatArray
-    """(k, p) packed rows of W = sqrt(1/2) L^-1, where L L^T is the covariance."""
+    """(k, p) packed rows of W = sqrt(1/2) L^-1, where L L^T is the covariance; or its diagonal."""
     biases: FloatArray
     """(k, d) W (centre - mean)."""
     near: bool
@@ -167,17 +155,15 @@ class UnrolledDensity(NamedTuple):
     """(d,) what rows are taken about; zeros unless ``near``."""
     origins: FloatArray
     """(k, d) what the statistics are centred about: the centre if ``near``, else the means."""
-    dimension: tuple[int, ...]
-    """d integers: their number, a part of the type, is what counts."""
+    band: tuple[tuple[int, ...], ...]
+    """d tuples of as many integers as row i of W has numbers: these, a part of the type, count."""
 
 
 class UnrolledWork(NamedTuple):
     """The memory of a pass over a block of rows; all flat, matrices chunk after chunk."""
 
     columns: FloatArray
-    """(d, rows) of each chunk of a tile."""
-    features: FloatArray
-    """(features, rows) of each chunk of a tile."""
+    """(factors, rows) of each chunk of a tile: x, 1, the share, and the share times x."""
     away: FloatArray
     """(d, rows) of one chunk, less one component's mean; or a vector of rows, filled up."""
     zeros: FloatArray
@@ -186,78 +172,38 @@ class UnrolledWork(NamedTuple):
     """(features, slots) responsibilities times features: a slot for each component of a block."""
 
 
-@overload(work, makes_arrays=True)
-def _work(density: Any, tile_rows: Any) -> Any:
-    if not is_record(density, UnrolledDensity):
-        return None
-
-    def tile_and_sums(density: Any, tile_rows: Any) -> Any:
-        n_components, d = density.means.shape
-        features, block, most = shape_of(density.dimension)
-        like = density.means
-        n_chunks = tile_rows // chunk_rows(like)
-        height = height_of(n_components, most)
-        slots = (n_components + height - 1) // height * height
-        sums = aligned((features + block - 1) // block * block * slots, np.empty(0))
-        sums[:] = 0
-        return UnrolledWork(
-            aligned(n_chunks * pitch_of(d, chunk_rows(like), like), like),
-            aligned(n_chunks * pitch_of(features, chunk_rows(like), like), like),
-            aligned(d * chunk_rows(like), like),
-            np.zeros(d, like.dtype),
-            sums,
-        )
-
-    return tile_and_sums
-
-
-@overload(shape_of_tile)
-def _shape_of_tile(density: Any, n_rows: Any) -> Any:
-    return small_chunks if is_record(density, UnrolledDensity) else None
-
-
-@overload(log_density)
-def _log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
-) -> Any:
-    return unrolled_log_density if is_record(density, UnrolledDensity) else None
-
-
-@overload(common_log_density)
-def _common_log_density(density: Any, scratch: Any, chunk: Any, stride: Any, highest: Any) -> Any:
-    return nothing_common if is_record(density, UnrolledDensity) else None
-
-
-@overload(accumulate)
-def _accumulate(
-    rows: Any,
-    start: Any,
-    size: Any,
-    density: Any,
-    scratch: Any,
-    joint: Any,
-    stride: Any,
-    shares: Any,
-    statistics: Any,
-) -> Any:
-    return unrolled_accumulate if is_record(density, UnrolledDensity) else None
-
-
-@overload(finish)
-def _finish(density: Any, scratch: Any, statistics: Any) -> Any:
-    return unrolled_finish if is_record(density, UnrolledDensity) else None
+def unrolled_work(density: Any, tile_rows: Any) -> Any:
+    """Return the memory of a pass."""
+    n_components, d = density.means.shape
+    factors, features, block, most = shape_of(density.band)
+    like = density.means
+    n_chunks, stride = tile_rows // chunk_rows(like), chunk_rows(like)
+    columns = aligned(n_chunks * pitch_of(factors, stride, like), like)
+    for chunk in range(n_chunks):
+        one = chunk * pitch_of(factors, stride, like) + d * stride
+        columns[one : one + stride] = 1
+    height = height_of(n_components, most)
+    slots = (n_components + height - 1) // height * height
+    sums = aligned((features + block - 1) // block * block * slots, np.empty(0))
+    sums[:] = 0
+    return UnrolledWork(
+        columns,
+        aligned(d * stride, like),
+        np.zeros(d, like.dtype),
+        sums,
+    )
 
 
 @intrinsic
-def group_of(typingctx: Any, dimension: Any) -> Any:
+def group_of(typingctx: Any, band: Any) -> Any:
     """Return how many vectors of rows the E-step takes at a time: a compile-time constant."""
-    vectors = min(4 if len(dimension) <= 3 else 2, WHITENING_WIDTH)
+    vectors = min(4 if len(band) <= 3 else 2, WHITENING_WIDTH)
     constant = types.literal(vectors)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return index(vectors)
 
-    return constant(dimension), codegen
+    return constant(band), codegen
 
 
 # The functions below are the implementations themselves and hold their loops over register
@@ -267,35 +213,36 @@ def group_of(typingctx: Any, dimension: Any) -> Any:
 def unrolled_log_density(
     rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
 ) -> None:
-    """Write log_scale - |L^-1 (x - mean)|^2 for all components (see kernels/expectation.py)."""
+    """Write log_scale - |L^-1 (x - mean)|^2 for all components (see kernels/steps.py)."""
     n_components, d = density.means.shape
-    dimension = density.dimension
+    band = density.band
     width = lanes_of(rows)
     columns, away = scratch.columns, scratch.away
+    factors = shape_of(band)[0]
     whitening, biases, log_scale = density.whitening, density.biases, density.log_scale
-    group = group_of(dimension) * width
+    group = group_of(band) * width
     for first in range(0, size, stride):
-        columns_at = first // stride * pitch_of(d, stride, rows)
+        columns_at = first // stride * pitch_of(factors, stride, rows)
         out = first // stride * pitch_of(n_components, stride, rows)
         # whole chunks, the last of them completed with zeros
         for t in range(0, stride, width):
             row = start + first + t
             if first + t + width <= size:
-                loaded = load_columns(rows, row * d, dimension)
+                loaded = load_columns(rows, row * d, band)
             else:
                 for i in range(width * d):
                     away[i] = rows[row * d + i] if first + t + i // d < size else 0
-                loaded = load_columns(away, 0, dimension)
+                loaded = load_columns(away, 0, band)
             for j in range(d):
                 place = columns_at + j * stride + t
                 store(columns, place, loaded[j] - load_broadcast(density.centre, j))
         if density.near:
             for t in range(0, stride, group):
-                x = load_group(columns, columns_at + t, stride, group_of(dimension), dimension)
+                x = load_group(columns, columns_at + t, stride, group_of(band), band)
                 for k in range(n_components):
                     write_log_densities(
                         x, whitening, k, biases, k * d, log_scale, joint, out + k * stride + t,
-                        dimension,
+                        band,
                     )  # fmt: skip
             continue
         for k in range(n_components):
@@ -304,10 +251,10 @@ def unrolled_log_density(
                 for t in range(j * stride, (j + 1) * stride, width):
                     store(away, t, load(columns, columns_at + t) - mean)
             for t in range(0, stride, group):
-                z = load_group(away, t, stride, group_of(dimension), dimension)
+                z = load_group(away, t, stride, group_of(band), band)
                 write_log_densities(
                     z, whitening, k, scratch.zeros, 0, log_scale, joint, out + k * stride + t,
-                    dimension,
+                    band,
                 )  # fmt: skip
 
 
@@ -323,9 +270,9 @@ def unrolled_accumulate(
     statistics: Any,
 ) -> None:
     """Add counts and first and second moments about the origins over a tile."""
-    n_components, d = density.means.shape
-    dimension = density.dimension
-    columns, features, sums = scratch.columns, scratch.features, scratch.sums
+    n_components = density.means.shape[0]
+    band = density.band
+    columns = scratch.columns
     width = lanes_of(rows)
     n_chunks = (size + stride - 1) // stride
     if not density.near:
@@ -335,43 +282,16 @@ def unrolled_accumulate(
             share_out(joint, chunk * pitch, stride, n_components, vectors, shares, first)
         for k in range(n_components):
             add_moments(
-                columns, joint, n_components, n_chunks, density.origins, k, dimension,
+                columns, joint, n_components, n_chunks, density.origins, k, band,
                 statistics.counts, statistics.first, statistics.second,
             )  # fmt: skip
         return
-    n_features, block, most = shape_of(dimension)
-    for chunk in range(n_chunks):
-        columns_at = chunk * pitch_of(d, stride, rows)
-        features_at = chunk * pitch_of(n_features, stride, rows)
+    pitch = pitch_of(shape_of(band)[0], stride, rows)
+    for first in range(0, n_chunks * stride, stride):
+        at = first // stride * pitch
         for t in range(0, stride, width):
-            write_features(
-                columns, columns_at + t, features, features_at + t, stride,
-                shares, chunk * stride + t, dimension,
-            )  # fmt: skip
-    height = height_of(n_components, most)
-    slots = (n_components + height - 1) // height * height
-    # the last blocks begin so early that they are full, too
-    for k_slot in range(0, n_components, height):
-        k = min(k_slot, n_components - height)
-        for f_slot in range(0, n_features, block):
-            f = min(f_slot, n_features - block)
-            slot = f_slot * slots + k_slot
-            if height == 8:
-                add_features(
-                    joint, k, n_components, features, f, n_features, n_chunks, 8, block, sums, slot
-                )
-            elif height == 4:
-                add_features(
-                    joint, k, n_components, features, f, n_features, n_chunks, 4, block, sums, slot
-                )
-            elif height == 2:
-                add_features(
-                    joint, k, n_components, features, f, n_features, n_chunks, 2, block, sums, slot
-                )
-            else:
-                add_features(
-                    joint, k, n_components, features, f, n_features, n_chunks, 1, block, sums, slot
-                )
+            write_shares(columns, at + t, stride, shares, first + t, band)
+    add_feature_products(joint, n_components, columns, n_chunks, scratch.sums, band)
 
 
 def unrolled_finish(density: Any, scratch: Any, statistics: Any) -> None:
@@ -379,7 +299,7 @@ def unrolled_finish(density: Any, scratch: Any, statistics: Any) -> None:
     n_components, d = density.means.shape
     if not density.near:
         return
-    n_features, block, most = shape_of(density.dimension)
+    _, n_features, block, most = shape_of(density.band)
     height = height_of(n_components, most)
     slots = (n_components + height - 1) // height * height
     for k in range(n_components):
@@ -392,3 +312,9 @@ def unrolled_finish(density: Any, scratch: Any, statistics: Any) -> None:
                 statistics.first[k, f - 1] += value
             else:
                 statistics.second[k, f - 1 - d] += value
+
+
+implement(
+    UnrolledDensity,
+    Steps(unrolled_work, small_chunks, unrolled_log_density, unrolled_accumulate, unrolled_finish),
+)

@@ -73,7 +73,11 @@ def write_responsibilities(
     start: int,
     some: int,
 ) -> None:
-    """Write fractions over their sums, row by row; ``turned`` has room for a vector of rows."""
+    """Write fractions over their sums to ``posterior``, flat, row by row.
+
+    ``turned`` has room for a vector of rows: where there are no further numbers behind them. Else a
+    vector of components may go over the end of its row, whose rest is written later.
+    """
     width = lanes_of(joint)
     row = (n_components + width - 1) // width * width
     for v in range(n_vectors):
@@ -82,8 +86,15 @@ def write_responsibilities(
         for k in range(n_components):
             here = at + k * stride + first
             store(joint, here, load(joint, here) * share)
+        to = (start + first) * n_components
+        behind = to + width * n_components + width
+        if first + width <= some and behind <= posterior.size:
+            for k in range(row - width, -1, -width):
+                here = at + k * stride + first
+                transpose_block(joint, here, stride, posterior, to + k, n_components)
+            continue
         for k in range(0, n_components, width):
             transpose_block(joint, at + k * stride + first, stride, turned, k, row)
         for t in range(first, min(first + width, some)):
             for k in range(n_components):
-                posterior[start + t, k] = turned[(t - first) * row + k]
+                posterior[(start + t) * n_components + k] = turned[(t - first) * row + k]

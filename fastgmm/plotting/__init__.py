@@ -6,7 +6,7 @@ table of a sweep. matplotlib (``pip install "fastgmm[plot]"``) is imported by th
 """
 
 from fastgmm.plotting.course import plot_convergence
-from fastgmm.plotting.criteria import plot_criteria
+from fastgmm.plotting.criteria import plot_criteria, plot_cross_validation
 from fastgmm.plotting.one_column import (
     Histogram,
     component_densities,
@@ -27,6 +27,7 @@ __all__ = [
     "palette",
     "plot_convergence",
     "plot_criteria",
+    "plot_cross_validation",
     "plot_density_1d",
     "plot_density_2d",
     "plot_ellipses",

@@ -8,7 +8,7 @@ from fastgmm.plotting.style import DISTINCT, current_axes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fastgmm.estimators.mixture import Mixture
+    from fastgmm.estimators.mixtures.mixture import Mixture
 
 
 def plot_convergence(model: "Mixture", ax: "Axes | None" = None) -> "Axes":
@@ -31,6 +31,8 @@ def plot_convergence(model: "Mixture", ax: "Axes | None" = None) -> "Axes":
     ------
     fastgmm.exceptions.DataError
         The model was not fitted by iterations.
+    fastgmm.exceptions.NotFittedError
+        The model has no parameters.
 
     Examples
     --------
@@ -40,6 +42,7 @@ def plot_convergence(model: "Mixture", ax: "Axes | None" = None) -> "Axes":
     >>> len(plot_convergence(gm, Figure().subplots()).lines)
     3
     """
+    model._check_is_fitted()
     kept = list(model.lower_bounds_)
     if not kept:
         raise DataError("the model has made no iteration that could be drawn: fit it")

@@ -1,9 +1,13 @@
-"""How many components: the criteria of a sweep over their number, best candidates marked."""
+"""How many components: what a sweep has found over their number, best candidates marked."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING, Protocol
+from math import isnan
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+import numpy as np
+
+from fastgmm.exceptions import DataError
 from fastgmm.plotting.style import DISTINCT, current_axes
 
 if TYPE_CHECKING:
@@ -11,6 +15,8 @@ if TYPE_CHECKING:
 
 LINES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)))
 """One a covariance type."""
+
+CANDIDATE = "candidate: give a sweep's table"
 
 
 class Scored(Protocol):
@@ -29,6 +35,21 @@ class Scored(Protocol):
         """Whether some component stands on too few rows or at the floor of the regularisation."""
 
 
+class CrossValidated(Scored, Protocol):
+    """The same of a sweep with ``criterion="cv"``."""
+
+    @property
+    def cv(self) -> float | None:
+        """Mean log likelihood per row (nats) of rows held out."""
+
+    @property
+    def cv_spread(self) -> float | None:
+        """Standard deviation of these means from fold to fold."""
+
+
+S = TypeVar("S", bound=Scored)
+
+
 def plot_criteria(
     table: Sequence[Scored],
     criteria: Sequence[str] = ("aic", "bic", "icl"),
@@ -37,7 +58,7 @@ def plot_criteria(
     """Draw criteria against the number of components: a colour a criterion, a line a shape.
 
     The lowest point of each criterion over all candidates that are not degenerate is ringed and
-    named in the legend; degenerate candidates are crosses.
+    named in the legend; degenerate candidates are crosses, those that failed are left out.
 
     Parameters
     ----------
@@ -51,6 +72,11 @@ def plot_criteria(
     -------
     matplotlib Axes
 
+    Raises
+    ------
+    fastgmm.exceptions.DataError
+        There is no candidate or no criterion to draw.
+
     Examples
     --------
     >>> from matplotlib.figure import Figure
@@ -61,40 +87,104 @@ def plot_criteria(
     >>> [text.get_text() for text in ax.get_legend().texts]
     ['BIC', 'lowest BIC: 2']
     """
-    from matplotlib.ticker import MaxNLocator
-
+    if not table or not criteria:
+        what = "criterion: name one, as 'bic'" if table else CANDIDATE
+        raise DataError(f"there is nothing to draw without a {what}")
     ax = current_axes(ax)
-    shapes = list(dict.fromkeys(row.covariance_type for row in table))
     for criterion, colour in zip(criteria, cycle(DISTINCT)):
-        for shape, line in zip(shapes, cycle(LINES)):
-            label = criterion.upper() if len(shapes) == 1 else f"{criterion.upper()}, {shape}"
-            rows = [row for row in table if row.covariance_type == shape]
-            rows.sort(key=lambda row: row.n_components)
+        for shape, line in _shapes(table):
+            rows = _line_of(table, shape)
+            label = criterion.upper() if shape is None else f"{criterion.upper()}, {shape}"
             ax.plot(
                 *_points(rows, criterion), ls=line, color=colour, lw=1.4, marker=".", label=label
             )
     for n, criterion in enumerate(criteria):
-        degenerate = _points([row for row in table if row.degenerate], criterion)
-        if degenerate[0]:
-            label = "_hidden" if n else "degenerate"
-            ax.plot(*degenerate, "x", color="0.4", zorder=3, label=label)
+        _cross_degenerate(table, criterion, ax, "_hidden" if n else "degenerate")
     for criterion, colour in zip(criteria, cycle(DISTINCT)):
-        _ring_best([row for row in table if not row.degenerate], criterion, colour, ax)
-    ax.set(xlabel="number of components", ylabel="criterion (smaller is better)")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.legend(frameon=False)
-    return ax
+        _ring(min, table, criterion, f"lowest {criterion.upper()}", colour, ax)
+    return _finished(ax, "criterion (smaller is better)")
+
+
+def plot_cross_validation(table: Sequence["CrossValidated"], ax: "Axes | None" = None) -> "Axes":
+    """Draw the log likelihood of held-out rows against the number of components, a line a shape.
+
+    Bars show how much it differs from fold to fold: one standard deviation up and down. The highest
+    point of all candidates that are not degenerate is ringed; degenerate candidates are crosses.
+
+    Parameters
+    ----------
+    table : list of candidates
+        ``Selection.table`` of :func:`fastgmm.select` with ``criterion="cv"``.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    fastgmm.exceptions.DataError
+        There is no candidate to draw, or they were not cross-validated.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from fastgmm import select
+    >>> rows = [[x + y] for x in (0.0, 20.0) for y in range(8)]
+    >>> selection = select(rows, (1, 2), "full", criterion="cv", n_folds=2, random_state=0)
+    >>> ax = plot_cross_validation(selection.table, Figure().subplots())
+    >>> [text.get_text() for text in ax.get_legend().texts]
+    ['highest: 2', 'full']
+    """
+    if not table:
+        raise DataError(f"there is nothing to draw without a {CANDIDATE}")
+    if any(row.cv is None for row in table):
+        raise DataError("the candidates were not cross-validated: select with criterion='cv'")
+    ax = current_axes(ax)
+    for (shape, line), colour in zip(_shapes(table), cycle(DISTINCT)):
+        rows = _line_of(table, shape)
+        spreads = np.array([row.cv_spread for row in rows], dtype=np.float64)
+        style = {"ls": line, "color": colour, "lw": 1.4, "marker": ".", "capsize": 3}
+        ax.errorbar(*_points(rows, "cv"), spreads, label=rows[0].covariance_type, **style)
+    _cross_degenerate(table, "cv", ax, "degenerate")
+    _ring(max, table, "cv", "highest", "black", ax)
+    return _finished(ax, "held-out log likelihood per row (nats)")
+
+
+def _shapes(table: Sequence[Scored]) -> list[tuple[str | None, Any]]:
+    """Return each shape and its kind of line; None where there is only one."""
+    shapes = list(dict.fromkeys(row.covariance_type for row in table))
+    return [*zip([None] if len(shapes) == 1 else shapes, cycle(LINES))]
+
+
+def _line_of(table: Sequence[S], shape: str | None) -> list[S]:
+    rows = [row for row in table if shape in (None, row.covariance_type)]
+    return sorted(rows, key=lambda row: row.n_components)
 
 
 def _points(rows: Sequence[Scored], criterion: str) -> tuple[list[int], list[float]]:
     return [row.n_components for row in rows], [getattr(row, criterion) for row in rows]
 
 
-def _ring_best(sound: Sequence[Scored], criterion: str, colour: str, ax: "Axes") -> None:
-    """Ring the lowest of the sound candidates, if there are any, and name it in the legend."""
+def _cross_degenerate(table: Sequence[Scored], criterion: str, ax: "Axes", label: str) -> None:
+    degenerate = _points([row for row in table if row.degenerate], criterion)
+    if degenerate[0]:
+        ax.plot(*degenerate, "x", color="0.4", zorder=3, label=label)
+
+
+def _ring(
+    extreme: Callable[..., Any],
+    table: Sequence[Scored],
+    criterion: str,
+    name: str,
+    colour: str,
+    ax: "Axes",
+) -> None:
+    """Ring the lowest or highest of the sound candidates, if any, and name it in the legend."""
+    sound = [one for one in table if not one.degenerate and not isnan(getattr(one, criterion))]
     if not sound:
         return
-    best = min(sound, key=lambda row: getattr(row, criterion))
+    best = extreme(sound, key=lambda row: getattr(row, criterion))
     several = len({row.covariance_type for row in sound}) > 1
     shape = f" ({best.covariance_type})" if several else ""
     ax.plot(
@@ -105,5 +195,14 @@ def _ring_best(sound: Sequence[Scored], criterion: str, colour: str, ax: "Axes")
         markersize=11,
         fillstyle="none",
         markeredgewidth=1.8,
-        label=f"lowest {criterion.upper()}: {best.n_components}{shape}",
+        label=f"{name}: {best.n_components}{shape}",
     )
+
+
+def _finished(ax: "Axes", what: str) -> "Axes":
+    from matplotlib.ticker import MaxNLocator
+
+    ax.set(xlabel="number of components", ylabel=what)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(frameon=False)
+    return ax

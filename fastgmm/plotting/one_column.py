@@ -19,7 +19,7 @@ from fastgmm.sources import Source, as_source
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fastgmm.estimators.mixture import Mixture
+    from fastgmm.estimators.mixtures.mixture import Mixture
 
 POINTS = 800
 """Points of a curve: about as many as a picture has pixels across."""
@@ -113,6 +113,8 @@ def plot_density_1d(
     ------
     fastgmm.exceptions.DataError
         The model has several features.
+    fastgmm.exceptions.NotFittedError
+        The model has no parameters.
 
     Examples
     --------

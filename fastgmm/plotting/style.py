@@ -11,7 +11,7 @@ from fastgmm.exceptions import DataError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fastgmm.estimators.mixture import Mixture
+    from fastgmm.estimators.mixtures.mixture import Mixture
 
 DISTINCT = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 """Okabe and Ito's colours (2008) but for black, which is the mixture's, and yellow, which is too
@@ -68,6 +68,7 @@ def dense_covariances(model: "Mixture") -> Float64Array:
 
 def check_n_features(model: "Mixture", wanted: int) -> None:
     """Raise DataError unless a model has as many features as a picture has axes."""
+    model._check_is_fitted()
     if model.n_features_in_ != wanted:
         axes, columns = ("one axis", "[0]") if wanted == 1 else ("two axes", "[0, 1]")
         raise DataError(

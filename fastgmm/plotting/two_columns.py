@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fastgmm.estimators import GaussianMixture
-    from fastgmm.estimators.mixture import Mixture
+    from fastgmm.estimators.mixtures.mixture import Mixture
 
 CELLS = 250
 """Cells of the grid along each axis on which a density is drawn: finer is not seen."""
@@ -49,8 +49,10 @@ def plot_ellipses(
     ------
     fastgmm.exceptions.DataError
         The model has not two features.
+    fastgmm.exceptions.NotFittedError
+        The model has no parameters.
     ValueError
-        A mass is not between 0 and 1.
+        There is no mass, or one that is not between 0 and 1.
 
     Examples
     --------
@@ -111,8 +113,10 @@ def plot_density_2d(
     ------
     fastgmm.exceptions.DataError
         The model has not two features.
+    fastgmm.exceptions.NotFittedError
+        The model has no parameters.
     ValueError
-        A mass is not between 0 and 1.
+        There is no mass, or one that is not between 0 and 1.
 
     Examples
     --------
@@ -172,7 +176,8 @@ def plot_responsibilities(
     Raises
     ------
     fastgmm.exceptions.DataError
-        The rows have not two columns, or their number is not that of the responsibilities.
+        There are no rows; they have not two columns or missing values; or their number is not that
+        of the responsibilities.
 
     Examples
     --------
@@ -188,6 +193,14 @@ def plot_responsibilities(
             f"rows of shape {rows.shape} with responsibilities of shape {shares.shape} cannot be "
             "drawn on two axes: give rows (n, 2) and predict_proba's (n, k)"
         )
+    if shares.size == 0:
+        raise DataError("there is no row to be drawn: give at least one, and its responsibilities")
+    missing = np.isnan(shares).any(axis=1)
+    if missing.any():
+        raise DataError(
+            f"row {int(missing.argmax())} has no responsibilities: leave out rows with missing "
+            "values"
+        )
     ax = current_axes(ax)
     colours = np.clip(shares @ palette(shares.shape[1]), 0.0, 1.0)
     certainty = shares.max(axis=1)
@@ -196,6 +209,8 @@ def plot_responsibilities(
 
 
 def _check_masses(masses: Sequence[float]) -> None:
+    if len(masses) == 0:
+        raise ValueError("there is no mass to draw: give shares of probability, as (0.5, 0.9)")
     for mass in masses:
         if not 0.0 < mass < 1.0:
             raise ValueError(f"mass {mass} is not between 0 and 1: give shares of probability")

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastgmm._typing import Float64Array
 from fastgmm.covariance import FAMILIES
-from fastgmm.exceptions import IllDefinedCovarianceError
+from fastgmm.exceptions import FitError, IllDefinedCovarianceError
 from fastgmm.initialization import DataConstants
 from fastgmm.parameters import Parameters
 from fastgmm.selection.results import Candidate
@@ -57,10 +57,15 @@ def degenerate(
 def best_of(table: Sequence[Candidate], criterion: str, allow_degenerate: bool) -> int:
     """Return the index of the best candidate; of equal ones the first.
 
-    Warns where there are only degenerate ones, and takes the best of these.
+    Candidates that failed are none of them; a warning names them. Warns where there are only
+    degenerate ones, too, and takes the best of these. Raises FitError where all have failed.
     """
+    failed = [one for one in table if one.failure is not None]
+    if failed:
+        _tell_of(failed, len(table))
     losses = [CRITERIA[criterion](candidate) for candidate in table]
-    sound = [i for i, one in enumerate(table) if allow_degenerate or not one.degenerate]
+    fitted = [i for i, one in enumerate(table) if one.failure is None]
+    sound = [i for i in fitted if allow_degenerate or not table[i].degenerate]
     if not sound:
         warnings.warn(
             "all candidates are degenerate (a component of no more rows than columns, or narrower "
@@ -68,8 +73,16 @@ def best_of(table: Sequence[Candidate], criterion: str, allow_degenerate: bool) 
             "regularization='relative'",
             stacklevel=3,
         )
-    # written so that a loss that is no number never wins
-    return min(
-        sound or range(len(table)),
-        key=lambda i: math.inf if math.isnan(losses[i]) else losses[i],
+    return min(sound or fitted, key=lambda i: losses[i])
+
+
+def _tell_of(failed: Sequence[Candidate], n_candidates: int) -> None:
+    """Warn of the candidates that failed; raise FitError if these are all."""
+    names = [f"{one.covariance_type} {one.n_components}" for one in failed]
+    if len(failed) == n_candidates:
+        raise FitError(f"all candidates failed, {names[0]} thus: {failed[0].failure}")
+    warnings.warn(
+        f"{len(failed)} of {n_candidates} candidates failed: {', '.join(names)}; {names[0]} thus: "
+        f"{failed[0].failure}",
+        stacklevel=4,
     )

@@ -29,6 +29,11 @@ class Candidate(NamedTuple):
     cv: float | None
     """Mean log likelihood per row (nats) of rows that the fit had not seen; larger is better. None
     where nobody asked for it."""
+    cv_spread: float | None
+    """Standard deviation of these means (nats) from fold to fold."""
+    failure: str | None
+    """Why there is no fit, or none outside of one of the folds: what its own fit would raise. The
+    numbers that are missing are NaN, and the model is not fitted."""
 
 
 class Passes(NamedTuple):

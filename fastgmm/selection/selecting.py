@@ -10,11 +10,13 @@ from typing import Any
 from fastgmm.checkpoint import Unkept, checkpoint_of
 from fastgmm.estimators import GaussianMixture
 from fastgmm.estimators.callbacks import Observers
-from fastgmm.estimators.gaussian_mixture import WITHOUT_INFLUENCE
-from fastgmm.estimators.settings import SETTINGS, check_settings
+from fastgmm.estimators.fitting import WITHOUT_INFLUENCE
+from fastgmm.estimators.settings import SETTINGS, check_fixed, check_settings
 from fastgmm.exceptions import InvalidParameterError
 from fastgmm.folds import Folds
 from fastgmm.initialization import START_NAMES
+from fastgmm.parameters import GivenParameters
+from fastgmm.pass_log import pass_logs
 from fastgmm.progress import FitEnded, Observer
 from fastgmm.selection.choice import CRITERIA, best_of
 from fastgmm.selection.results import Selection
@@ -40,6 +42,7 @@ FORWARDED = (
     "missing",
     "regularization",
     "on_collapse",
+    "fixed",
 )
 """Settings of the estimator that all candidates share."""
 
@@ -115,7 +118,8 @@ def select(
     **settings
         ``tol``, ``reg_covar``, ``max_iter``, ``init_params`` (a name or a function),
         ``n_threads``, ``chunk_size``, ``persist``, ``missing``, ``regularization``,
-        ``on_collapse``: as for ``GaussianMixture``, for all candidates.
+        ``on_collapse``, ``fixed`` (with an ``init_params`` that gives the values): as for
+        ``GaussianMixture``, for all candidates.
 
     Returns
     -------
@@ -132,10 +136,12 @@ def select(
     TypeError
         A setting is none of those above.
     fastgmm.exceptions.DataError
-        (a ValueError) The rows cannot be used, or are fewer than the largest ``n_components``.
-    fastgmm.exceptions.IllDefinedCovarianceError, fastgmm.exceptions.CollapseError
-        (ValueErrors) As for ``GaussianMixture``, of any candidate: with ``reg_covar=0``, or
-        ``on_collapse="raise"``.
+        (a ValueError) The rows cannot be used, or are fewer than the largest ``n_components``; with
+        "cv" also where those outside of a fold are, or where a fold has none.
+    fastgmm.exceptions.FitError
+        (a ValueError) No candidate could be fitted. One that cannot, as with ``reg_covar=0`` or
+        ``on_collapse="raise"``, is otherwise left out with a warning; ``failure`` in its line of
+        the table says why.
 
     Examples
     --------
@@ -181,7 +187,8 @@ def select(
     for model in models:
         check_settings("select", model.get_params())
     _check("init_params", models[0].init_params, word(*START_NAMES), CALLABLE)
-    observe = Observers(*callbacks)
+    check_fixed(models[0].get_params(), GivenParameters(), warm=False)
+    observe = Observers(*pass_logs(), *callbacks)
     source = as_source(X, sample_weight=sample_weight, missing=models[0].missing)
     executor = models[0]._executor_for(source)
     identity = _identity(
@@ -201,7 +208,7 @@ def select(
             model.random_state = seed
         folds = Folds(n_folds, seed) if criterion == "cv" else None
         outcome = Sweep(placement, models, seed, folds, observe, keeping).run()
-    best = best_of(outcome.table, criterion, allow_degenerate)
+        best = best_of(outcome.table, criterion, allow_degenerate)
     fit, seconds = outcome.fits[best], time.perf_counter() - began
     models[best]._warn_of(fit)
     observe(FitEnded(best * n_init, fit.n_iter, fit.converged, fit.lower_bound, seconds))

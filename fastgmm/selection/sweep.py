@@ -1,25 +1,22 @@
 """The sweep: all starts of all candidates, on all rows and outside of every fold, at once."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm import criteria, em
-from fastgmm._typing import Float64Array
+from fastgmm import em
 from fastgmm.checkpoint import UNKEPT, Unkept
 from fastgmm.covariance import FAMILIES
 from fastgmm.estimators import GaussianMixture
-from fastgmm.estimators.callbacks import History
-from fastgmm.estimators.gaussian_mixture import best_start
+from fastgmm.estimators.fitting import best_start
+from fastgmm.estimators.settings import names_of
 from fastgmm.executors import Placement, Work
 from fastgmm.executors.threads import available_threads
-from fastgmm.expectation import EntropyScoring, Scoring, column_names
 from fastgmm.folds import Folds, Part, within
 from fastgmm.initialization import (
     STREAMED_STARTS,
@@ -28,19 +25,11 @@ from fastgmm.initialization import (
     Survey,
     survey,
 )
-from fastgmm.maximization import REGULARIZATIONS, count_floor
+from fastgmm.maximization import REGULARIZATIONS, count_floor, ridge_beside
 from fastgmm.parameters import Parameters
-from fastgmm.progress import (
-    Event,
-    FitBegan,
-    IterationDone,
-    ModelResumed,
-    Observer,
-    PassBegan,
-    RowsDone,
-    StartMade,
-)
-from fastgmm.selection.choice import degenerate
+from fastgmm.progress import FitBegan, Observer, PassBegan, StartMade, reporting
+from fastgmm.selection.books import Books, Owner
+from fastgmm.selection.judging import Judgement
 from fastgmm.selection.results import Candidate, Passes
 from fastgmm.selection.together import Read, together
 
@@ -81,13 +70,17 @@ class Sweep:
         """Fit, publish and judge all candidates."""
         source, n_samples = self.placement.source, self.placement.grid.n_samples
         sizes = len(self._parts), len(self.models), self.models[0].n_init
-        owners = [_Owner(*one) for one in product(*map(range, sizes))]
-        books = _Books(owners, len(self.models), self.observe)
+        owners = [Owner(*one) for one in product(*map(range, sizes))]
+        books = Books(owners, len(self.models), self.observe)
         books(FitBegan(n_samples, source.n_features, len(owners)))
         beginning = self.checkpoint.restored("beginning", Beginning)
         if beginning is None or len(beginning.starts) < len(owners):
             beginning = self._begin([] if beginning is None else beginning.starts, books)
-        trainings = self._trainings(beginning.constants)
+        fixed = names_of(self.models[0].fixed)
+        trainings = [
+            replace(one, ridge=ridge_beside(fixed, one.ridge))
+            for one in self._trainings(beginning.constants)
+        ]
         starts = [
             em.Start(
                 self.models[owner.candidate].covariance_type,
@@ -97,17 +90,16 @@ class Sweep:
             for owner, parameters in zip(owners, beginning.starts, strict=True)
         ]
         whole = trainings[0]
-        settings = self.models[0]._em_settings(whole.ridge)
-        all_fits = em.run(self.placement, starts, settings, whole.constants, books, self.checkpoint)
+        settings = self.models[0]._em_settings(whole.ridge, fixed)
+        all_fits = em.run(
+            self.placement, starts, settings, whole.constants, books, self.checkpoint, books.failing
+        )
         fits = [self._bests(owners, all_fits, part) for part in range(len(trainings))]
         for model, fit, history in zip(self.models, fits[0], books.histories, strict=True):
-            model._publish(fit, source, history)
-        scores = self._scores(fits[1:], books)
-        table = [
-            self._candidate(*line, whole)
-            for line in zip(self.models, fits[0], scores, books.seconds, strict=True)
-        ]
-        return Outcome(table, fits[0], books.passes())
+            if fit.failure is None:
+                model._publish(fit, source, history)
+        judgement = Judgement(self.placement, self.models, fits, whole, self.folds)
+        return Outcome(judgement.table(books.seconds, books), fits[0], books.passes())
 
     @property
     def _parts(self) -> list[Part | None]:
@@ -131,7 +123,7 @@ class Sweep:
             self.placement,
             max(model.n_components for model in self.models),
             None if self._streamed else generator,
-            _reporting(observe),
+            reporting(observe),
             variances=REGULARIZATIONS[self.models[0].regularization].needs_variances,
             scatter=any(FAMILIES[m.covariance_type].needs_scatter for m in self.models),
             parts=[part for part in self._parts if part is not None],
@@ -161,7 +153,7 @@ class Sweep:
 
         def read(works: Sequence[Work[Any]]) -> list[Any]:
             observe(PassBegan("start", placement.grid.n_samples))
-            return placement.reduce(works, _reporting(observe))
+            return placement.reduce(works, reporting(observe))
 
         def make(training: em.Training, model: GaussianMixture, read: Read) -> list[Parameters]:
             mean_weight = training.constants.total_weight / placement.grid.n_samples
@@ -229,138 +221,13 @@ class Sweep:
         return int(max(min(n_threads, limit // each), 1))
 
     @staticmethod
-    def _bests(owners: Sequence["_Owner"], fits: Sequence[em.Fit], part: int) -> list[em.Fit]:
-        """Return each candidate's best fit on one part."""
+    def _bests(owners: Sequence[Owner], fits: Sequence[em.Fit], part: int) -> list[em.Fit]:
+        """Return each candidate's best fit on one part; the one that failed if there is any."""
         of: dict[int, list[em.Fit]] = {}
         for owner, fit in zip(owners, fits, strict=True):
             if owner.part == part:
                 of.setdefault(owner.candidate, []).append(fit)
-        return [group[best_start(group)] for group in of.values()]
-
-    def _scores(self, of_folds: Sequence[Sequence[em.Fit]], observe: Observer) -> list["_Scores"]:
-        """Read the rows once more: what is the likelihood of all, and of those held out?"""
-        source = self.placement.source
-        columns, dtype = column_names(source), source.dtype
-        works: list[Work[Any]] = [
-            EntropyScoring(model._density(dtype), columns) for model in self.models
-        ]
-        for fold, fits in enumerate(of_folds):
-            assert self.folds is not None
-            for model, fit in zip(self.models, fits, strict=True):
-                density = FAMILIES[model.covariance_type].prepare(fit.parameters, dtype)
-                works.append(within(self.folds.held_out(fold), Scoring(density, columns)))
-        observe(PassBegan("scoring", self.placement.grid.n_samples))
-        totals = self.placement.reduce(works, _reporting(observe))
-        n = len(self.models)
-        held_out = [sum(totals[n + i :: n]) if of_folds else None for i in range(n)]
         return [
-            _Scores(float(one[0]), float(one[1]), float(one[2]), held)
-            for one, held in zip(totals[:n], held_out, strict=True)
+            next((fit for fit in group if fit.failure is not None), group[best_start(group)])
+            for group in of.values()
         ]
-
-    def _candidate(
-        self,
-        model: GaussianMixture,
-        fit: em.Fit,
-        scores: "_Scores",
-        seconds: float,
-        training: em.Training,
-    ) -> Candidate:
-        n_parameters = model._n_parameters()
-        likelihood, weight, entropy, held_out = scores
-        return Candidate(
-            model.n_components,
-            model.covariance_type,
-            likelihood,
-            n_parameters,
-            criteria.aic(likelihood, n_parameters),
-            criteria.bic(likelihood, n_parameters, weight),
-            criteria.icl(likelihood, n_parameters, weight, entropy),
-            fit.n_iter,
-            fit.converged,
-            degenerate(
-                model.covariance_type,
-                fit.parameters,
-                training.ridge,
-                training.constants,
-                self.placement.source.dtype,
-            ),
-            seconds,
-            None if held_out is None else float(held_out[0] / held_out[1]),
-        )
-
-
-class _Scores(NamedTuple):
-    """Totals over the rows."""
-
-    log_likelihood: float
-    weight: float
-    entropy: float
-    held_out: Float64Array | None
-    """(2,) log likelihood and weight of the held-out rows of all folds."""
-
-
-class _Owner(NamedTuple):
-    """Whose start one of the models in the passes is."""
-
-    part: int
-    """0: all rows, else outside of fold ``part`` - 1."""
-    candidate: int
-    start: int
-
-
-def _reporting(observe: Observer) -> Callable[[int], None]:
-    def report(rows: int) -> None:
-        observe(RowsDone(rows))
-
-    return report
-
-
-class _Books:
-    """Write down the passes and what belongs to each candidate; hand everything on."""
-
-    def __init__(self, owners: Sequence[_Owner], n_candidates: int, observe: Observer) -> None:
-        self.histories = [History() for _ in range(n_candidates)]
-        self.seconds = [0.0] * n_candidates
-        self._owners = owners
-        self._observe = observe
-        self._passes: Counter[str] = Counter()
-        self._charged = [0] * n_candidates
-        """The pass that each candidate was charged last."""
-
-    def __call__(self, event: Event) -> object:
-        """Take one event; the answer is the observer's."""
-        match event:
-            case PassBegan():
-                # without rows: starts are made from those that the first pass gathered
-                self._passes[event.name] += event.n_samples is not None
-            case IterationDone():
-                self._note(event)
-            case ModelResumed():
-                self._take_up(event)
-        return self._observe(event)
-
-    def _note(self, event: IterationDone) -> None:
-        part, candidate, start = self._owners[event.model]
-        if part == 0:
-            self.histories[candidate](event._replace(model=start))
-        if self._charged[candidate] < self._passes["iteration"]:
-            self._charged[candidate] = self._passes["iteration"]
-            self.seconds[candidate] += event.seconds
-
-    def _take_up(self, event: ModelResumed) -> None:
-        part, candidate, start = self._owners[event.model]
-        if part == 0:
-            self.histories[candidate](event._replace(model=start))
-        # its models shared their passes: the one that had the most had all of them
-        self.seconds[candidate] = max(self.seconds[candidate], sum(event.seconds))
-
-    def passes(self) -> Passes:
-        """Return how often the rows were read, and what for."""
-        count = self._passes
-        return Passes(
-            count["checking"] + count["start"],
-            count["iteration"],
-            count["reseeding"],
-            count["scoring"],
-        )

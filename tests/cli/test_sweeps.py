@@ -55,8 +55,29 @@ def test_cross_validation_degenerate_candidates_and_a_picture(run, data, tmp_pat
     assert "! degenerate: a component of no more rows than columns" in result.stdout
     assert "warning: all candidates are degenerate" in result.stderr
     assert picture.read_bytes().startswith(b"\x89PNG")
+    drawn = tmp_path / "cv.svg"
+    run("select", data, "-k", "2:3", "-o", output, "--plot", drawn, *options)
+    assert "<!-- held-out log likelihood per row (nats) -->" in drawn.read_text()
     quiet = run("select", data, "-k", 2, "-o", output, "--n-init", 1, "--quiet")
     assert quiet.stdout == ""
+
+
+def test_a_candidate_that_fails_is_marked_and_the_others_are_chosen_from(run, tmp_path):
+    rows = np.random.default_rng(0).normal(size=(60, 2))
+    rows[:20] = 90.0  # a component of its own, without any spread
+    np.save(tmp_path / "rows.npy", rows)
+    table = tmp_path / "scores.csv"
+    options = ["-k", "1:2", "--covariance-type", "diag", "--n-init", 1, "--reg-covar", 0]
+    result = run(
+        "select", tmp_path / "rows.npy", "-o", tmp_path / "m.npz", "--table", table, *options
+    )
+    assert "warning: 1 of 2 candidates failed: diag 2; diag 2 thus: Fitting" in result.stderr
+    assert "x 2 diag failed: Fitting the mixture model failed" in result.stdout
+    assert GaussianMixture.load(tmp_path / "m.npz").n_components == 1
+    with open(table, newline="") as file:
+        sound, failed = csv.DictReader(file)
+    assert (sound["failure"], sound["best"]) == ("", "True")
+    assert "ill-defined" in failed["failure"]
 
 
 def test_clusters(run, data, two_workers, tmp_path):

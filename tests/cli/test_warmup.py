@@ -12,7 +12,7 @@ from fastgmm.cli.warmup import use_every_kernel
 
 FIT = """
 import numpy as np
-from fastgmm import GaussianMixture
+from fastgmm import GaussianMixture, select
 from fastgmm._jit import loaded_kernels
 
 rows = np.random.default_rng(0).normal(size=(500, 1)).astype("float32")
@@ -20,6 +20,7 @@ model = GaussianMixture(3, random_state=0)
 model.fit(rows, sample_weight=rows[:, 0] ** 2)
 model.predict(rows)
 model.score_samples(rows)
+select(rows, (2, 3), "full", criterion="cv", n_folds=2, n_init=1, random_state=0)
 print([kernel.name for kernel in loaded_kernels() if kernel.compiled])
 """
 ONE = ("warmup", "--covariance-type", "full", "--dtype", "float32", "--n-features", "1")

@@ -57,10 +57,8 @@ def test_the_likelihood_never_falls(covariance_type, fixed):
     assert rises[0] > 0
 
 
-@pytest.mark.parametrize(
-    ("covariance_type", "dtype"),
-    [*((shape, "float64") for shape in COVARIANCE_TYPES), ("diag", "float32")],
-)
+@every_shape
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_what_is_fixed_keeps_its_bits(covariance_type, dtype):
     settings, rows = given(covariance_type), X.astype(dtype)
     start = fit(rows, max_iter=0, **settings)._exact

@@ -1,6 +1,46 @@
 """What may happen to a cluster while a fit runs on it; each must leave the bits as they are.
 
-Used by the tests beside it and by ``scripts/fault-table``.
+Used by the tests beside it and by ``scripts/fault-table``. Which test shows that a fault does no
+harm (without a file's name: a scenario below):
+
+========================================= ==========================================================
+kill -9 of a worker in the load           "kill -9 in the load"
+... in an E-step                          "kill -9 in an E-step", "..., kept in memory"
+... in a reduction                        "kill -9 in a reduction"
+... between iterations                    "kill -9 between iterations", "..., kept in memory"
+... that holds the parameters             "kill -9 of who holds the parameters"
+... of all workers                        "kill -9 of all workers", "... between iterations, ..."
+... several in succession                 "kill -9 four times"
+work lost by a kill: at most one shard    test_a_kill_costs_the_work_of_one_shard
+SIGTERM to a worker                       "SIGTERM to a worker"
+its nanny kills it for its memory         "a worker takes all its memory"
+memory of a worker below a shard          test_a_shard_larger_than_its_worker
+stopped, and going on                     "stopped for 4 s",
+                                          test_a_worker_that_hangs_is_not_waited_for
+retire                                    "a worker retires"
+scale up and down, adaptively, late       "2, 3, then 1 worker", "Dask scales adaptively",
+                                          "no worker at first"
+a passing fault of the file system        "reading fails twice"
+scheduler killed and restarted            test_a_fit_goes_on_with_a_scheduler_that_is_started_again
+... or resumed on a new cluster           test_a_fit_that_lost_its_cluster_is_resumed_on_another
+... futures it has forgotten              test_lost_shards_are_computed_again,
+                                          test_a_cluster_that_loses_everything_is_given_up
+client killed at random points            test_killed_at_random_points (also in a checkpoint write),
+                                          test_killed_in_a_pass_on_a_cluster
+Ctrl-C, SIGTERM, time is up               test_ctrl_c_leaves_a_usable_cluster, test_signals,
+                                          test_an_interrupted_fit_leaves_nothing,
+                                          test_a_job_that_is_queued_until_it_is_done
+two fits at once                          "another fit on the client", "another client's fit"
+a fit inside a task                       test_a_fit_inside_a_task
+empty, unknown, column-chunked inputs     test_a_collection_has_the_bits_of_its_rows,
+                                          test_column_chunks_and_dropped_rows
+partitions of one row                     test_five_hundred_partitions_of_a_row
+disk full while checkpointing             test_a_full_disk_is_one_warning_and_the_fit_goes_on
+source changed between iterations         test_a_file_that_changes_between_passes_is_noticed,
+                                          test_a_changed_file_is_named
+a block that crashes its worker           test_a_block_that_kills_every_worker_is_named
+no worker within a minute                 test_a_cluster_without_workers_is_an_error
+========================================= ==========================================================
 """
 
 import os
@@ -12,7 +52,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import dask.array as da
 import numpy as np
@@ -21,7 +61,7 @@ from problems import fingerprint
 
 from fastgmm import GaussianMixture
 from fastgmm.executors.dask.clients import active_client
-from fastgmm.progress import IterationDone, PassBegan
+from fastgmm.progress import IterationDone, PassBegan, RowsDone
 
 N_ROWS, PARTITION = 6400, 100
 N_ITER = 3
@@ -40,6 +80,14 @@ class Scene(NamedTuple):
         return list(self.client.run(os.getpid).values())
 
 
+Reading: TypeAlias = Callable[[Path], None]
+"""What happens when the first partition is computed, given a folder that keeps marks."""
+
+
+def at_ease(folder: Path) -> None:
+    """Nothing happens."""
+
+
 class Trouble(NamedTuple):
     """What is to happen, and to which fit."""
 
@@ -48,8 +96,7 @@ class Trouble(NamedTuple):
     """A context manager that yields callbacks for the fit."""
     persist: bool = False
     quick: bool = True
-    transient: int = 0
-    """Times that reading one partition fails."""
+    reading: Reading = at_ease
     block_seconds: float = BLOCK_SECONDS
     """What computing a partition takes."""
 
@@ -68,25 +115,45 @@ def computed(folder: Path) -> int:
     return marks.stat().st_size if marks.exists() else 0
 
 
-def slowly(block: np.ndarray, folder: Path, transient: int, seconds: float) -> np.ndarray:
-    """Compute a partition: leave a mark, take a while, fail the first times if so asked."""
+def marks_at(file: Path) -> int:
+    """Leave a mark in a file that all workers see; return how many there are."""
+    with file.open("a") as marks:
+        marks.write("x")
+    return file.stat().st_size
+
+
+def slowly(block: np.ndarray, folder: Path, reading: Reading, seconds: float) -> np.ndarray:
+    """Compute a partition: leave a mark, take a while; something may happen at the first."""
     if block.shape[0] == PARTITION:
-        with (folder / "computed").open("a") as file:
-            file.write("x")
-        if transient and block[0, 0] == rows()[0, 0]:
-            failures = folder / "failures"
-            with failures.open("a") as file:
-                file.write("x")
-            if failures.stat().st_size <= transient:
-                raise OSError(5, "Input/output error")
+        marks_at(folder / "computed")
+        if block[0, 0] == rows()[0, 0]:
+            reading(folder)
         time.sleep(seconds)
     return block
 
 
-def collection(folder: Path, transient: int = 0, seconds: float = BLOCK_SECONDS) -> Any:
+def fails_twice(folder: Path) -> None:
+    """Reading fails, and does not the third time."""
+    if marks_at(folder / "failures") <= 2:
+        raise OSError(5, "Input/output error")
+
+
+def takes_all_memory(folder: Path) -> None:
+    """Take more memory than the worker may, the first time: until its nanny kills it."""
+    if marks_at(folder / "failures") > 1:
+        return
+    hoard = []
+    for _ in range(600):
+        if len(hoard) < 20:
+            hoard.append(np.ones(2**23))  # 64 MB, of a limit of 1 GB
+        time.sleep(0.05)
+    raise AssertionError("nobody has killed this worker")
+
+
+def collection(folder: Path, reading: Reading = at_ease, seconds: float = BLOCK_SECONDS) -> Any:
     """Return the rows as a Dask array of 64 partitions."""
     X = da.from_array(rows(), chunks=(PARTITION, -1))
-    compute = partial(slowly, folder=folder, transient=transient, seconds=seconds)
+    compute = partial(slowly, folder=folder, reading=reading, seconds=seconds)
     return X.map_blocks(compute, meta=np.empty((0, 0)))
 
 
@@ -104,7 +171,7 @@ def undisturbed(folder: Path) -> str:
 
 def fit_with(trouble: Trouble, scene: Scene) -> str:
     """Fit while something happens; return the hash."""
-    X = collection(scene.folder, trouble.transient, trouble.block_seconds)
+    X = collection(scene.folder, trouble.reading, trouble.block_seconds)
     with trouble.cause(scene) as callbacks:
         return fit(X, scene.client, trouble.persist, *callbacks)
 
@@ -203,9 +270,9 @@ def during_pass(scene: Scene, act: Callable[[Scene], None], n: int = 2) -> Itera
     under_way[0].result()
 
 
-def kill_one(scene: Scene) -> None:
-    """Kill -9 one worker."""
-    os.kill(scene.pids()[0], signal.SIGKILL)
+def kill_one(scene: Scene, number: int = signal.SIGKILL) -> None:
+    """Kill -9 one worker, or send it another signal."""
+    os.kill(scene.pids()[0], number)
 
 
 def kill_all(scene: Scene) -> None:
@@ -236,6 +303,30 @@ def scale(scene: Scene) -> None:
             break
         time.sleep(0.05)
     scene.client.cluster.scale(1)
+
+
+@contextmanager
+def adaptively(scene: Scene) -> Iterator[list[Any]]:
+    """Dask starts workers and sends them home as it sees fit."""
+    cluster = scene.client.cluster
+    seen: set[int] = set()
+
+    def count(event: Any) -> None:
+        if isinstance(event, RowsDone):
+            seen.add(len(scene.client.nthreads()))
+
+    cluster.scale(1)
+    while len(scene.client.nthreads()) > 1:
+        time.sleep(0.05)
+    scaling = cluster.adapt(
+        minimum=1, maximum=3, interval="100ms", target_duration="100ms", wait_count=1
+    )
+    try:
+        yield [count]
+    finally:
+        scaling.stop()
+        cluster.scale(scene.n_workers)
+    assert len(seen) > 1, "the number of workers stayed as it was"
 
 
 @contextmanager
@@ -327,7 +418,14 @@ TROUBLES = [
     Trouble("a worker retires", partial(after_iteration, act=retire), persist=True, quick=False),
     Trouble("2, 3, then 1 worker", partial(after_iteration, act=scale), persist=True, quick=False),
     Trouble("no worker at first", late_workers, quick=False),
-    Trouble("reading fails twice", nothing, transient=2),
+    Trouble(
+        "SIGTERM to a worker",
+        partial(during_pass, act=partial(kill_one, number=signal.SIGTERM)),
+        quick=False,
+    ),
+    Trouble("a worker takes all its memory", nothing, reading=takes_all_memory, quick=False),
+    Trouble("Dask scales adaptively", adaptively, quick=False, block_seconds=0.05),
+    Trouble("reading fails twice", nothing, reading=fails_twice),
     Trouble("another fit on the client", another_fit),
     Trouble("another client's fit", another_client, quick=False),
 ]

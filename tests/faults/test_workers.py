@@ -1,6 +1,6 @@
 """Whatever happens to workers, a fit has the bits of one thread and leaves nothing behind."""
 
-import signal
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pytest
 from clusters import cluster
 from distributed import Client
 from executors.leftovers import await_workers, left
+from faults import scenarios
 from faults.scenarios import (
     TROUBLES,
     Scene,
@@ -18,6 +19,7 @@ from faults.scenarios import (
     fit_with,
     undisturbed,
 )
+from hanging import ends_within
 
 # not caught in fits: threads would take each other's filters away
 pytestmark = [pytest.mark.faults, pytest.mark.filterwarnings("ignore:Best performing")]
@@ -26,15 +28,8 @@ pytestmark = [pytest.mark.faults, pytest.mark.filterwarnings("ignore:Best perfor
 @pytest.fixture(autouse=True)
 def _ends() -> Iterator[None]:
     """A fit that hangs is an error."""
-
-    def fail(*_: object) -> None:
-        pytest.fail("the fit hangs")
-
-    before = signal.signal(signal.SIGALRM, fail)
-    signal.alarm(90)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+    with ends_within():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +63,17 @@ def test_trouble(client: Client, tmp_path: Path, expected: str, trouble: Trouble
     assert fit_with(trouble, Scene(client, tmp_path, 2)) == expected
     assert left(client) == []
     assert {file.name for file in tmp_path.iterdir()} <= {"computed", "kills", "failures"}
+
+
+def test_every_fault_has_a_test_that_is_there() -> None:
+    assert scenarios.__doc__ is not None
+    sources = "".join(path.read_text() for path in Path(__file__).parents[1].rglob("test_*.py"))
+    named = re.findall(r"test_\w+", scenarios.__doc__)
+    assert len(named) > 15
+    assert [name for name in named if f"def {name}(" not in sources] == []
+    names = {one.name for one in TROUBLES}
+    quoted = re.findall(r'"([^".]+)"', scenarios.__doc__)
+    assert [name for name in quoted if name not in names] == []
 
 
 def test_a_fit_inside_a_task(one_worker: Client, tmp_path: Path, expected: str) -> None:

@@ -10,7 +10,7 @@ NO_WEIGHTS = np.empty(0)
 
 # fewer rows than lanes, tails of chunks, one column and few (by differences), one centre and as
 # many as rows
-SIZES = [(3, 1, 1), (7, 2, 7), (65, 3, 5), (130, 5, 65), (333, 11, 4), (500, 39, 50)]
+SIZES = [(3, 1, 1), (7, 2, 7), (1065, 3, 5), (130, 5, 65), (1333, 11, 4), (500, 39, 50)]
 
 every_size = pytest.mark.parametrize(("n", "d", "k"), SIZES)
 every_dtype = pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -27,14 +27,31 @@ def distances(rows, centres):
     return ((rows[:, None].astype(float) - centres.astype(float)) ** 2).sum(axis=2)
 
 
-def labels_of(rows, centres, shift=None):
+BLOCK = 512
+
+
+def blocks_of(n):
+    return -(-n // BLOCK)
+
+
+def targets_of(centres, shift, drift=0.0):
+    drifts = np.full(len(centres), drift)
+    return kmeans.centres_of((centres - shift).astype(shift.dtype), shift, drifts)
+
+
+def assigned(rows, centres, shift=None, weights=NO_WEIGHTS):
     shift = rows.mean(axis=0) if shift is None else shift
-    labels = np.full(len(rows), -1, np.int32)
-    searched = kmeans.searched((centres - shift).astype(rows.dtype))
-    changed = kmeans.label_rows(rows, shift, *searched, labels, *NOTHING)
-    assert changed == len(rows)
-    assert kmeans.label_rows(rows, shift, *searched, labels, *NOTHING) == 0
-    return labels
+    found = kmeans.clustering(len(rows), len(centres), blocks_of(len(rows)), rows.shape[1])
+    arguments = rows, weights, targets_of(centres, shift), found, BLOCK, 0, len(found.changed)
+    kmeans.assign(*arguments)
+    assert found.changed.sum() == len(rows)
+    kmeans.assign(*arguments)
+    assert found.changed.sum() == 0
+    return found
+
+
+def labels_of(rows, centres, shift=None):
+    return assigned(rows, centres, shift).labels
 
 
 @every_size
@@ -85,40 +102,89 @@ def test_sums_are_those_of_the_labels(n, d, k, dtype, weighted):
     rows, centres = rows_and_centres(n, d, k, dtype, offset=1e3)
     shift = rows.mean(axis=0)
     weights = np.random.default_rng(1).gamma(2.0, size=n) if weighted else NO_WEIGHTS
-    labels = labels_of(rows, centres)
     counted = weights if weighted else np.ones(n)
-    belongs = counted * (labels == np.arange(k)[:, None])
-    expected = belongs.sum(axis=1), belongs @ (rows - shift).astype(float)
-    found = [np.ones(k), np.ones((k, d))]  # they are added to
-    kmeans.add_up(rows, weights, shift, labels, *found)
-    at_once = [np.ones(k), np.ones((k, d))]
-    if kmeans.adds_up_at_once(k, d, weights):
-        searched = kmeans.searched((centres - shift).astype(dtype))
-        kmeans.label_rows(rows, shift, *searched, labels.copy(), *at_once)
-    else:
-        at_once = found
+    found = assigned(rows, centres, shift, weights)
     tolerance = 1e-12 if dtype == np.float64 else 1e-5
-    for sums in (found, at_once):
-        for mine, textbook in zip(sums, expected, strict=True):
-            np.testing.assert_allclose(mine - 1, textbook, rtol=tolerance, atol=50 * tolerance)
+    for moved in (centres, centres[::-1], rows[:k]):  # each from where the last has left the rows
+        targets = targets_of(moved, shift, drift=np.inf)
+        kmeans.assign(rows, weights, targets, found, BLOCK, 0, blocks_of(n))
+        assert np.array_equal(found.labels, labels_of(rows, moved, shift))
+        belongs = counted * (found.labels == np.arange(k)[:, None])
+        expected = belongs.sum(axis=1), belongs @ (rows - shift).astype(float)
+        for mine, textbook in zip((found.counts, found.sums), expected, strict=True):
+            np.testing.assert_allclose(
+                mine.sum(axis=0), textbook, rtol=tolerance, atol=50 * tolerance
+            )
+        assert (found.counts.sum(axis=0)[expected[0] == 0] == 0).all()
+
+
+@every_size
+@every_dtype
+def test_rows_that_are_passed_over_would_keep_their_labels(n, d, k, dtype):
+    rows, centres = rows_and_centres(n, d, k, dtype)
+    shift = rows.mean(axis=0)
+    found = assigned(rows, centres, shift)
+    drift, skipped = np.zeros(k), 0
+    rng = np.random.default_rng(2)
+    for _ in range(6):
+        moved = (centres + rng.normal(scale=0.05, size=(k, d))).astype(dtype)
+        ways = np.sqrt(((moved.astype(float) - centres) ** 2).sum(axis=1))
+        drift += ways + ways.max()
+        centres = moved
+        targets = kmeans.centres_of((centres - shift).astype(dtype), shift, drift)
+        skipped += (found.slack > targets.limits[found.labels]).sum()
+        kmeans.assign(rows, NO_WEIGHTS, targets, found, BLOCK, 0, blocks_of(n))
+        assert np.array_equal(found.labels, labels_of(rows, centres, shift))
+    assert k == 1 or skipped > 0
 
 
 @every_size
 @every_dtype
 @pytest.mark.parametrize("weighted", [False, True])
-def test_candidates_are_judged_by_what_they_would_leave(n, d, k, dtype, weighted):
+def test_candidates_are_judged_by_what_they_would_save(n, d, k, dtype, weighted):
     rows, centres = rows_and_centres(n, d, k, dtype)
     weights = np.random.default_rng(1).gamma(2.0, size=n) if weighted else NO_WEIGHTS
     counted = weights if weighted else np.ones(n)
-    candidates = centres[: min(k, 5)]
-    closest = distances(rows, centres[-1:])[:, 0].astype(dtype)
-    nearer = kmeans.nearer_bits(len(candidates), n, dtype)
-    potentials = np.zeros(len(candidates))
-    kmeans.candidate_potentials(rows, weights, candidates, closest, nearer, 0, potentials)
-    lowered = np.minimum(closest[:, None], distances(rows, candidates))
+    n_blocks, candidates = blocks_of(n), centres[: min(k, 5)]
+    state = kmeans.seeding(n, BLOCK, len(candidates), dtype)
+    sketch = kmeans.sketch_of(n, BLOCK, rows[0])
+    kmeans.draw_sketch(rows, sketch, BLOCK, 0, n_blocks)
     tolerance = 1e-12 if dtype == np.float64 else 1e-5
-    np.testing.assert_allclose(potentials, counted @ lowered, rtol=tolerance, atol=tolerance)
-    for c, candidate in enumerate(candidates):
-        after = closest.copy()
-        kmeans.lower_closest(rows, candidate, nearer[c], 0, kmeans.chunks_of(n, dtype), after)
-        np.testing.assert_allclose(after, lowered[:, c], rtol=tolerance, atol=tolerance)
+    closest = np.full(n, np.inf)
+    # the first is nearer to all; then many rows are concerned, then few
+    for seed in (rows[-1], *rows[: min(n, 40)]):
+        if np.isfinite(closest).all():
+            kmeans.judge(rows, weights, seed[None], sketch, state, BLOCK, 0, n_blocks)
+        kmeans.settle(rows, weights, seed, 0, state, BLOCK, 0, n_blocks)
+        closest = np.minimum(closest, distances(rows, seed[None])[:, 0])
+        np.testing.assert_allclose(state.closest[:n], closest, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(state.masses.sum(), counted @ closest, rtol=tolerance)
+        kmeans.judge(rows, weights, candidates, sketch, state, BLOCK, 0, n_blocks)
+        lowered = np.minimum(closest[:, None], distances(rows, candidates))
+        saved = counted @ (closest[:, None] - lowered)
+        np.testing.assert_allclose(
+            state.gains.sum(axis=0), saved, rtol=tolerance, atol=n * tolerance
+        )
+
+
+def test_rows_are_drawn_where_the_masses_reach_the_marks():
+    closest = np.random.default_rng(0).gamma(0.1, size=2048)
+    closest[1300:] = 0
+    ends = np.cumsum(np.add.reduceat(closest, range(0, 2048, 512)))
+    marks = np.random.default_rng(1).uniform(size=50) * ends[-1]
+    drawn = np.empty(50, np.int64)
+    kmeans.draw(marks, ends, closest, 1300, NO_WEIGHTS, drawn)
+    assert np.array_equal(drawn, np.searchsorted(np.cumsum(closest), marks))
+
+
+@every_size
+@every_dtype
+def test_a_sketch_has_sums_and_squares_about_a_row(n, d, k, dtype):
+    rows, _ = rows_and_centres(n, d, k, dtype)
+    sketch = kmeans.sketch_of(n, BLOCK, rows[0])
+    kmeans.draw_sketch(rows, sketch, BLOCK, 0, blocks_of(n))
+    away = rows.astype(float) - rows[0]
+    expected = away.sum(axis=0), (away**2).sum(axis=0)
+    tolerance = 1e-12 if dtype == np.float64 else 1e-5
+    for found, textbook in zip((sketch.sums, sketch.squares), expected, strict=True):
+        np.testing.assert_allclose(found.sum(axis=0), textbook, rtol=tolerance, atol=n * tolerance)

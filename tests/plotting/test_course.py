@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from problems import blobs, fit
 
 from fastgmm import GaussianMixture
-from fastgmm.exceptions import DataError
+from fastgmm.exceptions import DataError, NotFittedError
 from fastgmm.plotting import plot_convergence
 
 
@@ -35,3 +35,5 @@ def test_a_model_without_iterations_is_refused():
     known = GaussianMixture.from_parameters([1.0], [[0.0]], [[[1.0]]])
     with pytest.raises(DataError, match="has made no iteration"):
         plot_convergence(known, Figure().subplots())
+    with pytest.raises(NotFittedError):
+        plot_convergence(GaussianMixture(2), Figure().subplots())

@@ -7,7 +7,7 @@ from problems import COVARIANCE_TYPES, covariances_of, start_of
 
 from fastgmm import GaussianMixture
 from fastgmm.covariance import FAMILIES
-from fastgmm.exceptions import DataError
+from fastgmm.exceptions import DataError, NotFittedError
 from fastgmm.plotting import palette, plot_density_2d, plot_ellipses, plot_responsibilities
 from fastgmm.plotting.two_columns import density_levels
 
@@ -76,5 +76,13 @@ def test_what_does_not_fit_two_axes_is_refused():
             plot(line, ax=Figure().subplots())
         with pytest.raises(ValueError, match=r"mass 1\.0 is not between 0 and 1"):
             plot(TILTED_TWO, masses=[1.0], ax=Figure().subplots())
+        with pytest.raises(NotFittedError):
+            plot(GaussianMixture(2), ax=Figure().subplots())
+        with pytest.raises(ValueError, match="there is no mass to draw"):
+            plot(TILTED_TWO, masses=[], ax=Figure().subplots())
     with pytest.raises(DataError, match=r"rows of shape \(2, 2\) with .* \(3, 1\)"):
         plot_responsibilities(MEANS, np.ones((3, 1)), Figure().subplots())
+    with pytest.raises(DataError, match="there is no row to be drawn"):
+        plot_responsibilities(np.empty((0, 2)), np.empty((0, 3)), Figure().subplots())
+    with pytest.raises(DataError, match="row 1 has no responsibilities"):
+        plot_responsibilities(MEANS, [[1.0, 0.0], [np.nan] * 2], Figure().subplots())

@@ -6,6 +6,7 @@ from problems import blobs, fit
 
 from fastgmm import select
 from fastgmm.covariance import FAMILIES
+from fastgmm.exceptions import DataError
 from fastgmm.folds import Folds
 from fastgmm.initialization import first_pass
 from fastgmm.sources import NO_WEIGHTS, Chunk
@@ -121,3 +122,20 @@ def test_folds_and_the_sample_that_starts_take_are_independent():
     sampled = np.argsort(keys)[:10_000]
     counts = np.bincount(Folds(5, 3).of(sampled), minlength=5)
     assert np.abs(counts - 2000).max() < 5 * np.sqrt(2000)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_components", "n_folds", "message"),
+    [
+        (3, 1, 10, r"Fold \d of 10 has none of the 3 rows, so nothing is held out"),
+        (6, 6, 2, r"Outside of fold \d of 2 are \d of the 6 rows, too few for 6 components"),
+    ],
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_folds_without_enough_rows_are_refused(weighted, n_rows, n_components, n_folds, message):
+    rows, weights = X[: 2 * n_rows], np.repeat([1.0, 0.0], n_rows)
+    if not weighted:  # rows of weight zero are none
+        rows, weights = rows[:n_rows], None
+    settings = {"criterion": "cv", "n_folds": n_folds, "random_state": 0, "n_init": 1}
+    with pytest.raises(DataError, match=message):
+        select(rows, n_components, "diag", sample_weight=weights, **settings)

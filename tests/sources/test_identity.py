@@ -28,10 +28,25 @@ def in_parquet(folder, rows):
     return open_dataset(folder / "rows.parquet")
 
 
+def in_hdf5(folder, rows):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(folder / "rows.h5", "w") as file:
+        file["x"] = rows
+    return open_dataset(folder / "rows.h5")
+
+
+def in_zarr(folder, rows):
+    zarr = pytest.importorskip("zarr")
+    zarr.create_array(folder / "rows.zarr", data=rows, chunks=(200, 3), overwrite=True)
+    return open_dataset(folder / "rows.zarr")
+
+
 KINDS = {
     "array": lambda folder, rows: ArraySource(rows.copy()),
     "npy": in_npy,
     "parquet": in_parquet,
+    "hdf5": in_hdf5,
+    "zarr": in_zarr,
     "dask": lambda folder, rows: as_source(da.from_array(rows.copy(), chunks=(200, -1))),
     "complete rows": lambda folder, rows: as_source(rows.copy(), missing="drop"),
 }
@@ -88,12 +103,12 @@ def test_long_arrays_and_files_are_told_by_excerpts(tmp_path, monkeypatch):
         assert other != in_npy(tmp_path, ROWS).fingerprint
 
 
-@pytest.mark.parametrize("kind", ["npy", "parquet"])
+@pytest.mark.parametrize("kind", ["npy", "parquet", "hdf5", "zarr"])
 def test_a_changed_file_is_named(kind, tmp_path):
     source = KINDS[kind](tmp_path, ROWS)
     assert isinstance(source, Watched)
     source.check_unchanged()
-    (file,) = tmp_path.iterdir()
+    file = max(path for path in tmp_path.rglob("*") if path.is_file())
     status = os.stat(file)
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     with pytest.raises(DataError, match=rf"{file.name} has changed since it was opened"):
@@ -104,3 +119,16 @@ def test_a_changed_file_is_named(kind, tmp_path):
     for gone in (source, complete):
         with pytest.raises(DataError, match=rf"{file.name} cannot be read any more"):
             gone.check_unchanged()
+
+
+def test_of_a_store_with_many_chunks_some_are_watched(tmp_path, monkeypatch):
+    zarr = pytest.importorskip("fastgmm.sources.stored.zarr")
+    monkeypatch.setattr(zarr, "WATCHED", 2)
+    source = in_zarr(tmp_path, ROWS)
+    assert len(source.stamps) == 3  # of three chunks and the description two and this
+    source.check_unchanged()
+    in_memory = zarr.zarr.create_array(zarr.zarr.storage.MemoryStore(), data=ROWS)
+    assert as_source(in_memory).stamps == ()
+    zarr.zarr.create_array(tmp_path / "rows.zarr", data=ROWS + 1, chunks=(200, 3), overwrite=True)
+    with pytest.raises(DataError, match="has changed since it was opened"):
+        source.check_unchanged()

@@ -145,7 +145,7 @@ def test_several_datasets_and_groups_have_to_be_named(tmp_path: Path) -> None:
     refuse(file, "x.h5 holds 2 datasets", f"{file}/a")
     assert read(open_dataset(f"{file}/a")).shape == (len(X), 2)
     assert read(open_dataset(f"{file}/b")).shape == (len(X), 3)
-    refuse(f"{file}/c", "x.h5/c cannot be opened as HDF5")
+    refuse(f"{file}/c", "x.h5 holds no /c: name one of its datasets, such as", f"{file}/a")
     refuse(hdf5(tmp_path / "y.h5"), "y.h5 holds no dataset")
 
 
@@ -170,7 +170,7 @@ def test_damaged_stores_are_named(tmp_path: Path) -> None:
     file = hdf5(tmp_path / "x.h5", x=X)
     source = open_dataset(file)
     file.write_bytes(b"nonsense" * 1000)
-    refuse(file, "x.h5 cannot be opened as HDF5", "signature not found")
+    refuse(file, "x.h5 cannot be opened as HDF5", "signature not found", "write or copy it again")
     with pytest.raises(DataError, match=r"x\.h5/x cannot be read in rows 0 to 2,999"):
         read(source)
 

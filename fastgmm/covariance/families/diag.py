@@ -2,19 +2,12 @@
 
 import numpy as np
 
-from fastgmm._typing import Float64Array, FloatArray, IntArray
-from fastgmm.covariance import replacing
-from fastgmm.covariance.axes import (
-    axes_about,
-    axes_density,
-    check_axes,
-    reciprocal_deviations,
-)
+from fastgmm._typing import Float64Array, IntArray
+from fastgmm.covariance import axes, replacing
 from fastgmm.covariance.conditioning import Regression, independent
 from fastgmm.covariance.drawing import draw_axes
 from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.parameters import Parameters
-from fastgmm.statistics import Scatter, Statistics
 
 needs_scatter = False
 
@@ -36,17 +29,7 @@ def n_parameters(n_components: int, n_features: int) -> int:
 
 def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share = alone) -> Density:
     """Take reciprocal standard deviations."""
-    return axes_density(parameters, precisions_cholesky(parameters), dtype)
-
-
-def complete(statistics: Statistics, density: Density, scatter: Scatter | None) -> Statistics:
-    """Return the statistics as they are."""
-    return statistics
-
-
-def about(density: Density, origins: FloatArray) -> Density:
-    """Move the origins."""
-    return axes_about(density, origins)
+    return axes.diagonal_density(parameters, precisions_cholesky(parameters), dtype)
 
 
 def estimate(
@@ -61,17 +44,16 @@ def regularise(covariances: Float64Array, ridge: Float64Array) -> None:
     covariances += ridge
 
 
+complete = axes.complete
+about = axes.axes_about
+join = axes.join
+precisions = axes.precisions
 replace = replacing.replace
 
 
 def rows_without_spread(n_features: int) -> int:
     """Return 1."""
     return 1
-
-
-def join(seconds: list[Float64Array]) -> Float64Array:
-    """Stack the components' variances."""
-    return np.concatenate(seconds)
 
 
 def variances(covariances: Float64Array, n_features: int) -> Float64Array:
@@ -98,7 +80,7 @@ def regression(
 
 def check(values: Float64Array, what: str) -> None:
     """Check each variance."""
-    check_axes(values, f"diag {what}")
+    axes.check_axes(values, f"diag {what}")
 
 
 def from_precisions(precisions: Float64Array) -> Float64Array:
@@ -109,12 +91,7 @@ def from_precisions(precisions: Float64Array) -> Float64Array:
 
 def precisions_cholesky(parameters: Parameters) -> Float64Array:
     """Return 1 / sigma (k, d)."""
-    return reciprocal_deviations(parameters.covariances)
-
-
-def precisions(precisions_cholesky: Float64Array) -> Float64Array:
-    """Return squares."""
-    return precisions_cholesky**2
+    return axes.reciprocal_deviations(parameters.covariances)
 
 
 def draw(

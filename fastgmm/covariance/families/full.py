@@ -9,7 +9,7 @@ from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import replacing, triangles
 from fastgmm.covariance.conditioning import Regression, by_matrices
 from fastgmm.covariance.drawing import draw_matrices
-from fastgmm.covariance.nearness import common_centre, far, middle
+from fastgmm.covariance.nearness import apart, common_centre, far, middle
 from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.covariance.scale import log_scale
 from fastgmm.parameters import Parameters
@@ -32,10 +32,6 @@ def second_shape(n_components: int, n_features: int) -> tuple[int, ...]:
     return n_components, triangles.packed_size(n_features)
 
 
-def _unrolled(n_features: int) -> bool:
-    return n_features <= kernels.unrolled.MOST_COLUMNS
-
-
 def n_parameters(n_components: int, n_features: int) -> int:
     """Return k d (d + 1) / 2."""
     return n_components * triangles.packed_size(n_features)
@@ -45,7 +41,8 @@ def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share =
     """Factorise each covariance."""
     d = parameters.means.shape[1]
     half = math.sqrt(0.5)
-    height = 1 if _unrolled(d) else kernels.blocks.WHITENING_HEIGHT
+    unrolled = d <= kernels.unrolled.MOST_COLUMNS
+    height = 1 if unrolled else kernels.blocks.WHITENING_HEIGHT
     away = middle(parameters, dtype).astype(np.float64) - parameters.means
     whitening = triangles.whiten(parameters.covariances, half, height, dtype, share, away)
     means = parameters.means.astype(dtype)
@@ -53,11 +50,12 @@ def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share =
     factors = whitening.factors
     spread = variances(parameters.covariances, d)
     near = common_centre(parameters, spread, whitening.sharpness / half, dtype)
-    if not _unrolled(d) and len(means) < FEWEST_COMPONENTS:
+    if not unrolled and len(means) < FEWEST_COMPONENTS:
         near = far(means)
     biases = whitening.biases.astype(dtype) if near.near else np.zeros_like(means)
-    if _unrolled(d):
-        return kernels.unrolled.UnrolledDensity(scale, means, factors, biases, *near, (0,) * d)
+    if unrolled:
+        band = tuple((0,) * (i + 1) for i in range(d))
+        return kernels.unrolled.UnrolledDensity(scale, means, factors, biases, *near, band)
     return kernels.triangles.TriangleDensity(scale, means, factors, biases, *near)
 
 
@@ -68,10 +66,7 @@ def complete(statistics: Statistics, density: Density, scatter: Scatter | None) 
 
 def about(density: Density, origins: FloatArray) -> Density:
     """Move the origins."""
-    elsewhere: Density = density._replace(
-        biases=np.zeros_like(density.biases), **far(origins)._asdict()
-    )
-    return elsewhere
+    return apart(density, origins)
 
 
 def estimate(

@@ -2,19 +2,12 @@
 
 import numpy as np
 
-from fastgmm._typing import Float64Array, FloatArray, IntArray
-from fastgmm.covariance import shared
-from fastgmm.covariance.axes import (
-    check_axes,
-    reciprocal_deviations,
-    spheres_about,
-    spheres_density,
-)
+from fastgmm._typing import Float64Array, IntArray
+from fastgmm.covariance import axes, shared
 from fastgmm.covariance.conditioning import Regression, independent
 from fastgmm.covariance.drawing import draw_axes
 from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.parameters import Parameters
-from fastgmm.statistics import Scatter, Statistics
 
 needs_scatter = False
 
@@ -37,17 +30,7 @@ def n_parameters(n_components: int, n_features: int) -> int:
 def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share = alone) -> Density:
     """Take the reciprocal standard deviation."""
     factors = precisions_cholesky(parameters)
-    return spheres_density(parameters, parameters.covariances, factors, dtype)
-
-
-def complete(statistics: Statistics, density: Density, scatter: Scatter | None) -> Statistics:
-    """Return the statistics as they are."""
-    return statistics
-
-
-def about(density: Density, origins: FloatArray) -> Density:
-    """Move the origins."""
-    return spheres_about(density, origins)
+    return axes.spheres_density(parameters, parameters.covariances, factors, dtype)
 
 
 def estimate(
@@ -63,13 +46,12 @@ def regularise(covariances: Float64Array, ridge: Float64Array) -> None:
     covariances += ridge.mean(axis=1).max()
 
 
+complete = axes.complete
+about = axes.spheres_about
+join = axes.join
+precisions = axes.precisions
 replace = shared.replace
 rows_without_spread = shared.rows_without_spread
-
-
-def join(seconds: list[Float64Array]) -> Float64Array:
-    """Stack the components' squares."""
-    return np.concatenate(seconds)
 
 
 def variances(covariances: Float64Array, n_features: int) -> Float64Array:
@@ -97,7 +79,7 @@ def regression(
 
 def check(values: Float64Array, what: str) -> None:
     """Check the variance."""
-    check_axes(values, f"tied_spherical {what}", shared=True)
+    axes.check_axes(values, f"tied_spherical {what}", shared=True)
 
 
 def from_precisions(precisions: Float64Array) -> Float64Array:
@@ -109,12 +91,7 @@ def from_precisions(precisions: Float64Array) -> Float64Array:
 def precisions_cholesky(parameters: Parameters) -> Float64Array:
     """Return 1 / sigma (1,)."""
     with shared.no_component():
-        return reciprocal_deviations(parameters.covariances)
-
-
-def precisions(precisions_cholesky: Float64Array) -> Float64Array:
-    """Return the square."""
-    return precisions_cholesky**2
+        return axes.reciprocal_deviations(parameters.covariances)
 
 
 def draw(

@@ -40,6 +40,10 @@ class Dataset:
         """It lies in a file."""
         return False
 
+    def files(self) -> list[str]:
+        """Return its file."""
+        return [self.file]
+
     def read(self, start: int, stop: int, columns: slice) -> NDArray[Any]:
         """Read some rows; DataError naming file and dataset if that fails."""
         where = (slice(start, stop), columns)[: len(self.shape)]
@@ -81,10 +85,16 @@ def _open(path: str) -> Dataset:
     file_name, name = (path, None) if match is None else match.groups()
     try:
         with h5py.File(file_name, "r") as file:
+            if name is not None and name not in file:
+                held = _datasets_in(file)
+                advice = f"name one of its datasets, such as {file_name}{held[0]}" if held else ""
+                raise DataError(f"{file_name} holds no {name}: {advice or 'write the rows to one'}")
             return _described(file_name, file if name is None else file[name])
     except (OSError, KeyError, RuntimeError) as error:
         reason = str(error.args[0] if error.args else error).splitlines()[0].rstrip(".")
-        raise DataError(f"{path} cannot be opened as HDF5: {reason}") from error
+        raise DataError(
+            f"{path} cannot be opened as HDF5 ({reason}): write or copy it again"
+        ) from error
 
 
 def _taken(opened: Any) -> Dataset:
@@ -98,13 +108,7 @@ def _described(file: str, opened: Any) -> Dataset:
     """Return what says where a dataset lies; of a group with one dataset, that one."""
     if isinstance(opened, h5py.Dataset):
         return Dataset(file, opened.name, tuple(opened.shape), opened.dtype, opened.chunks)
-    names: list[str] = []
-
-    def note(_: str, one: Any) -> None:
-        if isinstance(one, h5py.Dataset):
-            names.append(one.name)
-
-    opened.visititems(note)
+    names = _datasets_in(opened)
     if len(names) == 1:
         return _described(file, opened.file[names[0]])
     where = file + ("" if opened.name == "/" else opened.name)
@@ -113,3 +117,15 @@ def _described(file: str, opened: Any) -> Dataset:
     raise DataError(
         f"{where} holds {len(names)} datasets: name one of them, such as {file}{names[0]}"
     )
+
+
+def _datasets_in(group: Any) -> list[str]:
+    """Return the names, from the file's root on, of all datasets in a group."""
+    names: list[str] = []
+
+    def note(_: str, one: Any) -> None:
+        if isinstance(one, h5py.Dataset):
+            names.append(one.name)
+
+    group.visititems(note)
+    return names

@@ -15,6 +15,7 @@ from fastgmm.exceptions import DataError
 from fastgmm.sources.base import NO_WEIGHTS, Chunk
 from fastgmm.sources.blocks import Piece, Ring, reblock
 from fastgmm.sources.grid import Grid, row_grid
+from fastgmm.sources.identity import Stamp, check_stamps, stamp
 from fastgmm.sources.tables import Selection, select, table_shape
 
 # Numbers read at once: 4 MB of float64. A read of one small chunk costs Zarr about 1 ms, whatever
@@ -47,6 +48,9 @@ class StoredArray(Protocol):
     @property
     def in_memory(self) -> bool:
         """Whether the store is no more than memory of this process."""
+
+    def files(self) -> list[str]:
+        """Return files that another one in its place would change; of many chunks some."""
 
     def read(self, start: int, stop: int, columns: slice) -> NDArray[Any]:
         """Return rows, as (t, columns) or (t,); DataError naming the path if that fails."""
@@ -106,6 +110,8 @@ class StoredSource:
     selection: Selection
     weights: Float64Array | None = None
     """(n,) given beside the arrays, or None."""
+    stamps: tuple[Stamp, ...] = ()
+    """Of the arrays' files, as they were opened."""
 
     @property
     def n_samples(self) -> int:
@@ -151,6 +157,10 @@ class StoredSource:
             "weights": weights,
             "arrays": [table.digest(self.selection.read) for table in self.tables],
         }
+
+    def check_unchanged(self) -> None:
+        """Raise DataError if a file has changed since it was opened."""
+        check_stamps(self.stamps)
 
     def grid(self, chunk_size: int | None) -> Grid:
         """Return the row grid: the chunks of the store have no say in it."""
@@ -224,7 +234,8 @@ def stored_source(
         n_samples += n_rows
     sizes = [(table.array.path, table.n_rows, table.n_columns) for table in tables]
     selection = select(sizes, columns, weight)
-    return StoredSource(tuple(table for table in tables if table.n_rows), selection)
+    stamps = tuple(stamp(file) for array in arrays for file in array.files())
+    return StoredSource(tuple(table for table in tables if table.n_rows), selection, None, stamps)
 
 
 def _digest(arrays: Iterable[NDArray[Any]]) -> str:

@@ -4,6 +4,7 @@ A chunk that was never written holds the fill value, as the format says: one tha
 be told from it.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,13 @@ try:
     import zarr
 except ImportError as error:
     raise ImportError("Zarr arrays need zarr: pip install fastgmm[zarr]") from error
+
+METADATA = ("zarr.json", ".zarray")
+"""Of formats 3 and 2."""
+
+WATCHED = 1000
+"""Chunks, evenly spaced, whose files are looked at before a pass to see whether they have changed:
+2 ms here, a second where a file system is across a network."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,15 @@ class ZarrArray:
     def in_memory(self) -> bool:
         """Whether the store is memory of this process."""
         return isinstance(self.array.store, zarr.storage.MemoryStore)
+
+    def files(self) -> list[str]:
+        """Return its metadata and up to WATCHED chunks; none of a store that is not on a disk."""
+        if not isinstance(self.array.store, zarr.storage.LocalStore):
+            return []
+        folder = os.path.join(self.array.store.root, self.array.store_path.path)
+        files = sorted(os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)
+        metadata = [file for file in files if os.path.basename(file) in METADATA]
+        return [*metadata, *files[:: -(-len(files) // WATCHED) or 1]]
 
     def read(self, start: int, stop: int, columns: slice) -> NDArray[Any]:
         """Decode some rows; DataError naming the path if that fails."""
@@ -88,7 +105,9 @@ def _open(path: str) -> ZarrArray:
         opened = zarr.open(path, mode="r")
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-        raise DataError(f"{path} is not a Zarr array: {reason}") from error
+        raise DataError(
+            f"{path} is not a Zarr array ({reason}): write it again, or name an array in a store"
+        ) from error
     return _checked(path, opened)
 
 

@@ -1,0 +1,7 @@
+"""Expectation-maximisation of a list of models in shared passes over the rows."""
+
+from fastgmm.em.convergence import Tolerance
+from fastgmm.em.loop import run
+from fastgmm.em.models import Failing, Fit, Settings, Start, Training, fatal
+
+__all__ = ["Failing", "Fit", "Settings", "Start", "Tolerance", "Training", "fatal", "run"]
