@@ -33,7 +33,8 @@ FEWEST_RANGES = 2
 """Tasks per thread of a short pass over files, each 5 ms of two processors."""
 
 RANGE_BYTES = 2**27
-"""Rows that are worth one more task: 10 ms to read, and more to compute."""
+RANGE_SECONDS = 0.2
+"""What is worth one more task in every thread: so much to read, or so much of the last pass."""
 
 SMALL_STATES = 2**17
 """States of a pass so small that a task may send back a dozen of each."""
@@ -53,6 +54,7 @@ class DaskPlacement:
         self._n_threads = available_threads()
         self._workers_threads = cluster.n_threads()
         self.costs = Costs()
+        self._seconds = 0.0
         self._pool = ThreadPoolExecutor(self._n_threads, thread_name_prefix="fastgmm")
         shards.submit()
 
@@ -83,7 +85,8 @@ class DaskPlacement:
                 self.costs.add(costs)
                 forest.add(rows, nodes)
             self.costs.retries = tasks.retries
-        self._cluster.log_pass(self.grid.n_samples, perf_counter() - began, self.costs)
+        self._seconds = perf_counter() - began
+        self._cluster.log_pass(self.grid.n_samples, self._seconds, self.costs)
         return forest.results()
 
     def _nodes(self, works: Sequence[Work[Any]]) -> tuple[int, list[Range]]:
@@ -101,15 +104,16 @@ class DaskPlacement:
         comes back is a state of each node in a range.
         """
         n_threads = self._workers_threads
-        per_thread = max(n_bytes_of(self.source) // (n_threads * RANGE_BYTES), FEWEST_RANGES)
+        by_bytes = n_bytes_of(self.source) // (n_threads * RANGE_BYTES)
         if (
             len(self._shards.shards) > 1
-            or per_thread >= SHARDS_PER_THREAD
+            or by_bytes >= SHARDS_PER_THREAD
             or _state_bytes(works) > SMALL_STATES
         ):
             return None
-        wanted = ranges(self.grid.n_blocks, works, per_thread * n_threads)
-        return self.grid.n_blocks.bit_length(), wanted
+        by_time = int(min(self._seconds / RANGE_SECONDS, SHARDS_PER_THREAD))
+        wanted = max(by_bytes, by_time, FEWEST_RANGES) * n_threads
+        return self.grid.n_blocks.bit_length(), ranges(self.grid.n_blocks, works, wanted)
 
     def _merged_levels(self, works: Sequence[Work[Any]], level: int) -> int:
         """Return how far up the tree the workers merge before states come back."""
