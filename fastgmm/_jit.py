@@ -1,7 +1,9 @@
 """The one door to Numba: how a kernel is compiled and where its machine code is kept."""
 
 import hashlib
+import importlib
 import os
+import pickle
 import re
 import sys
 from collections.abc import Callable
@@ -37,6 +39,7 @@ from numba.extending import (
 
 from fastgmm import __version__
 from fastgmm._kernel_cache import KernelFiles, cache_folder
+from fastgmm._scarce_memory import release_library, run_elsewhere
 
 __all__ = [
     "Loaded",
@@ -44,7 +47,6 @@ __all__ = [
     "cgutils",
     "intrinsic",
     "ir",
-    "is_record",
     "kernel",
     "kernel_cache_folder",
     "loaded_kernels",
@@ -180,6 +182,11 @@ class _Cache(FunctionCache):
         """
         rtsys.initialize(target_context)
         key = self._index_key(sig, target_context.codegen())
+        if _sparing and not self._cache_file.path(key).exists():
+            run_elsewhere(
+                "from fastgmm._jit import compile_asked; compile_asked()",
+                dumps((self._py_func.__module__, self._py_func.__qualname__, sig)),
+            )
         try:
             compiled = self._load_overload(sig, target_context)
         except Exception:  # objects of this version that cannot be rebuilt: compile anew
@@ -188,7 +195,31 @@ class _Cache(FunctionCache):
         if compiled is not None and compiled.signature.args != normalize_signature(sig)[0]:
             self._cache_file.discard(key)
             return None
+        if _sparing:
+            release_library(LLVM)
         return compiled
+
+
+LLVM = "libllvmlite"
+_sparing = False
+
+
+def spare_memory() -> None:
+    """Let this process, from now on, load kernels with as little memory as it can.
+
+    What Numba's runtime and LLVM need to start is done now, before there is anything else to hold.
+    """
+    global _sparing
+    if not _sparing:
+        _sparing = True
+        rtsys.initialize(cpu_target.target_context)
+        release_library(LLVM)
+
+
+def compile_asked() -> None:
+    """Compile the kernel and signature that standard input names, for another process to load."""
+    module, name, signature = pickle.load(sys.stdin.buffer)
+    getattr(importlib.import_module(module), name).compile(signature)
 
 
 class _Lower(Lower):
@@ -305,8 +336,3 @@ def overload(stub: Callable[..., Any], makes_arrays: bool = False) -> Callable[[
     options = _INLINED if makes_arrays else _BORROWING
     choose: Any = numba.extending.overload(stub, jit_options=options)
     return choose
-
-
-def is_record(numba_type: Any, record: type) -> bool:
-    """Whether an argument's compile-time type is the NamedTuple class ``record``."""
-    return getattr(numba_type, "instance_class", None) is record

@@ -299,6 +299,50 @@ def test_loading_machine_code_does_not_set_up_the_compiler(tmp_path):
     assert run(KERNEL + IMPORTS, tmp_path) == [8, False]
 
 
+SPARING = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from fastgmm import _jit
+from fastgmm.kernels import rows
+
+def pages(of):
+    size, inside = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        words = line.split()
+        if not words[0].endswith(":"):
+            inside = of in line
+        elif inside and words[0] == "Rss:":
+            size += int(words[1])
+    return size
+
+before = pages("libllvmlite")
+if sys.argv[1:]:
+    _jit.spare_memory()
+folds = np.empty(4, np.int64)
+rows.folds(np.uint64(7), 3, np.arange(4), folds)
+print(json.dumps({
+    "folds": folds.tolist(),
+    "compiled": [one.compiled for one in _jit.loaded_kernels()],
+    "given back": pages("libllvmlite") < before / 2,
+}))
+"""
+
+
+def test_where_memory_is_scarce_another_process_compiles(tmp_path):
+    here = run(SPARING, tmp_path / "here")
+    elsewhere = run(SPARING, tmp_path / "elsewhere", "sparing")
+    assert here["folds"] == elsewhere["folds"]
+    assert (here["compiled"], here["given back"]) == ([True], False)
+    assert (elsewhere["compiled"], elsewhere["given back"]) == ([False], True)
+
+
+def test_where_no_other_process_can_compile_this_one_does(tmp_path):
+    # a kernel that only this process has
+    sparing = KERNEL + "_jit.spare_memory(); report(4)"
+    assert run(sparing, tmp_path) == {"results": [8], "compiled": 1, "loaded": 0}
+
+
 MEET = """
 here, there, number, *delays = sys.argv[1:]
 rename = _kernel_cache.os.replace

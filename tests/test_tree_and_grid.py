@@ -7,7 +7,7 @@ import pytest
 
 from fastgmm.executors.base import ranges
 from fastgmm.executors.tree import Node, Tree
-from fastgmm.sources import row_grid
+from fastgmm.sources import lengths_grid, row_grid
 
 
 def bracket(left, right):
@@ -56,6 +56,18 @@ def test_blocks_partition_the_rows(n, d):
 
 def test_chunk_size_is_rows_a_block():
     assert row_grid(10, 2, 4).boundaries.tolist() == [0, 4, 8, 10]
+
+
+@pytest.mark.parametrize("parts", [1, 511, 1023, 1024, 1100, 32768])
+@pytest.mark.parametrize("length", [0, 1, 500, 10**6])
+def test_small_partitions_share_a_block(parts, length):
+    grid = lengths_grid([length] * parts, 2)
+    assert grid.n_samples == parts * length
+    assert grid.n_blocks == -(-parts >> grid.level) >= min(parts, 512)
+    sizes = np.diff(grid.boundaries)
+    assert (sizes[:-1] == length << grid.level).all()
+    assert sizes.max() * 2 <= max(2**19, 2 * length)
+    assert (grid.level > 0) == (parts >= 1024 and length <= 500)
 
 
 class _Leafy:

@@ -13,8 +13,8 @@ from fastgmm import em
 from fastgmm._typing import Float64Array
 from fastgmm.checkpoint import Unkept, checkpoint_of
 from fastgmm.estimators.callbacks import History, Observers, Occasion, told_of
-from fastgmm.estimators.conditioning import Conditional
-from fastgmm.estimators.mixture import Ended
+from fastgmm.estimators.mixtures.conditioning import Conditional
+from fastgmm.estimators.mixtures.mixture import Ended
 from fastgmm.estimators.settings import check_fixed, check_settings, names_of
 from fastgmm.estimators.verbose import Verbose
 from fastgmm.exceptions import ConvergenceWarning

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm._jit import intrinsic, is_record, overload, types
+from fastgmm._jit import intrinsic, types
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.kernels.blocks import (
     WHITENING_HEIGHT,
@@ -34,19 +34,8 @@ from fastgmm.kernels.blocks import (
     vector_at,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about
-from fastgmm.kernels.expectation import (
-    accumulate,
-    aligned,
-    common_log_density,
-    finish,
-    log_density,
-    nothing_common,
-    shape_of_tile,
-    stride_of,
-    whole_tiles,
-    work,
-)
 from fastgmm.kernels.softmax import share_out
+from fastgmm.kernels.steps import Steps, aligned, implement, stride_of, whole_tiles
 from fastgmm.simd import lanes_of
 from fastgmm.simd.arithmetic import fused
 from fastgmm.simd.memory import store_at
@@ -97,84 +86,37 @@ class AxesWork(NamedTuple):
     """(2 d + 1, slots) sums of r, of r x and of r x^2: a slot for each component of a block."""
 
 
-@overload(work, makes_arrays=True)
-def _work(density: Any, tile_rows: Any) -> Any:
-    if not is_record(density, AxesDensity):
-        return None
-
-    def tile_and_sums(density: Any, tile_rows: Any) -> Any:
-        n_components, d = density.means.shape
-        width = lanes_of(density.means)
-        limit = PRODUCT_LIMIT_DOUBLE if density.means.itemsize == 8 else PRODUCT_LIMIT_SINGLE
-        centred = density.spread > limit
-        shift = density.centre.copy()
-        if centred:
-            shift[:] = 0
-        whole = (d + width - 1) // width * width
-        columns = aligned(whole * stride_of(tile_rows, density.means), density.means)
-        height = height_of(n_components, MOMENTS_HEIGHT)
-        slots = (n_components + height - 1) // height * height
-        sums = aligned((2 * d + 1) * slots, np.empty(0))
-        sums[:] = 0
-        shifts = density.means if centred else density.offsets
-        return AxesWork(
-            centred,
-            shift,
-            density.scales.reshape(density.scales.size),
-            shifts.reshape(shifts.size),
-            density.origins.reshape(density.origins.size),
-            columns,
-            sums,
-        )
-
-    return tile_and_sums
-
-
-# The implementations below hold their loops over register blocks themselves: every function
-# between a block and its kernel is optimised once more.
-
-
-@overload(shape_of_tile)
-def _shape_of_tile(density: Any, n_rows: Any) -> Any:
-    return whole_tiles if is_record(density, AxesDensity) else None
-
-
-@overload(log_density)
-def _log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
-) -> Any:
-    return axes_log_density if is_record(density, AxesDensity) else None
-
-
-@overload(common_log_density)
-def _common_log_density(density: Any, scratch: Any, chunk: Any, stride: Any, highest: Any) -> Any:
-    return nothing_common if is_record(density, AxesDensity) else None
-
-
-@overload(accumulate)
-def _accumulate(
-    rows: Any,
-    start: Any,
-    size: Any,
-    density: Any,
-    scratch: Any,
-    joint: Any,
-    stride: Any,
-    shares: Any,
-    statistics: Any,
-) -> Any:
-    return axes_accumulate if is_record(density, AxesDensity) else None
-
-
-@overload(finish)
-def _finish(density: Any, scratch: Any, statistics: Any) -> Any:
-    return axes_finish if is_record(density, AxesDensity) else None
+def axes_work(density: Any, tile_rows: Any) -> Any:
+    """Return the memory of a pass."""
+    n_components, d = density.means.shape
+    width = lanes_of(density.means)
+    limit = PRODUCT_LIMIT_DOUBLE if density.means.itemsize == 8 else PRODUCT_LIMIT_SINGLE
+    centred = density.spread > limit
+    shift = density.centre.copy()
+    if centred:
+        shift[:] = 0
+    whole = (d + width - 1) // width * width
+    columns = aligned(whole * stride_of(tile_rows, density.means), density.means)
+    height = height_of(n_components, MOMENTS_HEIGHT)
+    slots = (n_components + height - 1) // height * height
+    sums = aligned((2 * d + 1) * slots, np.empty(0))
+    sums[:] = 0
+    shifts = density.means if centred else density.offsets
+    return AxesWork(
+        centred,
+        shift,
+        density.scales.reshape(density.scales.size),
+        shifts.reshape(shifts.size),
+        density.origins.reshape(density.origins.size),
+        columns,
+        sums,
+    )
 
 
 def axes_log_density(
     rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
 ) -> None:
-    """Write log_scale - |scale (x - mean)|^2 for all components (see kernels/expectation.py)."""
+    """Write log_scale - |scale (x - mean)|^2 for all components (see kernels/steps.py)."""
     n_components, d = density.means.shape
     columns, scales, shifts = scratch.columns, scratch.scales, scratch.shifts
     log_scale = density.log_scale
@@ -465,3 +407,8 @@ def add_axes_moments(
         types.void(columns, size, size, joint, size, size, *shape, origins, sums, size),
         codegen,
     )
+
+
+implement(
+    AxesDensity, Steps(axes_work, whole_tiles, axes_log_density, axes_accumulate, axes_finish)
+)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from fastgmm._jit import kernel, maker, part
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.columns import chunk_rows, load_about
-from fastgmm.kernels.expectation import aligned
 from fastgmm.kernels.nearest import (
     CANDIDATES,
     CENTRES,
@@ -32,6 +31,7 @@ from fastgmm.kernels.nearest import (
     total_of,
     unsure_rows,
 )
+from fastgmm.kernels.steps import aligned
 from fastgmm.simd import fma, lanes_of, load, store
 
 DIFFERENCES = 3

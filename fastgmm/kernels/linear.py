@@ -15,38 +15,45 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm._jit import intrinsic, is_record, overload, types
-from fastgmm._typing import Float64Array, FloatArray
+from fastgmm._jit import part, types
+from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.blocks import (
     PRODUCT_HEIGHT,
+    PRODUCT_WIDTH,
     WHITENING_HEIGHT,
     WHITENING_WIDTH,
-    Operand,
     add_whitened_squares,
-    data_of,
     height_of,
-    index,
-    literal,
-    number_at,
-    outer_products,
     slot_of,
 )
-from fastgmm.kernels.columns import chunk_rows, load_about, pitch_of
-from fastgmm.kernels.expectation import (
-    accumulate,
-    aligned,
-    common_log_density,
-    finish,
-    log_density,
-    nothing_common,
-    shape_of_tile,
-    small_chunks,
-    work,
+from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of
+from fastgmm.kernels.products import (
+    TALL,
+    add_dots,
+    add_lanes,
+    add_outer,
+    keep_rows,
+    scale_rows,
+    write_linear,
 )
-from fastgmm.kernels.features import add_features
-from fastgmm.simd import broadcast, fma, lanes_of, load, store
-from fastgmm.simd.memory import store_at
-from fastgmm.simd.vectors import llvm_vector, splat, vector_of
+from fastgmm.kernels.steps import Steps, aligned, implement, tile_of
+from fastgmm.simd import (
+    broadcast,
+    fma,
+    lanes_of,
+    load,
+    store,
+    transpose_block,
+)
+
+TILE_BYTES = 2**15
+"""Densities and features of a tile together: they share L1 with the rows."""
+
+KEPT_ROWS = 64
+"""Rows of a tile where rows are kept."""
+
+VECTORS_TOGETHER = 128
+"""Vectors of rows that are summed before their lanes are, and float32 becomes float64."""
 
 
 class LinearDensity(NamedTuple):
@@ -69,142 +76,192 @@ class LinearDensity(NamedTuple):
 
 
 class LinearWork(NamedTuple):
-    """The memory of a pass over a block of rows; all flat."""
+    """The memory of a pass over a block of rows; all flat, matrices chunk after chunk."""
 
-    features: FloatArray
-    """(1 + features, rows) of each chunk of a tile: room for shares, then the features."""
-    n_rows: int
-    """Rows of a chunk's matrix: its features, and room for whole vectors of columns."""
     slopes: FloatArray
     """(k, features)."""
+    constants: FloatArray
+    """(k,) what is added to slopes times features."""
+    features: FloatArray
+    """(1 + features, rows) of each chunk of a tile: room for shares, then x and |x|^2; or, where
+    ``rows`` are kept, room for shares and |x|^2 alone."""
+    n_dots: int
+    """Rows of that matrix."""
+    rows: FloatArray
+    """(rows, row) of a tile about the centre, whole vectors each; empty where the moments are
+    summed of features."""
+    row: int
+    """Numbers from one of these rows to the next."""
+    columns: FloatArray
+    """(features, rows) of one chunk, and room for whole vectors of columns, where rows are kept."""
+    centre: FloatArray
+    """(row,) the centre and zeros."""
     zeros: FloatArray
     """(d,) biases of a whitening about the centre."""
     squares: FloatArray
     """(rows,) of a chunk."""
-    sums: Float64Array
-    """(1 + features, slots): a slot for each component of a block."""
+    dots: FloatArray
+    """(slots, dots) vectors of sums: a slot for each component of a block."""
+    sums: FloatArray
+    """(slots, row) sums of responsibilities times kept rows."""
+    dot_totals: Float64Array
+    """(slots, dots)."""
+    totals: Float64Array
+    """(slots, row)."""
+    pending: IntArray
+    """(1,) how many rows have been added to the sums."""
 
 
-@overload(work, makes_arrays=True)
-def _work(density: Any, tile_rows: Any) -> Any:
-    if not is_record(density, LinearDensity):
-        return None
+@part
+def keeps_rows(d: int, like: Any) -> bool:
+    """Whether moments are products with whole vectors of columns, not with vectors of rows.
 
-    def tile_and_sums(density: Any, tile_rows: Any) -> Any:
-        n_components, d = density.means.shape
-        m = density.slopes.shape[1]
-        like = density.means
-        width, run = lanes_of(like), chunk_rows(like)
-        n_rows = 1 + max((d + width - 1) // width * width, m)
-        height = height_of(n_components, PRODUCT_HEIGHT)
-        slots = (n_components + height - 1) // height * height
-        sums = aligned((1 + m) * slots, np.empty(0))
-        sums[:] = 0
-        return LinearWork(
-            aligned(tile_rows // run * pitch_of(n_rows, run, like), like),
-            n_rows,
-            density.slopes.reshape(density.slopes.size),
-            np.zeros(d, like.dtype),
-            aligned(run, like),
-            sums,
-        )
-
-    return tile_and_sums
+    These need no sums over lanes and read every number of a tile once; but the lanes behind the
+    last column work for nothing.
+    """
+    width = lanes_of(like)
+    return 5 * ((d + width - 1) // width * width) <= 6 * (1 + d)
 
 
-@overload(shape_of_tile)
-def _shape_of_tile(density: Any, n_rows: Any) -> Any:
-    return small_chunks if is_record(density, LinearDensity) else None
+@part
+def outer_height(n_components: int, d: int, like: Any) -> int:
+    """Return how many components a block of products with kept rows has."""
+    return height_of(n_components, TALL if d <= lanes_of(like) else PRODUCT_HEIGHT)
 
 
-@overload(log_density)
-def _log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
-) -> Any:
-    return linear_log_density if is_record(density, LinearDensity) else None
-
-
-@overload(common_log_density)
-def _common_log_density(density: Any, scratch: Any, chunk: Any, stride: Any, highest: Any) -> Any:
-    if not is_record(density, LinearDensity):
-        return None
-    whitening = density.types[density.fields.index("whitening")]
-    return nothing_common if isinstance(whitening, types.NoneType) else add_common_squares
-
-
-@overload(accumulate)
-def _accumulate(
-    rows: Any,
-    start: Any,
-    size: Any,
-    density: Any,
-    scratch: Any,
-    joint: Any,
-    stride: Any,
-    shares: Any,
-    statistics: Any,
-) -> Any:
-    return linear_accumulate if is_record(density, LinearDensity) else None
-
-
-@overload(finish)
-def _finish(density: Any, scratch: Any, statistics: Any) -> Any:
-    return linear_finish if is_record(density, LinearDensity) else None
+def linear_work(density: Any, tile_rows: Any) -> Any:
+    """Return the memory of a pass."""
+    n_components, d = density.means.shape
+    m = density.slopes.shape[1]
+    like = density.means
+    width, run = lanes_of(like), chunk_rows(like)
+    padded = (d + width - 1) // width * width
+    kept = keeps_rows(d, like)
+    n_dots = 1 + (m - d if kept else m)
+    row = padded_row(d, like)
+    centre = np.zeros(row, like.dtype)
+    centre[:d] = density.centre
+    height = height_of(n_components, PRODUCT_HEIGHT)
+    n_sums = (n_components + height - 1) // height * height * n_dots
+    n_sums = (n_sums + width - 1) // width * width
+    dots, dot_totals = aligned(n_sums * width, like), aligned(n_sums, np.empty(0))
+    height = outer_height(n_components, d, like)
+    n_sums = (n_components + height - 1) // height * height * row if kept else 0
+    sums, totals = aligned(n_sums, like), aligned(n_sums, np.empty(0))
+    for each in (dots, sums):
+        each[:] = 0
+    for total in (dot_totals, totals):
+        total[:] = 0
+    # columns are written in whole vectors
+    n_rows = n_dots if kept else 1 + max(padded, m)
+    n_chunks = tile_rows // run
+    return LinearWork(
+        density.slopes.reshape(density.slopes.size),
+        density.log_scale - density.squares,
+        aligned((n_chunks - 1) * pitch_of(n_dots, run, like) + n_rows * run, like),
+        n_dots,
+        aligned(tile_rows * row if kept else 0, like),
+        row,
+        aligned(max(padded, m) * run if kept else 0, like),
+        centre,
+        np.zeros(d, like.dtype),
+        aligned(run, like),
+        dots,
+        sums,
+        dot_totals,
+        totals,
+        np.zeros(1, np.int64),
+    )
 
 
 # The functions below are the implementations themselves and hold their loops over register
 # blocks: every function between a block and its kernel is optimised once more.
 
 
+def linear_tiles(density: Any, n_rows: Any) -> Any:
+    """Return the ``shape_of_tile``: few vectors of rows at a time, tiles that stay in L1."""
+    n_components, d = density.means.shape
+    like = density.means
+    chunk = chunk_rows(like)
+    if keeps_rows(d, like):
+        most = KEPT_ROWS
+    else:
+        a_row = like.itemsize * (n_components + 1 + density.slopes.shape[1])
+        most = min(max(TILE_BYTES // a_row // 64 * 64, 64), 512)
+    return tile_of(most, n_rows), chunk, chunk
+
+
+@part
+def turn(scratch: Any, d: int, first: int, stride: int) -> None:
+    """Write a chunk's kept rows, from the tile's row ``first`` on, as columns."""
+    width = lanes_of(scratch.rows)
+    for j in range(0, d, width):
+        for t in range(0, stride, width):
+            transpose_block(
+                scratch.rows, (first + t) * scratch.row + j, scratch.row,
+                scratch.columns, j * stride + t, stride,
+            )  # fmt: skip
+
+
 def linear_log_density(
     rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
 ) -> None:
-    """Write log_scale - squares + slopes x features (see kernels/expectation.py)."""
+    """Write constants + slopes x features (see kernels/steps.py)."""
     n_components, d = density.means.shape
-    features, slopes = scratch.features, scratch.slopes
-    log_scale, squares = density.log_scale, density.squares
+    slopes, constants = scratch.slopes, scratch.constants
     m = slopes.size // n_components
     width = lanes_of(rows)
     height = height_of(n_components, WHITENING_HEIGHT)
+    kept = keeps_rows(d, rows)
+    if kept:
+        end = (size + stride - 1) // stride * stride
+        keep_rows(rows, start, size, d, scratch.centre, scratch.rows, scratch.row)
+        scratch.rows[size * scratch.row : end * scratch.row] = 0
     for first in range(0, size, stride):
         chunk = first // stride
         # the first row is for the shares
-        at = chunk * pitch_of(scratch.n_rows, stride, rows) + stride
-        some = min(stride, size - first)
-        load_about(rows, d, start + first, some, stride, density.centre, features, at, stride)
+        at = chunk * pitch_of(scratch.n_dots, stride, rows) + stride
+        columns = scratch.features
+        if kept:
+            turn(scratch, d, first, stride)
+            columns, squares_at, at = scratch.columns, at, 0
+        else:
+            some = min(stride, size - first)
+            load_about(rows, d, start + first, some, stride, density.centre, columns, at, stride)
+            squares_at = at + d * stride
         if m > d:
-            for t in range(at, at + stride, width):
+            for t in range(0, stride, width):
                 square = broadcast(rows.dtype.type(0))
                 for j in range(d):
-                    z = load(features, t + j * stride)
+                    z = load(columns, at + t + j * stride)
                     square = fma(z, z, square)
-                store(features, t + d * stride, square)
+                store(columns, at + t + d * stride, square)
+                store(scratch.features, squares_at + t, square)
         out = chunk * pitch_of(n_components, stride, rows)
         block = 0
         while block < n_components:  # the last block begins so early that it is full, too
             k = min(block, n_components - height)
             block += height
-            to = out + k * stride
-            if height == 4:
-                write_linear(features, at, stride, slopes, m, k, log_scale, squares, 4, joint, to)
-            elif height == 2:
-                write_linear(features, at, stride, slopes, m, k, log_scale, squares, 2, joint, to)
-            else:
-                write_linear(features, at, stride, slopes, m, k, log_scale, squares, 1, joint, to)
+            write_linear(
+                columns, at, stride, slopes, m, k, height, constants, joint, out + k * stride
+            )
 
 
 def add_common_squares(density: Any, scratch: Any, chunk: Any, stride: Any, highest: Any) -> None:
     """Add -|W x|^2 of a chunk's rows to ``highest``."""
     d = density.means.shape[1]
-    features, squares = scratch.features, scratch.squares
-    width = lanes_of(features)
-    at = chunk * pitch_of(scratch.n_rows, stride, features) + stride
+    squares = scratch.squares
+    width = lanes_of(squares)
+    columns, at = scratch.features, (chunk * pitch_of(scratch.n_dots, stride, squares) + stride)
+    if keeps_rows(d, squares):
+        turn(scratch, d, chunk * stride, stride)
+        columns, at = scratch.columns, 0
     for t in range(0, stride, width):
-        store(squares, t, broadcast(features.dtype.type(0)))
+        store(squares, t, broadcast(squares.dtype.type(0)))
     row = 0
     for i in range(d):
         add_whitened_squares(
-            density.whitening, row, features, at, stride, i, 1, WHITENING_WIDTH,
+            density.whitening, row, columns, at, stride, i, 1, WHITENING_WIDTH,
             scratch.zeros, i, squares, 0,
         )  # fmt: skip
         row += i + 1
@@ -224,140 +281,104 @@ def linear_accumulate(
     statistics: Any,
 ) -> None:
     """Add the sums of responsibilities, and of these times the features, over a tile."""
-    n_components = density.means.shape[0]
-    features, sums, n_rows = scratch.features, scratch.sums, scratch.n_rows
-    m = scratch.slopes.size // n_components
+    n_components, d = density.means.shape
+    features, n_dots, kept, row = scratch.features, scratch.n_dots, scratch.rows, scratch.row
     width = lanes_of(rows)
     n_chunks = (size + stride - 1) // stride
-    pitch = pitch_of(n_rows, stride, rows)
+    # a share times the features is less work than times the responsibilities, as a rule
     for chunk in range(n_chunks):
-        # a share times m features is less work than times k responsibilities
         for t in range(0, stride, width):
-            at = chunk * pitch + t
+            at = chunk * pitch_of(n_dots, stride, rows) + t
             share = load(shares, chunk * stride + t)
             store(features, at, share)
-            for _ in range(m):
+            for _ in range(n_dots - 1):
                 at += stride
                 store(features, at, load(features, at) * share)
     height = height_of(n_components, PRODUCT_HEIGHT)
-    slots = (n_components + height - 1) // height * height
-    for k_slot in range(0, n_components, height):
-        k = min(k_slot, n_components - height)
+    for slot in range(0, n_components, height):
+        k = min(slot, n_components - height)
         f = 0
-        while f <= m:
-            left = 1 + m - f
-            slot = f * slots + k_slot
-            # 4 = 2 + 2, not 3 + 1: blocks of one feature wait for their loads
-            if left == 3 or left > 4:
-                if height == 8:
-                    add_features(
-                        joint, k, n_components, features, f, n_rows, n_chunks, 8, 3, sums, slot
-                    )
-                elif height == 4:
-                    add_features(
-                        joint, k, n_components, features, f, n_rows, n_chunks, 4, 3, sums, slot
-                    )
-                elif height == 2:
-                    add_features(
-                        joint, k, n_components, features, f, n_rows, n_chunks, 2, 3, sums, slot
-                    )
-                else:
-                    add_features(
-                        joint, k, n_components, features, f, n_rows, n_chunks, 1, 3, sums, slot
-                    )
-                f += 3
-            else:
-                if height == 8:
-                    add_features(
-                        joint, k, n_components, features, f, n_rows, n_chunks, 8, 2, sums, slot
-                    )
-                elif height == 4:
-                    add_features(
-                        joint, k, n_components, features, f, n_rows, n_chunks, 4, 2, sums, slot
-                    )
-                elif height == 2:
-                    add_features(
-                        joint, k, n_components, features, f, n_rows, n_chunks, 2, 2, sums, slot
-                    )
-                else:
-                    add_features(
-                        joint, k, n_components, features, f, n_rows, n_chunks, 1, 2, sums, slot
-                    )
-                f += 2
+        while f < n_dots:
+            some = block_of(n_dots - f)
+            add_dots(
+                joint, k, n_components, features, f, n_dots, n_chunks, height, some,
+                scratch.dots, slot,
+            )  # fmt: skip
+            f += some
+    if keeps_rows(d, rows):
+        n_vectors = (d + width - 1) // width
+        scale_rows(kept, row, n_vectors, shares, size)
+        height = outer_height(n_components, d, rows)
+        for slot in range(0, n_components, height):
+            k = min(slot, n_components - height)
+            v = 0
+            while v < n_vectors:
+                some = block_of(n_vectors - v)
+                add_outer(
+                    joint, k, n_components, kept, row, v * width, n_chunks, height, some,
+                    scratch.sums, slot,
+                )  # fmt: skip
+                v += some
+    scratch.pending[0] += n_chunks * stride
+    if scratch.pending[0] >= VECTORS_TOGETHER * width:
+        add_up(scratch)
+
+
+@part
+def add_up(scratch: Any) -> None:
+    """Add the sums over some tiles to the totals."""
+    add_lanes(scratch.dots, scratch.dot_totals.size, scratch.dot_totals)
+    sums, totals = scratch.sums, scratch.totals
+    for i in range(sums.size):
+        totals[i] += sums[i]
+        sums[i] = 0
+    scratch.pending[0] = 0
+
+
+@part
+def block_of(left: int) -> int:
+    """Return the width of the next block of products, of so many that are left.
+
+    4 = 2 + 2, not 3 + 1: narrow blocks wait for their loads.
+    """
+    if left <= PRODUCT_WIDTH:
+        return left
+    return PRODUCT_WIDTH if left != PRODUCT_WIDTH + 1 else 2
 
 
 def linear_finish(density: Any, scratch: Any, statistics: Any) -> None:
-    """Add the sums of a block of rows to the statistics.
+    """Add the sums over a block of rows to the statistics.
 
     The second moments (k, 1) are those of |x|^2; without that feature they are left alone.
     """
     n_components, d = density.means.shape
     m = scratch.slopes.size // n_components
-    sums = scratch.sums
+    add_up(scratch)
+    totals, n_dots = scratch.dot_totals, scratch.n_dots
     height = height_of(n_components, PRODUCT_HEIGHT)
-    slots = (n_components + height - 1) // height * height
+    kept = keeps_rows(d, scratch.dots)
     for k in range(n_components):
-        slot = slot_of(k, n_components, height)
-        statistics.counts[k] += sums[slot]
-        for j in range(d):
-            statistics.first[k, j] += sums[(1 + j) * slots + slot]
+        at = slot_of(k, n_components, height) * n_dots
+        statistics.counts[k] += totals[at]
         if m > d:
-            statistics.second[k, 0] += sums[(1 + d) * slots + slot]
+            statistics.second[k, 0] += totals[at + n_dots - 1]
+        if not kept:
+            for j in range(d):
+                statistics.first[k, j] += totals[at + 1 + j]
+    if kept:
+        height = outer_height(n_components, d, scratch.dots)
+        for k in range(n_components):
+            at = slot_of(k, n_components, height) * scratch.row
+            for j in range(d):
+                statistics.first[k, j] += scratch.totals[at + j]
 
 
-@intrinsic(prefer_literal=True)
-def write_linear(
-    typingctx: Any,
-    features: Any,
-    at: Any,
-    stride: Any,
-    slopes: Any,
-    n_features: Any,
-    component: Any,
-    log_scale: Any,
-    squares: Any,
-    height: Any,
-    joint: Any,
-    to: Any,
-) -> Any:
-    """Write log_scale - squares + slopes x features of ``height`` components for a chunk of rows.
+def _steps(density: Any) -> Steps:
+    steps = Steps(linear_work, linear_tiles, linear_log_density, linear_accumulate, linear_finish)
+    whitening = density.types[density.fields.index("whitening")]
+    if isinstance(whitening, types.NoneType):
+        return steps
+    return steps._replace(common_log_density=add_common_squares)
 
-    The features (m, stride) begin at ``at``, ``slopes`` are flat (k, m); row t of the block's
-    component c goes to ``to + c stride + t``.
-    """
-    vector_type = vector_of(features.dtype)
-    rows = literal(height)
 
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = llvm_vector(vector_type)
-        features_at, slopes_at, scale_at, squares_at, joint_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 6, 7, 9)
-        )
-        first, step, m, k, place = (arguments[i] for i in (1, 2, 4, 5, 10))
-        initial = []
-        for r in range(rows):
-            which = builder.add(k, index(r))
-            number = builder.fsub(
-                number_at(builder, scale_at, which), number_at(builder, squares_at, which)
-            )
-            initial.append(splat(builder, number, vector.count))
-        sums = outer_products(
-            builder,
-            Operand(slopes_at, builder.mul(k, m), index(1), m),
-            Operand(features_at, first, step, None),
-            m,
-            rows,
-            WHITENING_WIDTH,
-            vector,
-            initial,
-        )
-        for r in range(rows):
-            row = builder.add(place, builder.mul(index(r), step))
-            for v in range(WHITENING_WIDTH):
-                address = builder.gep(joint_at, [builder.add(row, index(v * vector.count))])
-                store_at(builder, address, sums[r][v])
-        return context.get_dummy_value()
-
-    size = types.intp
-    parameters = (slopes, size, size, log_scale, squares, height)
-    return types.void(features, size, size, *parameters, joint, size), codegen
+implement(LinearDensity, _steps)

@@ -16,6 +16,8 @@ from fastgmm._typing import FloatArray
 from fastgmm.kernels.blocks import WIDE, data_of, index, loop, number_at
 from fastgmm.kernels.columns import columns_of_rows
 from fastgmm.kernels.features import n_features, products_of, shape_of
+from fastgmm.kernels.linear import LinearDensity
+from fastgmm.kernels.narrow import add_whole_groups
 from fastgmm.kernels.softmax import SUMS_PER_LOG
 from fastgmm.kernels.unrolled import UnrolledDensity
 from fastgmm.simd import lanes, lanes_of
@@ -44,6 +46,8 @@ def add_whole_vectors(rows: FloatArray, density: Any, statistics: Any) -> int:
     None, and 0, if the mixture is not so small.
     """
     k, d = density.means.shape
+    if isinstance(density, LinearDensity):
+        return add_whole_groups(rows, density, statistics)
     if not isinstance(density, UnrolledDensity) or not density.near or k not in FEW.get(d, ()):
         return 0
     together = TOGETHER[d] * lanes(rows.dtype)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm._jit import is_record, overload, part
+from fastgmm._jit import part
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.kernels.blocks import (
     PRODUCT_HEIGHT,
@@ -27,18 +27,8 @@ from fastgmm.kernels.blocks import (
     add_whitened_squares,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of, turn_shared
-from fastgmm.kernels.expectation import (
-    accumulate,
-    aligned,
-    common_log_density,
-    finish,
-    log_density,
-    nothing_common,
-    shape_of_tile,
-    whole_tiles,
-    work,
-)
 from fastgmm.kernels.softmax import share_out
+from fastgmm.kernels.steps import Steps, aligned, implement, whole_tiles
 from fastgmm.simd import (
     broadcast,
     fma,
@@ -196,72 +186,29 @@ def write_feature(
             store(out, out_at + first + t, value)
 
 
-@overload(work, makes_arrays=True)
-def _work(density: Any, tile_rows: Any) -> Any:
-    if not is_record(density, TriangleDensity):
-        return None
-
-    def operands(density: Any, tile_rows: Any) -> Any:
-        n_components, d = density.means.shape
-        like = density.means
-        width = lanes_of(like)
-        run = chunk_rows(like)
-        n_chunks = round_up(tile_rows, run) // run
-        columns = aligned(n_chunks * pitch_of(round_up(d, width), run, like), like)
-        if density.near:
-            panel = aligned(PRODUCT_HEIGHT * (tile_rows + width), like)
-            turned = aligned(tile_rows * turned_row(n_components, like), like)
-            # one panel more: squares of sums are read whole
-            n_features = round_up(1 + d + d * (d + 1) // 2, PRODUCT_HEIGHT) + PRODUCT_HEIGHT
-            sums = aligned(n_features * round_up(n_components, width), np.empty(0))
-            away = aligned(0, like)
-        else:
-            panel = aligned(0, like)
-            turned = aligned(0, like)
-            sums = aligned(density.whitening.shape[0] * band_size(d), np.empty(0))
-            away = aligned(max(d * run, (SCATTER_ROWS + 1) * padded_row(d, like)), like)
-        sums[:] = 0
-        corner = aligned(lanes_of(sums) ** 2, sums)
-        return TriangleWork(columns, away, panel, turned, sums, corner)
-
-    return operands
-
-
-@overload(shape_of_tile)
-def _shape_of_tile(density: Any, n_rows: Any) -> Any:
-    return whole_tiles if is_record(density, TriangleDensity) else None
-
-
-@overload(log_density)
-def _log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
-) -> Any:
-    return banded_log_density if is_record(density, TriangleDensity) else None
-
-
-@overload(common_log_density)
-def _common_log_density(density: Any, scratch: Any, chunk: Any, stride: Any, highest: Any) -> Any:
-    return nothing_common if is_record(density, TriangleDensity) else None
-
-
-@overload(accumulate)
-def _accumulate(
-    rows: Any,
-    start: Any,
-    size: Any,
-    density: Any,
-    scratch: Any,
-    joint: Any,
-    stride: Any,
-    shares: Any,
-    statistics: Any,
-) -> Any:
-    return triangle_accumulate if is_record(density, TriangleDensity) else None
-
-
-@overload(finish)
-def _finish(density: Any, scratch: Any, statistics: Any) -> Any:
-    return triangle_finish if is_record(density, TriangleDensity) else None
+def triangle_work(density: Any, tile_rows: Any) -> Any:
+    """Return the memory of a pass."""
+    n_components, d = density.means.shape
+    like = density.means
+    width = lanes_of(like)
+    run = chunk_rows(like)
+    n_chunks = round_up(tile_rows, run) // run
+    columns = aligned(n_chunks * pitch_of(round_up(d, width), run, like), like)
+    if density.near:
+        panel = aligned(PRODUCT_HEIGHT * (tile_rows + width), like)
+        turned = aligned(tile_rows * turned_row(n_components, like), like)
+        # one panel more: squares of sums are read whole
+        n_features = round_up(1 + d + d * (d + 1) // 2, PRODUCT_HEIGHT) + PRODUCT_HEIGHT
+        sums = aligned(n_features * round_up(n_components, width), np.empty(0))
+        away = aligned(0, like)
+    else:
+        panel = aligned(0, like)
+        turned = aligned(0, like)
+        sums = aligned(density.whitening.shape[0] * band_size(d), np.empty(0))
+        away = aligned(max(d * run, (SCATTER_ROWS + 1) * padded_row(d, like)), like)
+    sums[:] = 0
+    corner = aligned(lanes_of(sums) ** 2, sums)
+    return TriangleWork(columns, away, panel, turned, sums, corner)
 
 
 # The functions below are the implementations themselves and hold their loops over register
@@ -271,7 +218,7 @@ def _finish(density: Any, scratch: Any, statistics: Any) -> Any:
 def banded_log_density(
     rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
 ) -> None:
-    """Write log_scale - |L^-1 (x - mean)|^2 for all components (see kernels/expectation.py).
+    """Write log_scale - |L^-1 (x - mean)|^2 for all components (see kernels/steps.py).
 
     ``density.whitening`` has one row for all components, or one a component.
     """
@@ -453,3 +400,9 @@ def triangle_finish(density: Any, scratch: Any, statistics: Any) -> None:
             at = g * band_size(d) + (across - BAND) * across // 2 + i % BAND * across
             for j in range(i + 1):
                 second[g, i * (i + 1) // 2 + j] += sums[at + j]
+
+
+implement(
+    TriangleDensity,
+    Steps(triangle_work, whole_tiles, banded_log_density, triangle_accumulate, triangle_finish),
+)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm._jit import intrinsic, is_record, overload, types
+from fastgmm._jit import intrinsic, types
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.kernels.blocks import (
     WHITENING_WIDTH,
@@ -29,20 +29,10 @@ from fastgmm.kernels.blocks import (
     vector_at,
 )
 from fastgmm.kernels.columns import chunk_rows, columns_of_rows, pitch_of
-from fastgmm.kernels.expectation import (
-    accumulate,
-    aligned,
-    common_log_density,
-    finish,
-    log_density,
-    nothing_common,
-    shape_of_tile,
-    small_chunks,
-    work,
-)
 from fastgmm.kernels.features import add_feature_products, products_of, shape_of, write_shares
 from fastgmm.kernels.moments import add_moments
 from fastgmm.kernels.softmax import share_out
+from fastgmm.kernels.steps import Steps, aligned, implement, small_chunks
 from fastgmm.simd import broadcast, lanes_of, load, load_broadcast, store
 from fastgmm.simd.arithmetic import fused
 from fastgmm.simd.memory import store_at
@@ -182,69 +172,26 @@ class UnrolledWork(NamedTuple):
     """(features, slots) responsibilities times features: a slot for each component of a block."""
 
 
-@overload(work, makes_arrays=True)
-def _work(density: Any, tile_rows: Any) -> Any:
-    if not is_record(density, UnrolledDensity):
-        return None
-
-    def tile_and_sums(density: Any, tile_rows: Any) -> Any:
-        n_components, d = density.means.shape
-        factors, features, block, most = shape_of(density.band)
-        like = density.means
-        n_chunks, stride = tile_rows // chunk_rows(like), chunk_rows(like)
-        columns = aligned(n_chunks * pitch_of(factors, stride, like), like)
-        for chunk in range(n_chunks):
-            one = chunk * pitch_of(factors, stride, like) + d * stride
-            columns[one : one + stride] = 1
-        height = height_of(n_components, most)
-        slots = (n_components + height - 1) // height * height
-        sums = aligned((features + block - 1) // block * block * slots, np.empty(0))
-        sums[:] = 0
-        return UnrolledWork(
-            columns,
-            aligned(d * stride, like),
-            np.zeros(d, like.dtype),
-            sums,
-        )
-
-    return tile_and_sums
-
-
-@overload(shape_of_tile)
-def _shape_of_tile(density: Any, n_rows: Any) -> Any:
-    return small_chunks if is_record(density, UnrolledDensity) else None
-
-
-@overload(log_density)
-def _log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
-) -> Any:
-    return unrolled_log_density if is_record(density, UnrolledDensity) else None
-
-
-@overload(common_log_density)
-def _common_log_density(density: Any, scratch: Any, chunk: Any, stride: Any, highest: Any) -> Any:
-    return nothing_common if is_record(density, UnrolledDensity) else None
-
-
-@overload(accumulate)
-def _accumulate(
-    rows: Any,
-    start: Any,
-    size: Any,
-    density: Any,
-    scratch: Any,
-    joint: Any,
-    stride: Any,
-    shares: Any,
-    statistics: Any,
-) -> Any:
-    return unrolled_accumulate if is_record(density, UnrolledDensity) else None
-
-
-@overload(finish)
-def _finish(density: Any, scratch: Any, statistics: Any) -> Any:
-    return unrolled_finish if is_record(density, UnrolledDensity) else None
+def unrolled_work(density: Any, tile_rows: Any) -> Any:
+    """Return the memory of a pass."""
+    n_components, d = density.means.shape
+    factors, features, block, most = shape_of(density.band)
+    like = density.means
+    n_chunks, stride = tile_rows // chunk_rows(like), chunk_rows(like)
+    columns = aligned(n_chunks * pitch_of(factors, stride, like), like)
+    for chunk in range(n_chunks):
+        one = chunk * pitch_of(factors, stride, like) + d * stride
+        columns[one : one + stride] = 1
+    height = height_of(n_components, most)
+    slots = (n_components + height - 1) // height * height
+    sums = aligned((features + block - 1) // block * block * slots, np.empty(0))
+    sums[:] = 0
+    return UnrolledWork(
+        columns,
+        aligned(d * stride, like),
+        np.zeros(d, like.dtype),
+        sums,
+    )
 
 
 @intrinsic
@@ -266,7 +213,7 @@ def group_of(typingctx: Any, band: Any) -> Any:
 def unrolled_log_density(
     rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
 ) -> None:
-    """Write log_scale - |L^-1 (x - mean)|^2 for all components (see kernels/expectation.py)."""
+    """Write log_scale - |L^-1 (x - mean)|^2 for all components (see kernels/steps.py)."""
     n_components, d = density.means.shape
     band = density.band
     width = lanes_of(rows)
@@ -365,3 +312,9 @@ def unrolled_finish(density: Any, scratch: Any, statistics: Any) -> None:
                 statistics.first[k, f - 1] += value
             else:
                 statistics.second[k, f - 1 - d] += value
+
+
+implement(
+    UnrolledDensity,
+    Steps(unrolled_work, small_chunks, unrolled_log_density, unrolled_accumulate, unrolled_finish),
+)

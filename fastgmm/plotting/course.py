@@ -8,7 +8,7 @@ from fastgmm.plotting.style import DISTINCT, current_axes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fastgmm.estimators.mixture import Mixture
+    from fastgmm.estimators.mixtures.mixture import Mixture
 
 
 def plot_convergence(model: "Mixture", ax: "Axes | None" = None) -> "Axes":

@@ -19,7 +19,7 @@ from fastgmm.sources import Source, as_source
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fastgmm.estimators.mixture import Mixture
+    from fastgmm.estimators.mixtures.mixture import Mixture
 
 POINTS = 800
 """Points of a curve: about as many as a picture has pixels across."""

@@ -11,7 +11,7 @@ from fastgmm.exceptions import DataError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fastgmm.estimators.mixture import Mixture
+    from fastgmm.estimators.mixtures.mixture import Mixture
 
 DISTINCT = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 """Okabe and Ito's colours (2008) but for black, which is the mixture's, and yellow, which is too

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fastgmm.estimators import GaussianMixture
-    from fastgmm.estimators.mixture import Mixture
+    from fastgmm.estimators.mixtures.mixture import Mixture
 
 CELLS = 250
 """Cells of the grid along each axis on which a density is drawn: finer is not seen."""

@@ -13,11 +13,12 @@ from fastgmm.sources.base import (
     Source,
     describe_columns,
 )
-from fastgmm.sources.grid import Grid, lengths_grid, row_grid
+from fastgmm.sources.grid import BLOCKS_OF_PARTITIONS, Grid, lengths_grid, row_grid
 from fastgmm.sources.identity import Watched
 from fastgmm.sources.opening import FILE_FORMATS, as_source, open_dataset
 
 __all__ = [
+    "BLOCKS_OF_PARTITIONS",
     "BUFFERS",
     "FILE_FORMATS",
     "NO_WEIGHTS",

@@ -5,7 +5,9 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dask.array as da
@@ -17,10 +19,12 @@ from distributed import Client, Future, LocalCluster
 from leftovers import await_workers, left
 from works import Deadly, Fussy, Slow, Sum, Warmed, first_and_sum
 
+from fastgmm import _jit
 from fastgmm.exceptions import ClusterError, DataError
 from fastgmm.executors import ThreadExecutor, Work
 from fastgmm.executors.dask import DaskExecutor, active_client
-from fastgmm.sources import ArraySource, Source, as_source, lengths_grid, open_dataset
+from fastgmm.executors.dask.warming import live_within_limit
+from fastgmm.sources import ArraySource, Chunk, Source, as_source, lengths_grid, open_dataset
 
 N = 800
 LENGTHS = (200, 0, 1, 199, 100, 140, 0, 60, 100)
@@ -92,7 +96,7 @@ def bits(rows: np.ndarray) -> list[bytes]:
 
     class Sliced(ArraySource):
         def grid(self, chunk_size: int | None) -> Any:
-            return lengths_grid(list(LENGTHS))
+            return lengths_grid(LENGTHS, 3)
 
     return passed(ThreadExecutor(1), Sliced(rows))
 
@@ -163,6 +167,24 @@ def test_five_hundred_partitions_of_a_row(client: Client, rows: np.ndarray) -> N
         assert len(submitted) <= 1 + 8 * 2, "tasks must follow the threads, not the partitions"
 
 
+@pytest.mark.parametrize("lengths_known", [True, False])
+def test_small_partitions_are_joined(
+    client: Client, rows: np.ndarray, monkeypatch: pytest.MonkeyPatch, lengths_known: bool
+) -> None:
+    monkeypatch.setattr("fastgmm.sources.grid.BLOCKS_OF_PARTITIONS", 4)
+    monkeypatch.setattr("fastgmm.executors.dask.placing.MOST_SHARDS", 4)
+    X = da.from_array(rows[:333], chunks=(9, -1)).map_blocks(np.ascontiguousarray)
+    if not lengths_known:
+        X._chunks = ((np.nan,) * X.npartitions, (3,))
+    expected = passed(ThreadExecutor(1), as_source(X))
+    for persist in (True, False, "auto"):
+        executor = DaskExecutor(client, persist)
+        with closing(executor.place(as_source(X))) as placement:
+            assert (placement.grid.level, placement.grid.n_blocks) == (3, 5)
+            assert [state.tobytes() for state in placement.reduce(WORKS)] == expected
+            assert [len(rows) for rows in placement.map(rows_of)] == [72, 72, 72, 72, 45]
+
+
 @pytest.mark.parametrize("returned", [1, 64, 200])
 def test_large_states_are_merged_on_the_workers(
     client: Client, rows: np.ndarray, monkeypatch: pytest.MonkeyPatch, returned: int
@@ -199,6 +221,19 @@ def test_kernels_are_warmed_up_on_every_worker(
         placement.warm_up([Warmed(str(marks)), Fussy(0, "")])
     plugins = client.run(lambda dask_worker: list(dask_worker.plugins)).values()
     assert not any("fastgmm" in name for names in plugins for name in names)
+
+
+def test_workers_with_little_memory_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    spared: list[int | None] = []
+    for limit in (None, 300_000_000, 2**30):
+        monkeypatch.setattr(_jit, "spare_memory", partial(spared.append, limit))
+        manager = SimpleNamespace(memory_limit=limit)
+        live_within_limit(SimpleNamespace(memory_manager=manager))
+    assert spared == [300_000_000]
+
+
+def rows_of(chunk: Chunk) -> np.ndarray:
+    return chunk.rows.copy()
 
 
 class Counting:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from distributed import Client
+from hanging import ends_within
 
 from fastgmm.executors.dask import holding
 
@@ -16,19 +17,13 @@ PATIENCE = 0.2
 @pytest.fixture
 def hanging(client: Client) -> Iterator[int]:
     """A worker that does nothing, and goes on afterwards."""
-
-    def fail(*_: object) -> None:
-        os.kill(worker, signal.SIGCONT)
-        pytest.fail("the wait has no end")
-
     worker = next(iter(client.run(os.getpid).values()))
-    before = signal.signal(signal.SIGALRM, fail)
-    signal.alarm(120)
     os.kill(worker, signal.SIGSTOP)
-    yield worker
-    os.kill(worker, signal.SIGCONT)
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+    try:
+        with ends_within(120):
+            yield worker
+    finally:
+        os.kill(worker, signal.SIGCONT)
 
 
 def plugins(client: Client) -> set[str]:

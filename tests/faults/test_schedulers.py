@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from distributed import Client
 from faults.scenarios import rows
+from hanging import ends_within
 from problems import fingerprint
 
 from fastgmm import GaussianMixture, open_dataset
@@ -105,15 +106,8 @@ def once_in_pass(n: int, act: object) -> object:
 @pytest.fixture(autouse=True)
 def _ends() -> Iterator[None]:
     """A fit that hangs is an error."""
-
-    def fail(*_: object) -> None:
-        pytest.fail("the fit hangs")
-
-    before = signal.signal(signal.SIGALRM, fail)
-    signal.alarm(300)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+    with ends_within():
+        yield
 
 
 def test_a_fit_goes_on_with_a_scheduler_that_is_started_again(lone: Cluster, data: Path) -> None:

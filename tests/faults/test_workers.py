@@ -1,7 +1,6 @@
 """Whatever happens to workers, a fit has the bits of one thread and leaves nothing behind."""
 
 import re
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,27 +19,17 @@ from faults.scenarios import (
     fit_with,
     undisturbed,
 )
+from hanging import ends_within
 
 # not caught in fits: threads would take each other's filters away
 pytestmark = [pytest.mark.faults, pytest.mark.filterwarnings("ignore:Best performing")]
 
 
-HANGS = 300
-"""Seconds after which a fit of a few seconds hangs, also on a machine that has much else to do."""
-
-
 @pytest.fixture(autouse=True)
 def _ends() -> Iterator[None]:
     """A fit that hangs is an error."""
-
-    def fail(*_: object) -> None:
-        pytest.fail("the fit hangs")
-
-    before = signal.signal(signal.SIGALRM, fail)
-    signal.alarm(HANGS)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+    with ends_within():
+        yield
 
 
 @pytest.fixture(scope="module")

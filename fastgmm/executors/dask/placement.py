@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 from dask.sizeof import sizeof
 
-from fastgmm.executors.base import Costs, Ledger, Report, Work
+from fastgmm.executors.base import Costs, Ledger, Report, Work, ranges
 from fastgmm.executors.dask.holding import Cluster
 from fastgmm.executors.dask.passes import MERGED, Pass
-from fastgmm.executors.dask.shards import Shards, cut, n_bytes_of
-from fastgmm.executors.dask.tasks import map_shard, reduce_shard
+from fastgmm.executors.dask.shards import SHARDS_PER_THREAD, Shards, cut, n_bytes_of
+from fastgmm.executors.dask.tasks import Range, map_shard, reduce_shard
 from fastgmm.executors.forest import Forest
 from fastgmm.executors.threads import available_memory, available_threads, share
 from fastgmm.sources import Chunk, Source
@@ -29,6 +29,16 @@ RETURNED_BYTES = 2**27
 0.6 s to arrive, 512 of them would be 9 GB through one process."""
 
 
+FEWEST_RANGES = 2
+"""Tasks per thread of a short pass over files, each 5 ms of two processors."""
+
+RANGE_BYTES = 2**27
+"""Rows that are worth one more task: 10 ms to read, and more to compute."""
+
+SMALL_STATES = 2**17
+"""States of a pass so small that a task may send back a dozen of each."""
+
+
 class DaskPlacement:
     """A source on a cluster."""
 
@@ -41,6 +51,7 @@ class DaskPlacement:
         self._shards = shards
         self._level = level
         self._n_threads = available_threads()
+        self._workers_threads = cluster.n_threads()
         self.costs = Costs()
         self._pool = ThreadPoolExecutor(self._n_threads, thread_name_prefix="fastgmm")
         shards.submit()
@@ -63,11 +74,10 @@ class DaskPlacement:
         """Run one pass; on an exception or Ctrl-C the tasks that wait are cancelled."""
         forest = Forest(works, self, report)
         leaf = max(work.level for work in works)
-        level = max(self._level, leaf)
+        level, shards = self._equal_ranges(works) or self._nodes(works)
         self.costs = Costs()
         began = perf_counter()
         with closing(self._tasks("reduce", reduce_shard, tuple(works), leaf, level)) as tasks:
-            shards = cut(self.grid.n_blocks, level + self._merged_levels(works, level))
             tasks.submit(forest.missing(shards))
             for _, (rows, nodes, costs) in tasks.arrivals():
                 self.costs.add(costs)
@@ -76,9 +86,34 @@ class DaskPlacement:
         self._cluster.log_pass(self.grid.n_samples, perf_counter() - began, self.costs)
         return forest.results()
 
+    def _nodes(self, works: Sequence[Work[Any]]) -> tuple[int, list[Range]]:
+        """Cut the blocks into nodes of the tree, so that one state a work comes back from each.
+
+        Also returns the level of what one task computes.
+        """
+        level = max(self._level, *(work.level for work in works))
+        return level, cut(self.grid.n_blocks, level + self._merged_levels(works, level))
+
+    def _equal_ranges(self, works: Sequence[Work[Any]]) -> tuple[int, list[Range]] | None:
+        """Cut the blocks of files into few equal ranges; None if that would not be better.
+
+        With as few tasks as a short pass deserves, nodes of the tree would be too unequal. What
+        comes back is a state of each node in a range.
+        """
+        n_threads = self._workers_threads
+        per_thread = max(n_bytes_of(self.source) // (n_threads * RANGE_BYTES), FEWEST_RANGES)
+        if (
+            len(self._shards.shards) > 1
+            or per_thread >= SHARDS_PER_THREAD
+            or _state_bytes(works) > SMALL_STATES
+        ):
+            return None
+        wanted = ranges(self.grid.n_blocks, works, per_thread * n_threads)
+        return self.grid.n_blocks.bit_length(), wanted
+
     def _merged_levels(self, works: Sequence[Work[Any]], level: int) -> int:
         """Return how far up the tree the workers merge before states come back."""
-        state_bytes = sum(sizeof(work.start()) for work in works)
+        state_bytes = _state_bytes(works)
         n_shards = -(-self.grid.n_blocks >> level)
         up = 0
         while n_shards > 1 and n_shards * state_bytes > RETURNED_BYTES:
@@ -118,3 +153,7 @@ class DaskPlacement:
         """Let go of everything on the cluster."""
         self._pool.shutdown()
         self._cluster.close()
+
+
+def _state_bytes(works: Sequence[Work[Any]]) -> int:
+    return sum(sizeof(work.start()) for work in works)

@@ -1,24 +1,31 @@
 """The cluster as an executor: from a source to shards."""
 
+from collections.abc import Callable
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastgmm.executors.dask.clients import Client
 from fastgmm.executors.dask.holding import Cluster, Held
 from fastgmm.executors.dask.placement import DaskPlacement
-from fastgmm.executors.dask.shards import Shard, Shards, cut, n_bytes_of
-from fastgmm.executors.dask.tasks import Parcel, Range, count_rows, fill_inputs, load_blocks, unwrap
-from fastgmm.sources import ArraySource, Grid, Source
+from fastgmm.executors.dask.shards import SHARDS_PER_THREAD, Shard, Shards, cut, n_bytes_of
+from fastgmm.executors.dask.tasks import (
+    Parcel,
+    Range,
+    count_rows,
+    fill_inputs,
+    join_blocks,
+    load_blocks,
+    unwrap,
+)
+from fastgmm.sources import BLOCKS_OF_PARTITIONS, ArraySource, Grid, Source
 
 if TYPE_CHECKING:
     from fastgmm.sources.dask_collections import DaskSource, Partitions
 
 
-SHARDS_PER_THREAD = 8
-"""At most; at least half as many, since shards are powers of two of blocks."""
-
-MOST_SHARDS = 512
-"""In a pass; at 4,096 partitions a task for each took 7.0 s a pass, 16 shards 0.09 s."""
+MOST_SHARDS = BLOCKS_OF_PARTITIONS
+"""In a pass; at 4,096 partitions a task for each took 7.0 s a pass, 16 shards 0.09 s. No more than
+collections always have blocks, so that shards can be cut before their rows are counted."""
 
 SHARD_BYTES = 2**31
 """A shard of a long file is no larger, while there are fewer than MOST_SHARDS: seconds of work, so
@@ -104,13 +111,19 @@ class _Placing:
         rows = self._partition_shards(partitions, ranges)
         if source.n_samples is None and self._persist is not True:
             source = self._counted(source, rows)
-        if self._keeps(source):
-            rows = self._loaded(rows)
+        keeps = self._keeps(source)
+        if keeps:
+            rows = self._instead("load", load_blocks, rows)
         if source.n_samples is None:
             source = self._counted(source, rows)
         grid = source.grid(chunk_size)
-        shards = [Shard(*range_, held) for range_, held in zip(ranges, rows, strict=True)]
-        return self._placement(source, grid, shards, level)
+        if keeps and grid.level:
+            rows = self._instead("join", join_blocks, rows, grid.level)
+        shards = [
+            Shard(first >> grid.level, -(-last >> grid.level), held)
+            for (first, last), held in zip(ranges, rows, strict=True)
+        ]
+        return self._placement(source, grid, shards, level - grid.level)
 
     def _keeps(self, source: "DaskSource") -> bool:
         if self._persist != "auto":
@@ -135,13 +148,16 @@ class _Placing:
             )
         return held
 
-    def _loaded(self, rows: list[Held]) -> list[Held]:
-        loaded = [self.cluster.hold("load", load_blocks, one) for one in rows]
-        for one in loaded:
+    def _instead(
+        self, what: str, function: Callable[..., Any], rows: list[Held], *args: Any
+    ) -> list[Held]:
+        """Hold what a function makes of what is held, and let go of that."""
+        made = [self.cluster.hold(what, function, one, *args) for one in rows]
+        for one in made:
             one.future()
         for one in rows:
             one.release()
-        return loaded
+        return made
 
     def _counted(self, source: "DaskSource", rows: list[Held]) -> "DaskSource":
         counts = [self.cluster.hold("count", count_rows, one) for one in rows]

@@ -8,6 +8,9 @@ from fastgmm.executors.dask.holding import Held
 from fastgmm.executors.dask.tasks import Range
 from fastgmm.sources import Grid, Source
 
+SHARDS_PER_THREAD = 8
+"""At most; at least half as many, since shards are powers of two of blocks."""
+
 
 class Shard(NamedTuple):
     """Where the blocks ``first`` to ``last`` are read from."""

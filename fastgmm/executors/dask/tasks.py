@@ -10,6 +10,7 @@ from distributed import get_worker
 
 from fastgmm.exceptions import FastGMMError
 from fastgmm.executors.base import Costs, Work, reduce_range
+from fastgmm.executors.dask.warming import live_within_limit
 from fastgmm.executors.threads import read_ahead
 from fastgmm.executors.tree import Node, Tree
 from fastgmm.sources import Chunk, Grid
@@ -70,6 +71,11 @@ def load_blocks(partitions: "Partitions") -> "Blocks | Failure":
         return Failure(error)
 
 
+def join_blocks(blocks: "Blocks | Failure", level: int) -> "Blocks | Failure":
+    """Put every 2^level neighbours together."""
+    return blocks if isinstance(blocks, Failure) else blocks.joined(level)
+
+
 def count_rows(rows: "Partitions | Blocks | Failure") -> list[int] | Failure:
     """Return the number of rows of every partition."""
     try:
@@ -85,6 +91,7 @@ def _while_wanted(chunks: Generator[Chunk, None, None]) -> Iterator[Chunk]:
     Dask runs it again.
     """
     worker = get_worker()
+    live_within_limit(worker)
     key = worker.get_current_task()
     for chunk in chunks:
         task = worker.state.tasks.get(key)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,24 @@ from distributed import Worker, WorkerPlugin
 
 from fastgmm.executors.base import Work, warm_up
 
+SCARCE_BYTES = 2**30
+"""A worker with less memory leaves compiling, 100 to 200 MB, to a process beside it, which takes a
+second more for each kernel, and changes Arrow's memory pool."""
+
 log = logging.getLogger("fastgmm")
+
+
+def live_within_limit(worker: Worker) -> None:
+    """Have kernels compiled and files read with little memory if a worker has little."""
+    limit = worker.memory_manager.memory_limit
+    if limit is None or limit >= SCARCE_BYTES:
+        return
+    from fastgmm import _jit
+
+    _jit.spare_memory()
+    parquet = sys.modules.get("fastgmm.sources.parquet")  # not for other files' sake: 25 MB
+    if parquet is not None:
+        parquet.spare_memory()
 
 
 class WarmUp(WorkerPlugin):
@@ -25,6 +43,7 @@ class WarmUp(WorkerPlugin):
 
     async def setup(self, worker: Worker) -> None:
         """Warm up on another thread: a worker that is silent for seconds is taken for dead."""
+        live_within_limit(worker)
         try:
             await asyncio.to_thread(warm_up, self._works, self._weighted)
         except Exception as error:  # the pass will meet it and say where

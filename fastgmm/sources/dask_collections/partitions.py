@@ -41,10 +41,18 @@ class Partition(NamedTuple):
 
 
 class Block(NamedTuple):
-    """A computed partition."""
+    """A computed partition, or several neighbours in one piece."""
 
     rows: FloatArray
     weights: Float64Array
+
+
+def join(blocks: Sequence[Block]) -> Block:
+    """Return neighbouring blocks in one piece."""
+    if len(blocks) == 1:
+        return blocks[0]
+    rows, weights = zip(*blocks, strict=True)
+    return Block(np.concatenate(rows), np.concatenate(weights))
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +66,13 @@ class Blocks:
         """Return the number of rows of every block."""
         return [len(block.rows) for block in self.blocks]
 
+    def joined(self, level: int) -> "Blocks":
+        """Return the same rows in blocks of 2^level of these."""
+        size = 1 << level
+        starts = range(0, len(self.blocks), size)
+        joined = [join(self.blocks[start : start + size]) for start in starts]
+        return Blocks(self.first_block >> level, joined)
+
     def chunks(self, grid: Grid, first: int, last: int) -> Iterator[Chunk]:
         """Yield blocks of the grid."""
         own = self.blocks[first - self.first_block : last - self.first_block]
@@ -68,19 +83,26 @@ class Blocks:
             rows, weights = block
             if len(rows) != stop - start:
                 raise DataError(
-                    f"partition {number} of X has {len(rows):,} rows where {stop - start:,} "
-                    "were announced or counted: persist X, or correct its chunks with "
-                    "compute_chunk_sizes()"
+                    f"{_name(number, grid.level)} of X has {len(rows):,} rows where "
+                    f"{stop - start:,} were announced or counted: persist X, or correct its chunks "
+                    "with compute_chunk_sizes()"
                 )
             # what came over the wire may be read-only
             yield Chunk(start, writeable_view(rows), weights)
+
+
+def _name(block: int, level: int) -> str:
+    first = block << level
+    return (
+        f"partition {first}" if level == 0 else f"the run of {1 << level} partitions from {first}"
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class Partitions:
     """Neighbouring partitions, computed whenever they are read."""
 
-    first_block: int
+    first_part: int
     parts: Sequence[Partition]
     layout: Layout
     inputs: Mapping[Key, Any] = field(default_factory=dict)
@@ -104,12 +126,14 @@ class Partitions:
 
     def load(self) -> Blocks:
         """Compute every partition and keep it."""
-        return Blocks(self.first_block, [self._compute(i) for i in range(len(self.parts))])
+        return Blocks(self.first_part, [self._compute(i) for i in range(len(self.parts))])
 
     def chunks(self, grid: Grid, first: int, last: int) -> Iterator[Chunk]:
         """Compute partition after partition; none is kept."""
         for number in range(first, last):
-            block = self._compute(number - self.first_block)
+            start = (number << grid.level) - self.first_part
+            parts = range(len(self.parts))[start : start + (1 << grid.level)]
+            block = join([self._compute(part) for part in parts])
             yield from Blocks(number, [block]).chunks(grid, number, number + 1)
 
     def _compute(self, number: int) -> Block:
@@ -119,7 +143,7 @@ class Partitions:
             graph[key] = DataNode(key, _value(self.inputs[key]))
         keys = [part.rows] if part.weights is None else [part.rows, part.weights]
         values = get(graph, keys)  # 0.13 ms a small graph; dask.local.get_sync 0.20
-        return block_of(self.first_block + number, self.layout, *values)
+        return block_of(self.first_part + number, self.layout, *values)
 
 
 def is_future(value: Any) -> bool:

@@ -82,7 +82,10 @@ class DaskSource:
         return self.partitions
 
     def grid(self, chunk_size: int | None) -> Grid:
-        """Return the grid whose blocks are the partitions; the numbers of rows must be known."""
+        """Return the grid whose blocks are the partitions, small ones together.
+
+        The numbers of rows must be known.
+        """
         if chunk_size is not None:
             raise DataError(
                 "chunk_size cannot be given for a Dask collection, whose partitions are the "
@@ -90,7 +93,7 @@ class DaskSource:
             )
         if self.known_lengths is None:
             raise DataError("the partitions of X have unknown numbers of rows: count them first")
-        return lengths_grid(list(self.known_lengths))
+        return lengths_grid(self.known_lengths, self.n_features)
 
     def chunks(self, grid: Grid, first: int, last: int) -> Iterator[Chunk]:
         """Compute partition after partition; none is kept."""

@@ -9,9 +9,9 @@ import numpy as np
 
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import Density
-from fastgmm.estimators.columns import chosen_columns
-from fastgmm.estimators.portable import DTYPES
-from fastgmm.estimators.predictions import Predictor
+from fastgmm.estimators.mixtures.columns import chosen_columns
+from fastgmm.estimators.mixtures.portable import DTYPES
+from fastgmm.estimators.mixtures.predictions import Predictor
 from fastgmm.expectation import responsibilities
 from fastgmm.parameters import Parameters
 from fastgmm.sources import NO_WEIGHTS, Chunk

@@ -10,7 +10,7 @@ import numpy as np
 from fastgmm import _sklearn, model_file
 from fastgmm._typing import IntArray
 from fastgmm.covariance import FAMILIES
-from fastgmm.estimators.mixture import Ended, Mixture
+from fastgmm.estimators.mixtures.mixture import Ended, Mixture
 from fastgmm.estimators.settings import SETTINGS, check_settings
 from fastgmm.model_file import ModelFile
 from fastgmm.parameters import Parameters

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from fastgmm import criteria, sinks
 from fastgmm.covariance import Density
-from fastgmm.estimators.columns import check_columns
-from fastgmm.estimators.portable import PortableMixture
+from fastgmm.estimators.mixtures.columns import check_columns
+from fastgmm.estimators.mixtures.portable import PortableMixture
 from fastgmm.exceptions import DataError
 from fastgmm.executors import Placement, executor_for
 from fastgmm.expectation import (

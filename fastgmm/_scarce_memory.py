@@ -1,0 +1,83 @@
+"""What a process can do without that is killed when it grows.
+
+A Dask worker may have a few hundred megabytes. Compiling kernels takes more than 100 of them:
+another process can do that. Large libraries take 70 (LLVM) and 30 (Arrow), most of it to start,
+which is soon over, and what has been allocated and freed meanwhile stays unless it is given back.
+"""
+
+import ctypes
+import logging
+import mmap
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+PATIENCE = 300.0
+"""Seconds for the other process: twice what waiting for yet another one and compiling may take."""
+
+log = logging.getLogger("fastgmm")
+
+
+def run_elsewhere(code: str, given: bytes) -> None:
+    """Have another process run ``code`` with ``given`` as its standard input.
+
+    What goes wrong there, compiling here will show.
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            input=given,
+            capture_output=True,
+            env=environment,
+            timeout=PATIENCE,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        log.debug("no other process can compile: %s", error)
+    else:
+        if done.returncode:
+            log.debug("another process failed to compile: %s", done.stderr.decode(errors="replace"))
+
+
+class _Mapping(NamedTuple):
+    """Some pages of a process."""
+
+    start: int
+    n_bytes: int
+    permissions: str
+    file: str
+    anonymous_kb: int
+    """Pages that are not the file's any more: written to."""
+
+
+def release_library(name: str) -> None:
+    """Give back the pages of loaded libraries whose path holds ``name``, and free heap.
+
+    Whoever needs a page gets it again from the system's cache of files. Pages that were written to,
+    and such as may be, are kept: of LLVM's 69 MB, 67 go.
+    """
+    with suppress(OSError, ValueError, AttributeError):
+        system = ctypes.CDLL(None)
+        system.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+        for one in _mappings():
+            read_only = "w" not in one.permissions and one.permissions.endswith("p")
+            if name in one.file and read_only and not one.anonymous_kb:
+                system.madvise(one.start, one.n_bytes, mmap.MADV_DONTNEED)
+        system.malloc_trim(0)  # glibc's
+
+
+def _mappings() -> Iterator[_Mapping]:
+    """Yield the mappings of this process."""
+    header: list[str] = []
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        words = line.split(maxsplit=5)
+        if not words[0].endswith(":"):
+            header = words
+        elif words[0] == "Anonymous:":
+            start, stop = (int(end, 16) for end in header[0].split("-"))
+            file = header[5] if len(header) > 5 else ""
+            yield _Mapping(start, stop - start, header[1], file, int(words[1]))

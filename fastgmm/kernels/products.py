@@ -1,0 +1,419 @@
+"""Products of slopes, and of responsibilities, with features: the blocks of a linear E- and M-step.
+
+How many rows and columns a block has is known at run time only: each of these functions holds the
+few shapes that there are and branches to one, so that its caller is compiled once for all.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastgmm._jit import intrinsic, types
+from fastgmm.kernels.blocks import (
+    PRODUCT_HEIGHT,
+    PRODUCT_WIDTH,
+    WHITENING_HEIGHT,
+    WHITENING_WIDTH,
+    Operand,
+    add_totals,
+    data_of,
+    index,
+    loop,
+    number_at,
+    outer_products,
+    vector_at,
+)
+from fastgmm.simd.arithmetic import fused
+from fastgmm.simd.memory import load_at, load_part_at, store_at
+from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
+
+TALL = 2 * PRODUCT_HEIGHT
+"""Components of a block that has one vector of columns: eight sums would wait for each other."""
+
+
+def heights(most: int) -> list[int]:
+    """Return the powers of two up to ``most``: what ``height_of`` chooses from."""
+    return [1 << bit for bit in range(most.bit_length())]
+
+
+DOT_SHAPES = [
+    (height, width) for height in heights(PRODUCT_HEIGHT) for width in range(1, PRODUCT_WIDTH + 1)
+]
+OUTER_SHAPES = [*DOT_SHAPES, (TALL, 1)]
+
+
+def chosen(builder: Any, value: Any, cases: dict[int, Callable[[], None]]) -> None:
+    """Do what belongs to a run-time value; nothing if it is none of the cases."""
+    after = builder.append_basic_block("after")
+    branches = builder.switch(value, after)
+    for number, emit in cases.items():
+        block = builder.append_basic_block(f"case_{number}")
+        branches.add_case(index(number), block)
+        builder.position_at_end(block)
+        emit()
+        builder.branch(after)
+    builder.position_at_end(after)
+
+
+@intrinsic
+def write_linear(
+    typingctx: Any,
+    features: Any,
+    at: Any,
+    stride: Any,
+    slopes: Any,
+    n_features: Any,
+    component: Any,
+    height: Any,
+    constants: Any,
+    joint: Any,
+    to: Any,
+) -> Any:
+    """Write constants + slopes x features of ``height`` components for a chunk of rows.
+
+    The features (m, stride) begin at ``at``, ``slopes`` are flat (k, m); row t of the block's
+    component c goes to ``to + c stride + t``.
+    """
+    vector_type = vector_of(features.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        features_at, slopes_at, constants_at, joint_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 7, 8)
+        )
+        first, step, m, k, rows, place = (arguments[i] for i in (1, 2, 4, 5, 6, 9))
+
+        def write(count: int) -> None:
+            numbers = [
+                number_at(builder, constants_at, builder.add(k, index(r))) for r in range(count)
+            ]
+            sums = outer_products(
+                builder,
+                Operand(slopes_at, builder.mul(k, m), index(1), m),
+                Operand(features_at, first, step, None),
+                m,
+                count,
+                WHITENING_WIDTH,
+                vector,
+                [splat(builder, number, vector.count) for number in numbers],
+            )
+            for r in range(count):
+                row = builder.add(place, builder.mul(index(r), step))
+                for v in range(WHITENING_WIDTH):
+                    address = builder.gep(joint_at, [builder.add(row, index(v * vector.count))])
+                    store_at(builder, address, sums[r][v])
+
+        cases = heights(WHITENING_HEIGHT)
+        chosen(builder, rows, {count: lambda count=count: write(count) for count in cases})
+        return context.get_dummy_value()
+
+    size = types.intp
+    parameters = (slopes, size, size, size, constants, joint, size)
+    return types.void(features, size, size, *parameters), codegen
+
+
+def _shapes(
+    builder: Any,
+    height: Any,
+    width: Any,
+    shapes: list[tuple[int, int]],
+    emit: Callable[[int, int], None],
+) -> None:
+    """Branch to one of the shapes of a block of products."""
+    cases = {
+        rows * 4 + columns: lambda rows=rows, columns=columns: emit(rows, columns)
+        for rows, columns in shapes
+    }
+    chosen(builder, builder.add(builder.mul(height, index(4)), width), cases)
+
+
+def add_at(builder: Any, pointer: Any, at: Any, value: Any) -> None:
+    """Add a vector to the one in memory."""
+    place = builder.gep(pointer, [at])
+    store_at(builder, place, builder.fadd(load_at(builder, place, value.type), value))
+
+
+@intrinsic
+def add_dots(
+    typingctx: Any,
+    joint: Any,
+    component: Any,
+    n_components: Any,
+    features: Any,
+    feature: Any,
+    n_features: Any,
+    n_chunks: Any,
+    height: Any,
+    width: Any,
+    sums: Any,
+    slot: Any,
+) -> Any:
+    """Add the products of ``height`` components and ``width`` features, over a tile, lane by lane.
+
+    ``joint`` has the chunks' (k, rows) matrices one behind the other, ``features`` their
+    (n_features, rows) matrices, ``sums`` (slots, n_features) vectors: one more level, over the
+    lanes, is left to the caller, for as many tiles as precision allows.
+    """
+    vector_type = vector_of(joint.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        chunk = index(WHITENING_WIDTH * vector.count)
+        joint_at, features_at, sums_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 9)
+        )
+        k, n, f, n_rows, chunks, rows, columns, slot = (
+            arguments[i] for i in (1, 2, 4, 5, 6, 7, 8, 10)
+        )
+
+        def operand(pointer: Any, first: Any, count: Any) -> Operand:
+            pitch = builder.add(builder.mul(count, chunk), index(vector.count))
+            return Operand(pointer, builder.mul(first, chunk), pitch, None)
+
+        def add(height: int, width: int) -> None:
+            n_sums = height * width
+            places = []
+            for r in range(height):
+                at = builder.add(builder.mul(builder.add(slot, index(r)), n_rows), f)
+                for c in range(width):
+                    place = builder.mul(builder.add(at, index(c)), index(vector.count))
+                    places.append(builder.gep(sums_at, [place]))
+            # as in outer_products
+            ways = min(WHITENING_WIDTH, -(-8 // n_sums))
+
+            def add_chunk(turn: Any, old: list[Any]) -> list[Any]:
+                new = list(old)
+                mine = builder.add(left.start, builder.mul(turn, left.step))
+                theirs = builder.add(right.start, builder.mul(turn, right.step))
+                for v in range(WHITENING_WIDTH):
+                    x = [
+                        vector_at(
+                            builder, right.pointer,
+                            builder.add(theirs, index((c * WHITENING_WIDTH + v) * vector.count)), vector,
+                        )
+                        for c in range(width)
+                    ]  # fmt: skip
+                    place = v % ways * n_sums
+                    for r in range(height):
+                        apart = index((r * WHITENING_WIDTH + v) * vector.count)
+                        share = vector_at(builder, left.pointer, builder.add(mine, apart), vector)
+                        for column in x:
+                            new[place] = fused(builder, share, column, new[place])
+                            place += 1
+                return new
+
+            left, right = operand(joint_at, k, n), operand(features_at, f, n_rows)
+            sums = [load_at(builder, place, vector) for place in places]
+            sums += [constant(vector, 0.0)] * (n_sums * (ways - 1))
+            sums = loop(builder, chunks, sums, add_chunk)
+            for which, place in enumerate(places):
+                value = sums[which]
+                for way in range(1, ways):
+                    value = builder.fadd(value, sums[way * n_sums + which])
+                store_at(builder, place, value)
+
+        _shapes(builder, rows, columns, DOT_SHAPES, add)
+        return context.get_dummy_value()
+
+    size = types.intp
+    parameters = (features, size, size, size, size, size, sums, size)
+    return types.void(joint, size, size, *parameters), codegen
+
+
+@intrinsic
+def add_outer(
+    typingctx: Any,
+    joint: Any,
+    component: Any,
+    n_components: Any,
+    rows: Any,
+    row: Any,
+    column: Any,
+    n_chunks: Any,
+    height: Any,
+    width: Any,
+    sums: Any,
+    slot: Any,
+) -> Any:
+    """Add ``height`` components' responsibilities times ``width`` vectors of columns, over a tile.
+
+    ``joint`` has the chunks' (k, rows) matrices one behind the other; ``rows`` are ``row`` numbers
+    apart, one behind the other. ``sums`` is (slots, row).
+    """
+    vector_type = vector_of(joint.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        run = WHITENING_WIDTH * vector.count
+        joint_at, rows_at, sums_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 9)
+        )
+        k, n, step, j, chunks, rows, columns, slot = (
+            arguments[i] for i in (1, 2, 4, 5, 6, 7, 8, 10)
+        )
+        pitch = builder.add(builder.mul(n, index(run)), index(vector.count))
+
+        def add(height: int, width: int) -> None:
+            # as in outer_products, but so that it divides the rows of a chunk
+            ways = 1
+            while ways * height * width < 8 and ways < run:
+                ways *= 2
+
+            def chunk(which: Any, sums: list[Any]) -> list[Any]:
+                left = builder.add(builder.mul(which, pitch), builder.mul(k, index(run)))
+                right = builder.add(builder.mul(which, builder.mul(index(run), step)), j)
+
+                def turn(t: Any, sums: list[Any]) -> list[Any]:
+                    new = []
+                    for way in range(ways):
+                        at_t = builder.add(builder.mul(t, index(ways)), index(way))
+                        at = builder.add(right, builder.mul(at_t, step))
+                        x = [
+                            vector_at(
+                                builder, rows_at, builder.add(at, index(v * vector.count)), vector
+                            )
+                            for v in range(width)
+                        ]
+                        for r in range(height):
+                            place = builder.add(builder.add(left, index(r * run)), at_t)
+                            share = splat(
+                                builder, number_at(builder, joint_at, place), vector.count
+                            )
+                            old = sums[(way * height + r) * width :][:width]
+                            new += [fused(builder, share, x[v], old[v]) for v in range(width)]
+                    return new
+
+                return loop(builder, index(run // ways), sums, turn)
+
+            zeros = [constant(vector, 0.0)] * (ways * height * width)
+            total = loop(builder, chunks, zeros, chunk)
+            for r in range(height):
+                at = builder.add(builder.mul(builder.add(slot, index(r)), step), j)
+                for v in range(width):
+                    value = total[r * width + v]
+                    for way in range(1, ways):
+                        value = builder.fadd(value, total[(way * height + r) * width + v])
+                    add_at(builder, sums_at, builder.add(at, index(v * vector.count)), value)
+
+        _shapes(builder, rows, columns, OUTER_SHAPES, add)
+        return context.get_dummy_value()
+
+    size = types.intp
+    parameters = (rows, size, size, size, size, size, sums, size)
+    return types.void(joint, size, size, *parameters), codegen
+
+
+@intrinsic
+def keep_rows(
+    typingctx: Any,
+    rows: Any,
+    start: Any,
+    size: Any,
+    n_columns: Any,
+    centre: Any,
+    kept: Any,
+    row: Any,
+) -> Any:
+    """Copy ``size`` rows from ``start`` on, less ``centre``, to ``kept``, ``row`` numbers apart.
+
+    Whole vectors are written, zeros behind the last column; ``centre`` has zeros there, too.
+    """
+    vector_type = vector_of(rows.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        rows_at, centre_at, kept_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 4, 5)
+        )
+        start, n, d, row = (arguments[i] for i in (1, 2, 3, 6))
+        whole = builder.sdiv(d, index(vector.count))
+        done = builder.mul(whole, index(vector.count))
+        left = builder.sub(d, done)
+
+        def copy(source: Any, j: Any, to: Any, x: Any) -> None:
+            value = builder.fsub(x, vector_at(builder, centre_at, j, vector))
+            store_at(builder, builder.gep(kept_at, [builder.add(to, j)]), value)
+
+        def copy_row(t: Any, carried: list[Any]) -> list[Any]:
+            source = builder.mul(builder.add(start, t), d)
+            to = builder.mul(t, row)
+
+            def copy_vector(turn: Any, carried: list[Any]) -> list[Any]:
+                j = builder.mul(turn, index(vector.count))
+                copy(source, j, to, vector_at(builder, rows_at, builder.add(source, j), vector))
+                return []
+
+            loop(builder, whole, [], copy_vector)
+            with builder.if_then(builder.icmp_signed(">", left, index(0))):
+                place = builder.gep(rows_at, [builder.add(source, done)])
+                copy(source, done, to, load_part_at(builder, place, vector, left))
+            return []
+
+        loop(builder, n, [], copy_row)
+        return context.get_dummy_value()
+
+    size = types.intp
+    return types.void(rows, size, size, size, centre, kept, size), codegen
+
+
+@intrinsic
+def scale_rows(typingctx: Any, kept: Any, row: Any, n_vectors: Any, shares: Any, size: Any) -> Any:
+    """Multiply each of ``size`` rows, ``row`` numbers apart, by its share."""
+    vector_type = vector_of(kept.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        kept_at, shares_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3)
+        )
+        row, n_vectors, n = (arguments[i] for i in (1, 2, 4))
+
+        def scale_row(t: Any, carried: list[Any]) -> list[Any]:
+            share = splat(builder, number_at(builder, shares_at, t), vector.count)
+            first = builder.mul(t, row)
+
+            def scale_vector(turn: Any, carried: list[Any]) -> list[Any]:
+                at = builder.add(first, builder.mul(turn, index(vector.count)))
+                value = builder.fmul(share, vector_at(builder, kept_at, at, vector))
+                store_at(builder, builder.gep(kept_at, [at]), value)
+                return []
+
+            loop(builder, n_vectors, [], scale_vector)
+            return []
+
+        loop(builder, n, [], scale_row)
+        return context.get_dummy_value()
+
+    size_type = types.intp
+    return types.void(kept, size_type, size_type, shares, size_type), codegen
+
+
+@intrinsic
+def add_lanes(typingctx: Any, sums: Any, n_sums: Any, totals: Any) -> Any:
+    """Add ``n_sums`` vectors' sums of lanes to as many float64 ``totals``, and make them zero.
+
+    Both arrays have room for a multiple of a vector's lanes.
+    """
+    vector_type = vector_of(sums.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        width = vector.count
+        sums_at, totals_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 2)
+        )
+
+        def add_some(turn: Any, carried: list[Any]) -> list[Any]:
+            first = builder.mul(turn, index(width))
+            at = builder.mul(first, index(width))
+            places = [builder.add(at, index(lane * width)) for lane in range(width)]
+            found = [vector_at(builder, sums_at, place, vector) for place in places]
+            add_totals(builder, totals_at, first, found)
+            for place in places:
+                store_at(builder, builder.gep(sums_at, [place]), constant(vector, 0.0))
+            return []
+
+        groups = builder.sdiv(builder.add(arguments[1], index(width - 1)), index(width))
+        loop(builder, groups, [], add_some)
+        return context.get_dummy_value()
+
+    return types.void(sums, types.intp, totals), codegen
