@@ -130,7 +130,7 @@ def plot_cross_validation(table: Sequence["CrossValidated"], ax: "Axes | None" =
     --------
     >>> from matplotlib.figure import Figure
     >>> from fastgmm import select
-    >>> rows = [[x + y] for x in (0.0, 20.0) for y in range(8)]
+    >>> rows = [[x + y] for x in (0.0, 90.0) for y in range(30)]
     >>> selection = select(rows, (1, 2), "full", criterion="cv", n_folds=2, random_state=0)
     >>> ax = plot_cross_validation(selection.table, Figure().subplots())
     >>> [text.get_text() for text in ax.get_legend().texts]

@@ -9,7 +9,7 @@ import pytest
 from fastgmm import estimators
 
 MODULES = [
-    f"fastgmm.estimators.{module.name}" for module in pkgutil.iter_modules(estimators.__path__)
+    module.name for module in pkgutil.walk_packages(estimators.__path__, "fastgmm.estimators.")
 ]
 
 
