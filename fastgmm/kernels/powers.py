@@ -45,9 +45,7 @@ class Power(NamedTuple):
     """What rounds: a large number less q."""
 
 
-def powers_near(
-    builder: Any, highest: list[Any], subtract: Callable[[], None]
-) -> list[Power]:
+def powers_near(builder: Any, highest: list[Any], subtract: Callable[[], None]) -> list[Power]:
     """Return the powers next to 2^highest.
 
     Where a lane's q is too large for the number that rounds (2^18 in float32, or no number at all),
