@@ -7,6 +7,12 @@ where a density is asked for. The moments are sums of responsibilities times the
 both steps are one matrix product each, of k d multiply-adds a row, whatever the matrix. What tied
 components need of the second moments is a constant of the data (``covariance/tied.py``).
 
+Sums grow in the compute dtype over some tiles before they are added up in float64. Those over few
+columns are kept lane by lane (*dots*: vectors of rows of responsibilities times vectors of rows of
+features). With many columns a tile's rows are kept as they are and each responsibility multiplies
+whole vectors of columns: no lanes to add, and operands that stay in L1. Rows of weight one in up to
+three columns never come here but for the last few (``narrow.py``).
+
 With means s standard deviations from the centre a product loses eps s^2; components far apart
 belong to ``axes.py`` and ``triangles.py`` (``covariance/nearness.py`` decides).
 """
@@ -18,8 +24,6 @@ import numpy as np
 from fastgmm._jit import part, types
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.blocks import (
-    PRODUCT_HEIGHT,
-    PRODUCT_WIDTH,
     WHITENING_HEIGHT,
     WHITENING_WIDTH,
     add_whitened_squares,
@@ -28,11 +32,11 @@ from fastgmm.kernels.blocks import (
 )
 from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of
 from fastgmm.kernels.products import (
-    TALL,
     add_dots,
     add_lanes,
     add_outer,
     keep_rows,
+    product_height,
     scale_rows,
     write_linear,
 )
@@ -113,6 +117,13 @@ class LinearWork(NamedTuple):
 
 
 @part
+def clear(array: Any, first: int, end: int) -> None:
+    """Write zeros: a loop, because an assignment to a slice takes Numba a second to compile."""
+    for i in range(first, end):
+        array[i] = 0
+
+
+@part
 def keeps_rows(d: int, like: Any) -> bool:
     """Whether moments are products with whole vectors of columns, not with vectors of rows.
 
@@ -120,13 +131,9 @@ def keeps_rows(d: int, like: Any) -> bool:
     last column work for nothing.
     """
     width = lanes_of(like)
-    return 5 * ((d + width - 1) // width * width) <= 6 * (1 + d)
-
-
-@part
-def outer_height(n_components: int, d: int, like: Any) -> int:
-    """Return how many components a block of products with kept rows has."""
-    return height_of(n_components, TALL if d <= lanes_of(like) else PRODUCT_HEIGHT)
+    padded = (d + width - 1) // width * width
+    # a single vector a row makes one load of every multiply-add
+    return padded > width and 5 * padded <= 6 * (1 + d)
 
 
 def linear_work(density: Any, tile_rows: Any) -> Any:
@@ -140,24 +147,25 @@ def linear_work(density: Any, tile_rows: Any) -> Any:
     n_dots = 1 + (m - d if kept else m)
     row = padded_row(d, like)
     centre = np.zeros(row, like.dtype)
-    centre[:d] = density.centre
-    height = height_of(n_components, PRODUCT_HEIGHT)
+    for j in range(d):
+        centre[j] = density.centre[j]
+    constants = np.empty(n_components, like.dtype)
+    for k in range(n_components):
+        constants[k] = density.log_scale[k] - density.squares[k]
+    height = product_height(n_components)
     n_sums = (n_components + height - 1) // height * height * n_dots
     n_sums = (n_sums + width - 1) // width * width
-    dots, dot_totals = aligned(n_sums * width, like), aligned(n_sums, np.empty(0))
-    height = outer_height(n_components, d, like)
+    dots, dot_totals = aligned(n_sums * width, like), np.zeros(n_sums)
     n_sums = (n_components + height - 1) // height * height * row if kept else 0
-    sums, totals = aligned(n_sums, like), aligned(n_sums, np.empty(0))
-    for each in (dots, sums):
-        each[:] = 0
-    for total in (dot_totals, totals):
-        total[:] = 0
+    sums, totals = aligned(n_sums, like), np.zeros(n_sums)
+    clear(dots, 0, dots.size)
+    clear(sums, 0, sums.size)
     # columns are written in whole vectors
     n_rows = n_dots if kept else 1 + max(padded, m)
     n_chunks = tile_rows // run
     return LinearWork(
         density.slopes.reshape(density.slopes.size),
-        density.log_scale - density.squares,
+        constants,
         aligned((n_chunks - 1) * pitch_of(n_dots, run, like) + n_rows * run, like),
         n_dots,
         aligned(tile_rows * row if kept else 0, like),
@@ -216,7 +224,7 @@ def linear_log_density(
     if kept:
         end = (size + stride - 1) // stride * stride
         keep_rows(rows, start, size, d, scratch.centre, scratch.rows, scratch.row)
-        scratch.rows[size * scratch.row : end * scratch.row] = 0
+        clear(scratch.rows, size * scratch.row, end * scratch.row)
     for first in range(0, size, stride):
         chunk = first // stride
         # the first row is for the shares
@@ -294,31 +302,18 @@ def linear_accumulate(
             for _ in range(n_dots - 1):
                 at += stride
                 store(features, at, load(features, at) * share)
-    height = height_of(n_components, PRODUCT_HEIGHT)
+    height = product_height(n_components)
     for slot in range(0, n_components, height):
         k = min(slot, n_components - height)
-        f = 0
-        while f < n_dots:
-            some = block_of(n_dots - f)
-            add_dots(
-                joint, k, n_components, features, f, n_dots, n_chunks, height, some,
-                scratch.dots, slot,
-            )  # fmt: skip
-            f += some
+        add_dots(joint, k, n_components, features, n_dots, n_chunks, height, scratch.dots, slot)
     if keeps_rows(d, rows):
         n_vectors = (d + width - 1) // width
         scale_rows(kept, row, n_vectors, shares, size)
-        height = outer_height(n_components, d, rows)
         for slot in range(0, n_components, height):
             k = min(slot, n_components - height)
-            v = 0
-            while v < n_vectors:
-                some = block_of(n_vectors - v)
-                add_outer(
-                    joint, k, n_components, kept, row, v * width, n_chunks, height, some,
-                    scratch.sums, slot,
-                )  # fmt: skip
-                v += some
+            add_outer(
+                joint, k, n_components, kept, row, n_vectors, n_chunks, height, scratch.sums, slot
+            )
     scratch.pending[0] += n_chunks * stride
     if scratch.pending[0] >= VECTORS_TOGETHER * width:
         add_up(scratch)
@@ -335,17 +330,6 @@ def add_up(scratch: Any) -> None:
     scratch.pending[0] = 0
 
 
-@part
-def block_of(left: int) -> int:
-    """Return the width of the next block of products, of so many that are left.
-
-    4 = 2 + 2, not 3 + 1: narrow blocks wait for their loads.
-    """
-    if left <= PRODUCT_WIDTH:
-        return left
-    return PRODUCT_WIDTH if left != PRODUCT_WIDTH + 1 else 2
-
-
 def linear_finish(density: Any, scratch: Any, statistics: Any) -> None:
     """Add the sums over a block of rows to the statistics.
 
@@ -355,7 +339,7 @@ def linear_finish(density: Any, scratch: Any, statistics: Any) -> None:
     m = scratch.slopes.size // n_components
     add_up(scratch)
     totals, n_dots = scratch.dot_totals, scratch.n_dots
-    height = height_of(n_components, PRODUCT_HEIGHT)
+    height = product_height(n_components)
     kept = keeps_rows(d, scratch.dots)
     for k in range(n_components):
         at = slot_of(k, n_components, height) * n_dots
@@ -366,7 +350,6 @@ def linear_finish(density: Any, scratch: Any, statistics: Any) -> None:
             for j in range(d):
                 statistics.first[k, j] += totals[at + 1 + j]
     if kept:
-        height = outer_height(n_components, d, scratch.dots)
         for k in range(n_components):
             at = slot_of(k, n_components, height) * scratch.row
             for j in range(d):

@@ -7,6 +7,7 @@ component goes through memory, a few kilobytes that are overwritten by the next 
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from fastgmm._jit import intrinsic, ir, kernel, types
 from fastgmm._typing import FloatArray
 from fastgmm.kernels.blocks import WHITENING_WIDTH, data_of, index, loop, number_at, vector_at
 from fastgmm.kernels.columns import chunk_rows, columns_of_rows
-from fastgmm.kernels.linear import VECTORS_TOGETHER, LinearDensity
+from fastgmm.kernels.linear import VECTORS_TOGETHER, LinearDensity, clear
 from fastgmm.kernels.powers import fractions_of, powers_near, without_exponent
 from fastgmm.kernels.products import add_lanes, chosen
 from fastgmm.kernels.steps import aligned
@@ -60,12 +61,11 @@ def add_rows(rows: Any, density: Any, statistics: Any) -> None:
     constants = to_base_two * (density.log_scale - density.squares)
     width, group = lanes_of(flat), chunk_rows(flat)
     joint = aligned(2 * (n_components + 8) * group, flat)
-    joint[:] = 0
+    clear(joint, 0, joint.size)
     n_sums = n_components * (1 + m)
     whole = (n_sums + width - 1) // width * width
-    sums, totals = aligned(whole * width, flat), aligned(whole, np.empty(0))
-    sums[:] = 0
-    totals[:] = 0
+    sums, totals = aligned(whole * width, flat), np.zeros(whole)
+    clear(sums, 0, sums.size)
     log_likelihood = np.zeros(1)
     n_groups = rows.shape[0] // group
     for first in range(0, n_groups, GROUPS_AT_ONCE):
@@ -252,7 +252,7 @@ def add_groups(
         cases = {}
         for columns in range(1, MOST_COLUMNS + 1):
             for squares in (False, True):
-                cases[2 * columns + squares] = lambda d=columns, squares=squares: add(d, squares)
+                cases[2 * columns + squares] = partial(add, columns, squares)
         chosen(builder, builder.add(d, m), cases)
         return context.get_dummy_value()
 

@@ -4,10 +4,11 @@ How many rows and columns a block has is known at run time only: each of these f
 few shapes that there are and branches to one, so that its caller is compiled once for all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from fastgmm._jit import intrinsic, types
+from fastgmm._jit import intrinsic, part, types
 from fastgmm.kernels.blocks import (
     PRODUCT_HEIGHT,
     PRODUCT_WIDTH,
@@ -16,6 +17,7 @@ from fastgmm.kernels.blocks import (
     Operand,
     add_totals,
     data_of,
+    height_of,
     index,
     loop,
     number_at,
@@ -26,22 +28,23 @@ from fastgmm.simd.arithmetic import fused
 from fastgmm.simd.memory import load_at, load_part_at, store_at
 from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
 
-TALL = 2 * PRODUCT_HEIGHT
-"""Components of a block that has one vector of columns: eight sums would wait for each other."""
-
 
 def heights(most: int) -> list[int]:
     """Return the powers of two up to ``most``: what ``height_of`` chooses from."""
     return [1 << bit for bit in range(most.bit_length())]
 
 
-DOT_SHAPES = [
-    (height, width) for height in heights(PRODUCT_HEIGHT) for width in range(1, PRODUCT_WIDTH + 1)
-]
-OUTER_SHAPES = [*DOT_SHAPES, (TALL, 1)]
+PRODUCT_HEIGHTS = sorted({1, 2, PRODUCT_HEIGHT})
 
 
-def chosen(builder: Any, value: Any, cases: dict[int, Callable[[], None]]) -> None:
+@part
+def product_height(n_components: int) -> int:
+    """Return how many components a block of products has: one of ``PRODUCT_HEIGHTS``."""
+    height = height_of(n_components, PRODUCT_HEIGHT)
+    return height if height == PRODUCT_HEIGHT else min(height, 2)
+
+
+def chosen(builder: Any, value: Any, cases: Mapping[int, Callable[[], None]]) -> None:
     """Do what belongs to a run-time value; nothing if it is none of the cases."""
     after = builder.append_basic_block("after")
     branches = builder.switch(value, after)
@@ -103,7 +106,7 @@ def write_linear(
                     store_at(builder, address, sums[r][v])
 
         cases = heights(WHITENING_HEIGHT)
-        chosen(builder, rows, {count: lambda count=count: write(count) for count in cases})
+        chosen(builder, rows, {count: partial(write, count) for count in cases})
         return context.get_dummy_value()
 
     size = types.intp
@@ -111,19 +114,39 @@ def write_linear(
     return types.void(features, size, size, *parameters), codegen
 
 
-def _shapes(
+def _in_blocks(
     builder: Any,
     height: Any,
-    width: Any,
-    shapes: list[tuple[int, int]],
-    emit: Callable[[int, int], None],
+    count: Any,
+    emit: Callable[[Any, int, int], None],
 ) -> None:
-    """Branch to one of the shapes of a block of products."""
-    cases = {
-        rows * 4 + columns: lambda rows=rows, columns=columns: emit(rows, columns)
-        for rows, columns in shapes
-    }
-    chosen(builder, builder.add(builder.mul(height, index(4)), width), cases)
+    """Call ``emit(first, height, width)`` for ``count`` columns in the widest blocks.
+
+    4 = 2 + 2, not 3 + 1: narrow blocks wait for their loads. The loops are here and not in the
+    caller, so that a block begins while the one before is being stored.
+    """
+    most = index(PRODUCT_WIDTH)
+    left = builder.srem(count, most)
+    full = builder.sdiv(count, most)
+    if PRODUCT_WIDTH > 2:
+        has_one = builder.icmp_signed("==", left, index(1))
+        more = builder.and_(has_one, builder.icmp_signed(">", count, most))
+        full = builder.sub(full, builder.zext(more, full.type))
+    done = builder.mul(full, most)
+    left = builder.sub(count, done)
+
+    def emit_all(rows: int) -> None:
+        def block(width: int, begin: Any, turn: Any, carried: list[Any]) -> list[Any]:
+            emit(builder.add(begin, builder.mul(turn, index(width))), rows, width)
+            return []
+
+        loop(builder, full, [], partial(block, PRODUCT_WIDTH, index(0)))
+        if PRODUCT_WIDTH > 2:
+            loop(builder, builder.sdiv(left, index(2)), [], partial(block, 2, done))
+        # one is left where there are no more, or where two columns are the widest
+        loop(builder, builder.srem(left, index(2)), [], partial(block, 1, done))
+
+    chosen(builder, height, {rows: partial(emit_all, rows) for rows in PRODUCT_HEIGHTS})
 
 
 def add_at(builder: Any, pointer: Any, at: Any, value: Any) -> None:
@@ -139,15 +162,13 @@ def add_dots(
     component: Any,
     n_components: Any,
     features: Any,
-    feature: Any,
     n_features: Any,
     n_chunks: Any,
     height: Any,
-    width: Any,
     sums: Any,
     slot: Any,
 ) -> Any:
-    """Add the products of ``height`` components and ``width`` features, over a tile, lane by lane.
+    """Add the products of ``height`` components and all features, over a tile, lane by lane.
 
     ``joint`` has the chunks' (k, rows) matrices one behind the other, ``features`` their
     (n_features, rows) matrices, ``sums`` (slots, n_features) vectors: one more level, over the
@@ -159,17 +180,15 @@ def add_dots(
         vector = llvm_vector(vector_type)
         chunk = index(WHITENING_WIDTH * vector.count)
         joint_at, features_at, sums_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 9)
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 7)
         )
-        k, n, f, n_rows, chunks, rows, columns, slot = (
-            arguments[i] for i in (1, 2, 4, 5, 6, 7, 8, 10)
-        )
+        k, n, n_rows, chunks, rows, slot = (arguments[i] for i in (1, 2, 4, 5, 6, 8))
 
         def operand(pointer: Any, first: Any, count: Any) -> Operand:
             pitch = builder.add(builder.mul(count, chunk), index(vector.count))
             return Operand(pointer, builder.mul(first, chunk), pitch, None)
 
-        def add(height: int, width: int) -> None:
+        def add(f: Any, height: int, width: int) -> None:
             n_sums = height * width
             places = []
             for r in range(height):
@@ -185,13 +204,11 @@ def add_dots(
                 mine = builder.add(left.start, builder.mul(turn, left.step))
                 theirs = builder.add(right.start, builder.mul(turn, right.step))
                 for v in range(WHITENING_WIDTH):
-                    x = [
-                        vector_at(
-                            builder, right.pointer,
-                            builder.add(theirs, index((c * WHITENING_WIDTH + v) * vector.count)), vector,
-                        )
-                        for c in range(width)
-                    ]  # fmt: skip
+                    x = []
+                    for c in range(width):
+                        apart = index((c * WHITENING_WIDTH + v) * vector.count)
+                        at = builder.add(theirs, apart)
+                        x.append(vector_at(builder, right.pointer, at, vector))
                     place = v % ways * n_sums
                     for r in range(height):
                         apart = index((r * WHITENING_WIDTH + v) * vector.count)
@@ -211,11 +228,11 @@ def add_dots(
                     value = builder.fadd(value, sums[way * n_sums + which])
                 store_at(builder, place, value)
 
-        _shapes(builder, rows, columns, DOT_SHAPES, add)
+        _in_blocks(builder, rows, n_rows, add)
         return context.get_dummy_value()
 
     size = types.intp
-    parameters = (features, size, size, size, size, size, sums, size)
+    parameters = (features, size, size, size, sums, size)
     return types.void(joint, size, size, *parameters), codegen
 
 
@@ -227,14 +244,13 @@ def add_outer(
     n_components: Any,
     rows: Any,
     row: Any,
-    column: Any,
+    n_vectors: Any,
     n_chunks: Any,
     height: Any,
-    width: Any,
     sums: Any,
     slot: Any,
 ) -> Any:
-    """Add ``height`` components' responsibilities times ``width`` vectors of columns, over a tile.
+    """Add ``height`` components' responsibilities times vectors of columns, over a tile.
 
     ``joint`` has the chunks' (k, rows) matrices one behind the other; ``rows`` are ``row`` numbers
     apart, one behind the other. ``sums`` is (slots, row).
@@ -245,14 +261,13 @@ def add_outer(
         vector = llvm_vector(vector_type)
         run = WHITENING_WIDTH * vector.count
         joint_at, rows_at, sums_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 9)
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 8)
         )
-        k, n, step, j, chunks, rows, columns, slot = (
-            arguments[i] for i in (1, 2, 4, 5, 6, 7, 8, 10)
-        )
+        k, n, step, n_vectors, chunks, rows, slot = (arguments[i] for i in (1, 2, 4, 5, 6, 7, 9))
         pitch = builder.add(builder.mul(n, index(run)), index(vector.count))
 
-        def add(height: int, width: int) -> None:
+        def add(first: Any, height: int, width: int) -> None:
+            j = builder.mul(first, index(vector.count))
             # as in outer_products, but so that it divides the rows of a chunk
             ways = 1
             while ways * height * width < 8 and ways < run:
@@ -294,11 +309,11 @@ def add_outer(
                         value = builder.fadd(value, total[(way * height + r) * width + v])
                     add_at(builder, sums_at, builder.add(at, index(v * vector.count)), value)
 
-        _shapes(builder, rows, columns, OUTER_SHAPES, add)
+        _in_blocks(builder, rows, n_vectors, add)
         return context.get_dummy_value()
 
     size = types.intp
-    parameters = (rows, size, size, size, size, size, sums, size)
+    parameters = (rows, size, size, size, size, sums, size)
     return types.void(joint, size, size, *parameters), codegen
 
 

@@ -15,7 +15,8 @@ rng = np.random.default_rng(0)
 for dtype in (np.float64, np.float32):
     for n in (7, 15, 63, 65, 130, 300):
         for d, covariance_type, k in ((2, "full", 3), (2, "full", 5), (11, "full", 5),
-                                      (11, "tied", 3), (2, "diag", 3)):
+                                      (2, "tied", 3), (11, "tied", 3), (41, "tied", 5),
+                                      (2, "diag", 3)):
             X = rng.normal(size=(n, d)).astype(dtype)
             gm = GaussianMixture(k, covariance_type=covariance_type, max_iter=2, tol=0,
                                  init_params="random_from_data", random_state=0)
