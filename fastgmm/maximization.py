@@ -169,6 +169,9 @@ def prepared(
             _check_range(family.variances(parameters.covariances, d), dtype)
             return parameters, density, float(lifts.max())
         except IllDefinedCovarianceError as error:
+            # squares that the data's dtype does not have leave variances next to zero, or below
+            variances = np.abs(family.variances(parameters.covariances, d))
+            _check_range(variances[variances > 0], dtype)
             # a matrix that all components share has no number
             which = np.arange(k) if error.component is None else np.array([error.component])
             lifts[which] = np.maximum(4.0 * lifts[which], least)
@@ -184,7 +187,7 @@ def prepared(
 
 def _check_range(variances: Float64Array, dtype: np.dtype[np.floating]) -> None:
     largest = float(np.finfo(dtype).max)
-    for variance in (float(variances.max()), float(variances.min())):
+    for variance in (float(variances.max(initial=1.0)), float(variances.min(initial=1.0))):
         if not 1.0 / largest <= variance <= largest:
             advice = "scale the columns" + (", or pass float64" if dtype == np.float32 else "")
             raise RangeError(

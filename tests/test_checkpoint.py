@@ -173,7 +173,7 @@ def file(tmp_path):
 def test_threads_and_a_cluster_take_turns(file, path, two_workers):
     expected = fingerprint(fit(file, **SETTINGS))
     kept = {**SETTINGS, "checkpoint": path, "checkpoint_interval": 0}
-    turns = ((16, None, two_workers), (9, two_workers, None), (33, two_workers, two_workers))
+    turns = ((16, None, two_workers), (9, two_workers, None), (20, two_workers, two_workers))
     for number, first, second in turns:
         path.unlink(missing_ok=True)
         assert fit_until(number, file, client=first, **kept)

@@ -494,11 +494,13 @@ def test_a_fit_compiles_each_kernel_it_uses_once_and_no_other(family, start):
     kernels = run(KERNELS_OF_FITS, os.environ.get("FASTGMM_CACHE", ""), family, start)
     update = {
         "full": {"factorisation.whiten", "factorisation.estimate", "registers.add_rows"},
+        "diag": {"registers.add_rows"},
+        "spherical": {"narrow.add_rows"},
         "tied": {
-            *("factorisation.whiten", "factorisation.estimate"),
+            *("factorisation.whiten", "factorisation.estimate", "narrow.add_rows"),
             *("factorisation.linear_form", "factorisation.total_square"),
         },
-    }.get(family, set())
+    }[family]
     expected = {"rows.first_not_finite", "expectation.expectation"} | update | START_KERNELS[start]
     if family == "tied":  # the scatter of the data is another form's work
         kernels.remove("expectation.expectation")

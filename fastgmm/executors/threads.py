@@ -242,10 +242,11 @@ def share(
 
     for which in range(len(away)):
         pool.submit(run, which)
-    last = function(*here)
-    results: dict[int, Any] = {len(away): last}
-    for _ in away:
-        which, result, error = done.get()
+    try:
+        results: dict[int, Any] = {len(away): function(*here)}
+    finally:  # what is raised here is raised when all have ended
+        outcomes = [done.get() for _ in away]
+    for which, result, error in outcomes:
         if error is not None:
             raise error
         results[which] = result

@@ -9,18 +9,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastgmm.kernels import (
-        axes,
-        blocks,
-        expectation,
-        factorisation,
-        kmeans,
-        linear,
-        registers,
-        rows,
-        triangles,
-        unrolled,
-    )
+    from fastgmm.kernels import blocks, expectation, factorisation, kmeans, rows
+    from fastgmm.kernels.densities import axes, linear, registers, triangles, unrolled
+
+_FOLDERS = {
+    "": ("blocks", "expectation", "factorisation", "kmeans", "rows"),
+    "densities.": ("axes", "linear", "registers", "triangles", "unrolled"),
+}
 
 __all__ = [
     "axes",
@@ -38,6 +33,7 @@ __all__ = [
 
 def __getattr__(name: str) -> ModuleType:
     """Import a kernel module when it is first used (PEP 562)."""
-    if name in __all__:
-        return import_module(f"fastgmm.kernels.{name}")
+    for folder, names in _FOLDERS.items():
+        if name in names:
+            return import_module(f"fastgmm.kernels.{folder}{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,9 +16,9 @@ from fastgmm._jit import intrinsic, ir, kernel, types
 from fastgmm._typing import FloatArray
 from fastgmm.kernels.blocks import WHITENING_WIDTH, data_of, index, loop, number_at, vector_at
 from fastgmm.kernels.columns import chunk_rows, columns_of_rows
-from fastgmm.kernels.linear import VECTORS_TOGETHER, LinearDensity, clear
-from fastgmm.kernels.powers import fractions_of, powers_near, without_exponent
-from fastgmm.kernels.products import add_lanes, chosen
+from fastgmm.kernels.densities.linear import VECTORS_TOGETHER, LinearDensity, clear
+from fastgmm.kernels.densities.powers import fractions_of, powers_near, without_exponent
+from fastgmm.kernels.densities.products import add_lanes, chosen
 from fastgmm.kernels.steps import aligned
 from fastgmm.simd import lanes, lanes_of
 from fastgmm.simd.arithmetic import added, fused, larger, reciprocal_of

@@ -29,8 +29,13 @@ from fastgmm.kernels.blocks import (
     vector_at,
 )
 from fastgmm.kernels.columns import chunk_rows, columns_of_rows, pitch_of
-from fastgmm.kernels.features import add_feature_products, products_of, shape_of, write_shares
-from fastgmm.kernels.moments import add_moments
+from fastgmm.kernels.densities.features import (
+    add_feature_products,
+    products_of,
+    shape_of,
+    write_shares,
+)
+from fastgmm.kernels.densities.moments import add_moments
 from fastgmm.kernels.softmax import share_out
 from fastgmm.kernels.steps import Steps, aligned, implement, small_chunks
 from fastgmm.simd import broadcast, lanes_of, load, load_broadcast, store

@@ -31,7 +31,7 @@ from fastgmm.kernels.blocks import (
     slot_of,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of
-from fastgmm.kernels.products import (
+from fastgmm.kernels.densities.products import (
     add_dots,
     add_lanes,
     add_outer,

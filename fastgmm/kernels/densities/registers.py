@@ -15,11 +15,11 @@ from fastgmm._jit import intrinsic, ir, kernel, types
 from fastgmm._typing import FloatArray
 from fastgmm.kernels.blocks import WIDE, data_of, index, loop, number_at
 from fastgmm.kernels.columns import columns_of_rows
-from fastgmm.kernels.features import n_features, products_of, shape_of
-from fastgmm.kernels.linear import LinearDensity
-from fastgmm.kernels.narrow import add_whole_groups
+from fastgmm.kernels.densities.features import n_features, products_of, shape_of
+from fastgmm.kernels.densities.linear import LinearDensity
+from fastgmm.kernels.densities.narrow import add_whole_groups
+from fastgmm.kernels.densities.unrolled import UnrolledDensity
 from fastgmm.kernels.softmax import SUMS_PER_LOG
-from fastgmm.kernels.unrolled import UnrolledDensity
 from fastgmm.simd import lanes, lanes_of
 from fastgmm.simd.arithmetic import added, fused, larger, reciprocal_of, smaller
 from fastgmm.simd.elementary import exp_of, log_of

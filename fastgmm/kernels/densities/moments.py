@@ -11,7 +11,7 @@ from fastgmm.kernels.blocks import (
     number_at,
     vector_at,
 )
-from fastgmm.kernels.features import n_factors, products_of
+from fastgmm.kernels.densities.features import n_factors, products_of
 from fastgmm.simd.arithmetic import fused
 from fastgmm.simd.shuffles import folded
 from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
