@@ -3,7 +3,7 @@
 A triangle of factors lies in *bands* of ``WHITENING_HEIGHT`` rows: in a band the columns follow
 each other, a number for each of its rows.
 
-The moments have two forms (see kernels/unrolled.py for when rows may be taken about one centre).
+The moments have two forms (see ``unrolled.py`` for when rows may be taken about one centre).
 Near it they are one matrix product: *panels* of eight features (1, x and the products x_i x_j) by
 the responsibilities turned to (t, k). A panel is made of a tile's columns, a vector of rows an
 instruction, and serves all components; no number of a triangle is computed twice. Far from it every
