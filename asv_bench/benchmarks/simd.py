@@ -26,7 +26,7 @@ IN_L1 = 1024
 """Numbers that stay in the nearest cache; passed over again and again."""
 
 
-def aligned(numbers):
+def from_a_line(numbers):
     """Return a copy that begins with a cache line: where vectors cross two, exp is half as fast."""
     spare = 64 // numbers.itemsize
     memory = np.empty(numbers.size + spare, numbers.dtype)
@@ -132,8 +132,8 @@ class VectorOperation:
     def setup(self, operation, dtype):
         """Draw negative numbers, as an E-step's are, and compile."""
         draw = np.random.default_rng(0)
-        self.numbers = aligned((-0.01 - draw.exponential(3.0, IN_L1)).astype(dtype))
-        self.results = aligned(self.numbers)
+        self.numbers = from_a_line((-0.01 - draw.exponential(3.0, IN_L1)).astype(dtype))
+        self.results = from_a_line(self.numbers)
         self.time_a_million_numbers(operation, dtype)
 
     def time_a_million_numbers(self, operation, dtype):
