@@ -16,9 +16,7 @@ from fastgmm.kernels.blocks import (
     add_totals,
     by_height,
     data_of,
-    dot_products,
     index,
-    literal,
     loop,
     number_at,
     products_with,
@@ -197,63 +195,3 @@ def add_feature_products(
         return context.get_dummy_value()
 
     return types.void(joint, types.intp, factors, types.intp, sums, band), codegen
-
-
-@intrinsic(prefer_literal=True)
-def add_features(
-    typingctx: Any,
-    joint: Any,
-    component: Any,
-    n_components: Any,
-    features: Any,
-    feature: Any,
-    n_features: Any,
-    n_chunks: Any,
-    height: Any,
-    width: Any,
-    sums: Any,
-    slot: Any,
-) -> Any:
-    """Add the products of ``height`` components and ``width`` features, over a tile, to ``sums``.
-
-    ``joint`` has the chunks' (k, rows) matrices one behind the other, ``features`` their
-    (n_features, rows) matrices. The sums are float64, the components of a feature side by side, the
-    first of the block's at ``slot`` in a row of as many slots as whole blocks of components need.
-    """
-    vector_type = vector_of(joint.dtype)
-    rows, columns = literal(height), literal(width)
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = llvm_vector(vector_type)
-        chunk = index(WHITENING_WIDTH * vector.count)
-        joint_at, features_at, sums_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 9)
-        )
-        k, n, f, n_rows, chunks = (arguments[i] for i in (1, 2, 4, 5, 6))
-
-        def operand(pointer: Any, first: Any, count: Any) -> Operand:
-            pitch = builder.add(builder.mul(count, chunk), index(vector.count))
-            return Operand(pointer, builder.mul(first, chunk), pitch, chunk)
-
-        products = dot_products(
-            builder,
-            operand(joint_at, k, n),
-            operand(features_at, f, n_rows),
-            chunks,
-            WHITENING_WIDTH,
-            rows,
-            columns,
-            vector,
-        )
-        slots = builder.mul(builder.sdiv(builder.add(n, index(rows - 1)), index(rows)), index(rows))
-        at = arguments[10]
-        for column in range(columns):
-            add_totals(builder, sums_at, at, [row[column] for row in products])
-            at = builder.add(at, slots)
-        return context.get_dummy_value()
-
-    size = types.intp
-    return (
-        types.void(joint, size, size, features, size, size, size, height, width, sums, size),
-        codegen,
-    )
