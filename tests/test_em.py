@@ -28,9 +28,14 @@ def test_statistics_take_no_more_than_is_reckoned(n_threads):
         assert step.level == 0
         placement.reduce([step])
         tracemalloc.start()
-        placement.reduce([step] * n_models)
-        _, peak = tracemalloc.get_traced_memory()
+        peaks = []
+        for _ in range(5):
+            before, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            placement.reduce([step] * n_models)
+            peaks.append(tracemalloc.get_traced_memory()[1] - before)
         tracemalloc.stop()
         reckoned = n_models * state_bytes(step, placement.grid, n_threads)
-        # the rest are NumPy's headers: 4 arrays of 100 bytes each
-        assert 0.3 * reckoned < peak < 1.1 * reckoned
+        # The rest are NumPy's headers: 4 arrays of 100 bytes each. The least of five passes:
+        # what other threads of the process allocate is traced as well (200 kB once).
+        assert 0.3 * reckoned < min(peaks) < 1.1 * reckoned

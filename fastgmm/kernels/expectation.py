@@ -13,6 +13,7 @@ from typing import Any
 
 from fastgmm._jit import kernel, maker, part
 from fastgmm.kernels.columns import pitch_of
+from fastgmm.kernels.memory import aligned, fill, stride_of
 from fastgmm.kernels.softmax import (
     blank,
     exponentiate,
@@ -21,12 +22,10 @@ from fastgmm.kernels.softmax import (
 )
 from fastgmm.kernels.steps import (
     accumulate,
-    aligned,
     common_log_density,
     finish,
     log_density,
     shape_of_tile,
-    stride_of,
     work,
 )
 from fastgmm.kernels.writing import write_labels, write_log_sums, write_responsibilities
@@ -43,7 +42,7 @@ def joint_of(n_components: int, tile_rows: int, like: Any) -> Any:
     width = lanes_of(like)
     whole = (n_components + width - 1) // width * width
     joint = aligned(whole * stride + tile_rows, like)
-    joint[n_components * stride :] = 0
+    fill(joint, n_components * stride, joint.size, 0)
     return joint
 
 
@@ -114,8 +113,8 @@ def accumulate_given(
         size = min(tile_rows, rows.shape[0] - start)
         # for the columns that it leaves behind
         log_density(flat, start, size, density, scratch, joint, stride)
-        joint[:] = 0
-        shares[:] = 0
+        fill(joint, 0, joint.size, 0)
+        fill(shares, 0, shares.size, 0)
         for t in range(size):
             shares[t] = 1.0 if weights.size == 0 else weights[start + t]
             at = t // chunk_rows * pitch_of(n_components, stride, flat) + t % chunk_rows

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastgmm._jit import kernel, maker, part
 from fastgmm.kernels.blocks import PRODUCT_HEIGHT, add_square_products
-from fastgmm.kernels.steps import aligned
+from fastgmm.kernels.memory import aligned
 from fastgmm.simd import (
     broadcast,
     fma,

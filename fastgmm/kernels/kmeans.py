@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fastgmm._jit import kernel, maker, part
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.columns import chunk_rows, load_about
+from fastgmm.kernels.memory import aligned, fill, sum_of
 from fastgmm.kernels.nearest import (
     CANDIDATES,
     CENTRES,
@@ -31,7 +32,6 @@ from fastgmm.kernels.nearest import (
     total_of,
     unsure_rows,
 )
-from fastgmm.kernels.steps import aligned
 from fastgmm.simd import fma, lanes_of, load, store
 
 DIFFERENCES = 3
@@ -169,7 +169,8 @@ def padded(vector: Any) -> Any:
     """Return a copy of d numbers with zeros behind them, up to a whole vector."""
     width = lanes_of(vector)
     whole = np.zeros((vector.size + width - 1) // width * width, vector.dtype)
-    whole[: vector.size] = vector
+    for j in range(vector.size):
+        whole[j] = vector[j]
     return whole
 
 
@@ -235,10 +236,12 @@ def assign(
     nearest, second, which = aligned(run, flat), aligned(run, flat), aligned(run, flat)
     gaps, row = aligned(run, slack), np.zeros(d, rows.dtype)
     old, new, sure = aligned(run, labels), aligned(run, labels), aligned(run, slack)
-    old[:] = 0
+    fill(old, 0, run, 0)
     chosen = np.zeros(2 * run, np.int64)
     margin = rows.dtype.type(12 * (d + 2) * np.finfo(rows.dtype).eps)
-    highest = limits[:n_centres].max()
+    highest = limits[0]
+    for c in range(1, n_centres):
+        highest = max(highest, limits[c])
     # of few columns a row alone costs as much as four in vectors
     alone = 4 if d <= DIFFERENCES else 1
     for block in range(first, last):
@@ -316,7 +319,8 @@ def assign(
                         flat_sums[at + j] = kept * less
             if not whole:
                 n_chosen -= size
-                chosen[:run] = chosen[run:]
+                for i in range(run):
+                    chosen[i] = chosen[run + i]
         changed[block] = n_changed
 
 
@@ -331,8 +335,8 @@ def draw_sketch(rows: Any, sketch: Any, block_rows: int, first: int, last: int) 
     totals, powers = aligned(d * width, flat), aligned(d * width, flat)
     for block in range(first, last):
         begin, end = block * block_rows, min((block + 1) * block_rows, n_rows)
-        totals[:] = 0
-        powers[:] = 0
+        fill(totals, 0, totals.size, 0)
+        fill(powers, 0, powers.size, 0)
         for t in range(begin, (end + BITS - 1) // BITS * BITS, run):
             size = max(min(run, end - t), 0)
             load_about(flat, d, t, size, run, origin, columns, 0, run)
@@ -347,16 +351,16 @@ def draw_sketch(rows: Any, sketch: Any, block_rows: int, first: int, last: int) 
             if lengths.size == 0:
                 continue
             at = t // step * step * d + t % step
-            lengths[t : t + run] = 0
+            fill(lengths, t, t + run, 0)
             for j in range(d):
                 for i in range(run):
                     z = np.float32(columns[j * run + i])
                     sketched[at + j * step + i] = z
                     lengths[t + i] += z * z
-            lengths[t + size : t + run] = np.inf
+            fill(lengths, t + size, t + run, np.inf)
         for j in range(d):
-            sums[block, j] = totals[j * width : (j + 1) * width].sum()
-            squares[block, j] = powers[j * width : (j + 1) * width].sum()
+            sums[block, j] = sum_of(totals, j * width, (j + 1) * width)
+            squares[block, j] = sum_of(powers, j * width, (j + 1) * width)
 
 
 @kernel
@@ -383,18 +387,20 @@ def judge(
     n_candidates = len(candidates)
     whole = (n_candidates + CENTRES - 1) // CENTRES * CENTRES
     numbers = np.zeros(whole * d, rows.dtype)
-    numbers[: candidates.size] = candidates.reshape(candidates.size)
+    for c in range(n_candidates):
+        for j in range(d):
+            numbers[c * d + j] = candidates[c, j]
     about, starts = sketched_candidates(candidates, sketch, whole)
     columns, origin = columns_for(d, flat), padded(np.zeros(d, rows.dtype))
     weight, sums = aligned(run, gains), aligned(whole * double, gains)
-    weight[:] = 1
+    fill(weight, 0, run, 1)
     bits, found = np.zeros(whole, np.uint64), np.zeros(whole, np.uint64)
     for block in range(first, last):
-        sums[:] = 0
+        fill(sums, 0, sums.size, 0)
         end = min((block + 1) * block_rows, n_rows)
         for start in range(block * block_rows, end, BITS):
             n_found = BITS * n_candidates
-            found[:] = 0
+            fill(found, 0, whole, 0)
             if d > DIFFERENCES:
                 for t in range(start, start + BITS, step):
                     for c in range(0, n_candidates, CENTRES):
@@ -405,12 +411,13 @@ def judge(
                 for c in range(n_candidates):
                     n_found += count_bits(found[c])
             if n_found * 4 >= BITS * n_candidates:
-                found[:] = 0
+                fill(found, 0, whole, 0)
                 for t in range(start, min(start + BITS, end), run):
                     size = min(run, end - t)
                     load_about(flat, d, t, size, run, origin, columns, 0, run)
                     if weights.size > 0:
-                        weight[:size] = weights[t : t + size]
+                        for i in range(size):
+                            weight[i] = weights[t + i]
                     for c in range(0, n_candidates, CANDIDATES):
                         add_gains(columns, run, d, numbers, c, closest, t, weight, sums, bits)
                     for c in range(n_candidates):
@@ -421,7 +428,7 @@ def judge(
             for c in range(n_candidates):
                 nearer[c, start // BITS] = found[c]
         for c in range(n_candidates):
-            gains[block, c] = sums[c * double : (c + 1) * double].sum()
+            gains[block, c] = sum_of(sums, c * double, (c + 1) * double)
 
 
 @maker
@@ -433,7 +440,8 @@ def sketched_candidates(candidates: Any, sketch: Any, n_whole: int) -> Any:
     """
     n, d = candidates.shape
     numbers = np.zeros(n_whole * d, sketch.lengths.dtype)
-    starts = np.full(n_whole, np.inf, sketch.lengths.dtype)
+    starts = np.empty(n_whole, sketch.lengths.dtype)
+    fill(starts, 0, n_whole, np.inf)
     for c in range(n):
         square = 0.0
         for j in range(d):

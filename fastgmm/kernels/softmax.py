@@ -10,6 +10,7 @@ that do not exist up to whole vectors.
 from typing import Any
 
 from fastgmm._jit import part
+from fastgmm.kernels.memory import fill
 from fastgmm.simd import (
     broadcast,
     exp_nonpositive,
@@ -165,7 +166,7 @@ def log_likelihood_of(size: int, end: int, highest: Any, sums: Any) -> float:
             product = product * scale
             result = result + load(highest, t)
         result = result + log(product)
-    sums[size:end] = 0
+    fill(sums, size, end, 0)
     return total(result)
 
 
@@ -204,7 +205,7 @@ def weighted_log_likelihood_of(
             sums[first + t] = 0
             for k in range(n_components):
                 joint[at + k * stride + t] = 0
-    sums[first + size : end] = 0
+    fill(sums, first + size, end, 0)
     return result
 
 

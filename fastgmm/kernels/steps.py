@@ -7,14 +7,9 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from fastgmm._jit import maker, overload, part
+from fastgmm._jit import overload, part
 from fastgmm.kernels import columns
-from fastgmm.simd import lanes_of
-
-ALIGNMENT = 64
-"""Bytes of a cache line: vectors that cross one cost two loads."""
+from fastgmm.kernels.memory import stride_of
 
 
 def work(density: Any, tile_rows: int) -> Any:
@@ -103,24 +98,6 @@ def nothing_common(density: Any, scratch: Any, chunk: Any, stride: Any, highest:
 def tile_of(most: int, n_rows: int) -> int:
     """Return how many rows a tile has: no more than there are, in steps of 64."""
     return min(most, max(n_rows + 63, 64) // 64 * 64)
-
-
-@maker
-def aligned(size: int, like: Any) -> Any:
-    """Return a flat array of ``size`` numbers that begins with a cache line."""
-    spare = ALIGNMENT // like.itemsize
-    memory = np.empty(size + spare, like.dtype)
-    first = (-(memory.ctypes.data // like.itemsize)) % spare
-    return memory[first : first + size]
-
-
-@part
-def stride_of(tile_rows: int, like: Any) -> int:
-    """Return the numbers from one row of a tile-wide matrix to the next: no multiple of 4096 bytes.
-
-    Five vectors more, or the columns of a matrix would fall into the same lines of the cache.
-    """
-    return tile_rows + 5 * lanes_of(like)
 
 
 class Steps(NamedTuple):

@@ -34,8 +34,9 @@ from fastgmm.kernels.blocks import (
     vector_at,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about
+from fastgmm.kernels.memory import aligned, fill, stride_of
 from fastgmm.kernels.softmax import share_out
-from fastgmm.kernels.steps import Steps, aligned, implement, stride_of, whole_tiles
+from fastgmm.kernels.steps import Steps, implement, whole_tiles
 from fastgmm.simd import lanes_of
 from fastgmm.simd.arithmetic import fused
 from fastgmm.simd.memory import store_at
@@ -94,13 +95,13 @@ def axes_work(density: Any, tile_rows: Any) -> Any:
     centred = density.spread > limit
     shift = density.centre.copy()
     if centred:
-        shift[:] = 0
+        fill(shift, 0, d, 0)
     whole = (d + width - 1) // width * width
     columns = aligned(whole * stride_of(tile_rows, density.means), density.means)
     height = height_of(n_components, MOMENTS_HEIGHT)
     slots = (n_components + height - 1) // height * height
     sums = aligned((2 * d + 1) * slots, np.empty(0))
-    sums[:] = 0
+    fill(sums, 0, sums.size, 0)
     shifts = density.means if centred else density.offsets
     return AxesWork(
         centred,

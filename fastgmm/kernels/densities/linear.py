@@ -40,7 +40,8 @@ from fastgmm.kernels.densities.products import (
     scale_rows,
     write_linear,
 )
-from fastgmm.kernels.steps import Steps, aligned, implement, tile_of
+from fastgmm.kernels.memory import aligned, fill
+from fastgmm.kernels.steps import Steps, implement, tile_of
 from fastgmm.simd import (
     broadcast,
     fma,
@@ -117,13 +118,6 @@ class LinearWork(NamedTuple):
 
 
 @part
-def clear(array: Any, first: int, end: int) -> None:
-    """Write zeros: a loop, because an assignment to a slice takes Numba a second to compile."""
-    for i in range(first, end):
-        array[i] = 0
-
-
-@part
 def keeps_rows(d: int, like: Any) -> bool:
     """Whether moments are products with whole vectors of columns, not with vectors of rows.
 
@@ -158,8 +152,8 @@ def linear_work(density: Any, tile_rows: Any) -> Any:
     dots, dot_totals = aligned(n_sums * width, like), np.zeros(n_sums)
     n_sums = (n_components + height - 1) // height * height * row if kept else 0
     sums, totals = aligned(n_sums, like), np.zeros(n_sums)
-    clear(dots, 0, dots.size)
-    clear(sums, 0, sums.size)
+    fill(dots, 0, dots.size, 0)
+    fill(sums, 0, sums.size, 0)
     # columns are written in whole vectors
     n_rows = n_dots if kept else 1 + max(padded, m)
     n_chunks = tile_rows // run
@@ -224,7 +218,7 @@ def linear_log_density(
     if kept:
         end = (size + stride - 1) // stride * stride
         keep_rows(rows, start, size, d, scratch.centre, scratch.rows, scratch.row)
-        clear(scratch.rows, size * scratch.row, end * scratch.row)
+        fill(scratch.rows, size * scratch.row, end * scratch.row, 0)
     for first in range(0, size, stride):
         chunk = first // stride
         # the first row is for the shares

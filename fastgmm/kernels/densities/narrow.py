@@ -16,10 +16,10 @@ from fastgmm._jit import intrinsic, ir, kernel, types
 from fastgmm._typing import FloatArray
 from fastgmm.kernels.blocks import WHITENING_WIDTH, data_of, index, loop, number_at, vector_at
 from fastgmm.kernels.columns import chunk_rows, columns_of_rows
-from fastgmm.kernels.densities.linear import VECTORS_TOGETHER, LinearDensity, clear
+from fastgmm.kernels.densities.linear import VECTORS_TOGETHER, LinearDensity
 from fastgmm.kernels.densities.powers import fractions_of, powers_near, without_exponent
 from fastgmm.kernels.densities.products import add_lanes, chosen
-from fastgmm.kernels.steps import aligned
+from fastgmm.kernels.memory import aligned, fill
 from fastgmm.simd import lanes, lanes_of
 from fastgmm.simd.arithmetic import added, fused, larger, reciprocal_of
 from fastgmm.simd.elementary import log_of
@@ -61,11 +61,11 @@ def add_rows(rows: Any, density: Any, statistics: Any) -> None:
     constants = to_base_two * (density.log_scale - density.squares)
     width, group = lanes_of(flat), chunk_rows(flat)
     joint = aligned(2 * (n_components + 8) * group, flat)
-    clear(joint, 0, joint.size)
+    fill(joint, 0, joint.size, 0)
     n_sums = n_components * (1 + m)
     whole = (n_sums + width - 1) // width * width
     sums, totals = aligned(whole * width, flat), np.zeros(whole)
-    clear(sums, 0, sums.size)
+    fill(sums, 0, sums.size, 0)
     log_likelihood = np.zeros(1)
     n_groups = rows.shape[0] // group
     for first in range(0, n_groups, GROUPS_AT_ONCE):

@@ -27,8 +27,9 @@ from fastgmm.kernels.blocks import (
     add_whitened_squares,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of, turn_shared
+from fastgmm.kernels.memory import aligned, fill
 from fastgmm.kernels.softmax import share_out
-from fastgmm.kernels.steps import Steps, aligned, implement, whole_tiles
+from fastgmm.kernels.steps import Steps, implement, whole_tiles
 from fastgmm.simd import (
     broadcast,
     fma,
@@ -206,7 +207,7 @@ def triangle_work(density: Any, tile_rows: Any) -> Any:
         turned = aligned(0, like)
         sums = aligned(density.whitening.shape[0] * band_size(d), np.empty(0))
         away = aligned(max(d * run, (SCATTER_ROWS + 1) * padded_row(d, like)), like)
-    sums[:] = 0
+    fill(sums, 0, sums.size, 0)
     corner = aligned(lanes_of(sums) ** 2, sums)
     return TriangleWork(columns, away, panel, turned, sums, corner)
 

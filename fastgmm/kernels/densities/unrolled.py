@@ -36,8 +36,9 @@ from fastgmm.kernels.densities.features import (
     write_shares,
 )
 from fastgmm.kernels.densities.moments import add_moments
+from fastgmm.kernels.memory import aligned, fill
 from fastgmm.kernels.softmax import share_out
-from fastgmm.kernels.steps import Steps, aligned, implement, small_chunks
+from fastgmm.kernels.steps import Steps, implement, small_chunks
 from fastgmm.simd import broadcast, lanes_of, load, load_broadcast, store
 from fastgmm.simd.arithmetic import fused
 from fastgmm.simd.memory import store_at
@@ -186,11 +187,11 @@ def unrolled_work(density: Any, tile_rows: Any) -> Any:
     columns = aligned(n_chunks * pitch_of(factors, stride, like), like)
     for chunk in range(n_chunks):
         one = chunk * pitch_of(factors, stride, like) + d * stride
-        columns[one : one + stride] = 1
+        fill(columns, one, one + stride, 1)
     height = height_of(n_components, most)
     slots = (n_components + height - 1) // height * height
     sums = aligned((features + block - 1) // block * block * slots, np.empty(0))
-    sums[:] = 0
+    fill(sums, 0, sums.size, 0)
     return UnrolledWork(
         columns,
         aligned(d * stride, like),
