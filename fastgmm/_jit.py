@@ -21,6 +21,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.errors import TypingError
@@ -257,6 +258,50 @@ class _Compiler(CompilerBase):
         return [passes]
 
 
+class _PartLibrary(JITCodeLibrary):
+    """A part's code on its way into kernels: optimised and compiled there, never by itself.
+
+    Numba optimises every function and makes machine code of it before it links it into its caller,
+    which does the same again: with parts of parts, half of what a first fit waits for.
+    """
+
+    @property
+    def codegen(self) -> Any:
+        return _NoEnvironment(self._codegen)
+
+    def get_pointer_to_function(self, name: str) -> int:
+        return 0
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+
+class _NoEnvironment:
+    """The code generator, but for where functions find Python's objects: parts need none."""
+
+    def __init__(self, codegen: Any) -> None:
+        self._codegen = codegen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._codegen, name)
+
+    def set_env(self, env_name: str, env: Any) -> None:
+        pass
+
+
+class _PartCompiler(CompilerBase):
+    """Numba's own passes, for a part."""
+
+    def define_pipelines(self) -> list[Any]:
+        codegen = self.state.targetctx.codegen()
+        self.state.library = _PartLibrary(codegen, self.state.func_id.func_qualname)
+        return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
+
+
 def kernel(function: F) -> F:
     """Compile ``function`` on its first call: serial, without the GIL, kept on disk.
 
@@ -339,7 +384,13 @@ def loaded_kernels() -> list[Loaded]:
 # Inlined, always. What the compiler leaves as a call exists twice, compiled by itself and together
 # with its kernel, with sums in different orders: a process that has just compiled a kernel calls
 # the one, a process that loads the kernel from disk the other, and the last bits differ.
-_INLINED: Any = {"nogil": True, "error_model": "numpy", "forceinline": True}
+_INLINED: Any = {
+    "nogil": True,
+    "error_model": "numpy",
+    "forceinline": True,
+    "no_cfunc_wrapper": True,
+    "pipeline_class": _PartCompiler,
+}
 
 # Without reference counts: an array that is passed on or taken out of a record would be counted up
 # and down, atomically, once a call or once a turn of a loop (half the time of a pass at d = 1).
