@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgmm._jit import kernel
+from fastgmm._jit import kernel, maker, part
 from fastgmm._typing import Float64Array, FloatArray, IntArray
-from fastgmm.kernels.clustering.bits import count_bits, first_bit
+from fastgmm.kernels.clustering.bits import BITS, EVERY, count_bits, first_bit
 from fastgmm.kernels.clustering.bounds import any_below, label_chunk, unsure_rows
-from fastgmm.kernels.clustering.chunks import columns_for, load_chosen, padded
+from fastgmm.kernels.clustering.chunks import columns_for, load_chosen, weight_of
 from fastgmm.kernels.clustering.distances import DIFFERENCES
 from fastgmm.kernels.clustering.nearest import (
     CENTRES,
@@ -18,7 +18,7 @@ from fastgmm.kernels.clustering.nearest import (
     tell_apart,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about
-from fastgmm.kernels.memory import aligned, fill
+from fastgmm.kernels.memory import aligned, fill, flattened
 
 
 class Centres(NamedTuple):
@@ -28,27 +28,34 @@ class Centres(NamedTuple):
     """(d,) what rows and centres are taken about: somewhere among the rows, so that products keep
     their digits."""
     numbers: FloatArray
-    """(blocks, d), less the shift."""
+    """(blocks d,), less the shift."""
     starts: FloatArray
     """(blocks,) of each score; infinite behind the last centre."""
+    margin: np.floating[Any]
+    """What rounding can make of a score, as ``tell_apart`` takes it."""
     drift: NDArray[np.float32]
     """(k,) what a row's slack shrinks by: the sum of all movements of its own centre, and of the
     longest of any other centre."""
     limits: NDArray[np.float32]
     """(k + 1,) the same, rounded up; rows in no cluster yet, the last, are always looked at."""
+    highest: np.float32
+    """The highest limit of a cluster."""
 
 
 def centres_of(centres: FloatArray, shift: FloatArray, drift: Float64Array) -> Centres:
     """Return centres (k, d), less the shift, as ``assign`` takes them."""
-    k, d = centres.shape
-    blocks = np.zeros((-(-k // CENTRES) * CENTRES, d), centres.dtype)
-    starts = np.full(len(blocks), np.inf, centres.dtype)
+    (k, d), dtype = centres.shape, centres.dtype
+    blocks = np.zeros((-(-k // CENTRES) * CENTRES, d), dtype)
+    starts = np.full(len(blocks), np.inf, dtype)
     blocks[:k] = centres
     starts[:k] = 0.0 if d <= DIFFERENCES else 0.5 * (centres.astype(np.float64) ** 2).sum(axis=1)
+    margin = dtype.type(12 * (d + 2) * np.finfo(dtype).eps)
     limits = np.full(k + 1, np.inf, np.float32)
     # a slack and the drift in it are rounded, too
     limits[:k] = np.nextafter((drift * (1 + 2.0**-21)).astype(np.float32), np.float32(np.inf))
-    return Centres(shift, blocks, starts, drift.astype(np.float32), limits)
+    return Centres(
+        shift, blocks.ravel(), starts, margin, drift.astype(np.float32), limits, limits[:k].max()
+    )
 
 
 class Clustering(NamedTuple):
@@ -80,6 +87,104 @@ def unassigned(n_rows: int, n_centres: int, n_blocks: int, d: int) -> Clustering
     )
 
 
+class Chunk(NamedTuple):
+    """A chunk of rows and what is found of them, on the way to their labels."""
+
+    columns: Any
+    """(d, rows)."""
+    nearest: Any
+    """(rows,) the lowest score."""
+    second: Any
+    """(rows,) the second lowest."""
+    which: Any
+    """(rows,) whose the lowest is."""
+    gaps: Any
+    """(rows,) how much farther the second nearest centre is, at least."""
+    old: Any
+    """(rows,) the labels up to now."""
+    row: Any
+    """(d,) one of them."""
+
+
+@maker
+def chunk_of(d: int, like: Any, clusters: Any) -> Chunk:
+    """Return room for a chunk."""
+    run = chunk_rows(like)
+    old = aligned(run, clusters.labels)
+    fill(old, 0, run, 0)
+    return Chunk(
+        columns_for(d, like),
+        aligned(run, like),
+        aligned(run, like),
+        aligned(run, like),
+        aligned(run, clusters.slack),
+        old,
+        aligned(d, like),
+    )
+
+
+@part
+def unsure_of(rows: Any, clusters: Any, centres: Any, first: int, size: int) -> Any:
+    """Return a bit for each of a chunk's rows that is to be looked at: all at the end of a block.
+
+    A row is looked at again when its own centre and any other may have come as near to each other
+    as it lay between them.
+    """
+    if size < chunk_rows(rows):
+        return EVERY >> np.uint64(BITS - size)
+    if any_below(rows, clusters.slack, centres.highest, first):
+        return unsure_rows(
+            rows, clusters.slack, clusters.labels, centres.limits, centres.limits.size, first
+        )
+    return np.uint64(0)
+
+
+@part
+def search(chunk: Any, d: int, run: int, centres: Any) -> None:
+    """Find the nearest centre of each row of a chunk, of equal ones the first, and the gap."""
+    columns, nearest, second, which, gaps, _, row = chunk
+    numbers, starts = centres.numbers, centres.starts
+    n_blocks = starts.size // CENTRES
+    if d <= DIFFERENCES:
+        find_nearest(columns, run, d, numbers, starts, n_blocks, True, nearest, second, which)
+        tell_apart(columns, run, d, centres.margin, True, nearest, second, gaps)
+        return
+    find_nearest(columns, run, d, numbers, starts, n_blocks, False, nearest, second, which)
+    close = tell_apart(columns, run, d, centres.margin, False, nearest, second, gaps)
+    while close != 0:
+        i = first_bit(close)
+        close &= close - np.uint64(1)
+        for j in range(d):
+            row[j] = columns[j * run + i]
+        which[i] = nearest_by_differences(row, numbers, starts)
+
+
+@part
+def move(
+    clusters: Any, block: int, chunk: Any, i: int, run: int, n_sums: int, weight: float
+) -> None:
+    """Take row i of a chunk from the sums of its old cluster to those of its new one."""
+    members, counts = flattened(clusters.members), flattened(clusters.counts)
+    sums, columns = flattened(clusters.sums), chunk.columns
+    n_centres = clusters.counts.shape[1]
+    weighs = 1 if weight > 0 else 0
+    at = block * n_centres + np.int64(chunk.which[i])
+    members[at] += weighs
+    counts[at] += weight
+    at *= n_sums
+    for j in range(n_sums):
+        sums[at + j] += weight * columns[j * run + i]
+    if chunk.old[i] < n_centres:
+        at = block * n_centres + chunk.old[i]
+        members[at] -= weighs
+        kept = 1.0 if members[at] > 0 else 0.0
+        counts[at] = kept * (counts[at] - weight)
+        at *= n_sums
+        for j in range(n_sums):
+            less = sums[at + j] - weight * columns[j * run + i]
+            sums[at + j] = kept * less
+
+
 @kernel
 def assign(
     rows: Any,
@@ -92,28 +197,17 @@ def assign(
 ) -> None:
     """Bring the labels and sums of the blocks ``first`` to ``last`` (excluded) up to date.
 
-    Ties go to the lower index. A row is looked at again when its own centre and any other may have
-    come as near to each other as it lay between them (Hamerly 2010, with one number a row: what
-    there was between the two nearest centres and how far these had moved by then).
+    Ties go to the lower index. Chunks of which many rows are unsure are searched as they are; of
+    others the unsure rows are gathered, until they fill a chunk.
     """
     n_rows, d = rows.shape
-    shift, numbers, starts, drift, limits = centres
-    labels, slack, changed, members, counts, sums = clusters
-    flat, targets = rows.reshape(rows.size), numbers.reshape(numbers.size)
-    flat_members, flat_counts = members.reshape(members.size), counts.reshape(counts.size)
-    flat_sums = sums.reshape(sums.size)
+    labels, slack, drift = clusters.labels, clusters.slack, centres.drift
+    n_centres, n_sums = drift.size, clusters.sums.shape[2]
+    flat = flattened(rows)
     run = chunk_rows(flat)
-    n_blocks, n_centres, n_sums = starts.size // CENTRES, drift.size, sums.shape[2]
-    columns, origin = columns_for(d, flat), padded(shift)
-    nearest, second, which = aligned(run, flat), aligned(run, flat), aligned(run, flat)
-    gaps, row = aligned(run, slack), np.zeros(d, rows.dtype)
-    old, new, sure = aligned(run, labels), aligned(run, labels), aligned(run, slack)
-    fill(old, 0, run, 0)
-    chosen = np.zeros(2 * run, np.int64)
-    margin = rows.dtype.type(12 * (d + 2) * np.finfo(rows.dtype).eps)
-    highest = limits[0]
-    for c in range(1, n_centres):
-        highest = max(highest, limits[c])
+    chunk = chunk_of(d, flat, clusters)
+    new, sure = aligned(run, labels), aligned(run, slack)
+    chosen = aligned(2 * run, clusters.changed)
     # of few columns a row alone costs as much as four in vectors
     alone = 4 if d <= DIFFERENCES else 1
     for block in range(first, last):
@@ -121,76 +215,44 @@ def assign(
         n_chosen = n_changed = 0
         while t < end or n_chosen > 0:
             whole, start = False, t
-            if t + run <= end:
-                if any_below(flat, slack, highest, t):
-                    unsure = unsure_rows(flat, slack, labels, limits, n_centres + 1, t)
-                    whole = count_bits(unsure) * alone >= run
-                    while unsure != 0 and not whole:
-                        chosen[n_chosen] = t + first_bit(unsure)
-                        n_chosen += 1
-                        unsure &= unsure - np.uint64(1)
-            else:
-                for n in range(t, end):
-                    chosen[n_chosen] = n
+            if t < end:
+                unsure = unsure_of(flat, clusters, centres, t, end - t)
+                whole = t + run <= end and count_bits(unsure) * alone >= run
+                while unsure != 0 and not whole:
+                    chosen[n_chosen] = t + first_bit(unsure)
                     n_chosen += 1
+                    unsure &= unsure - np.uint64(1)
             t += run
             if not whole and (n_chosen == 0 or (n_chosen < run and t < end)):
                 continue
             size = run if whole else min(run, n_chosen)
             if whole:
-                load_about(flat, d, start, run, run, origin, columns, 0, run)
+                load_about(flat, d, start, run, run, centres.shift, chunk.columns, 0, run)
             else:
-                load_chosen(flat, d, chosen, size, origin, columns)
-            if d <= DIFFERENCES:
-                find_nearest(
-                    columns, run, d, targets, starts, n_blocks, True, nearest, second, which
-                )
-                tell_apart(columns, run, d, margin, True, nearest, second, gaps)
-            else:
-                find_nearest(
-                    columns, run, d, targets, starts, n_blocks, False, nearest, second, which
-                )
-                close = tell_apart(columns, run, d, margin, False, nearest, second, gaps)
-                while close != 0:
-                    i = first_bit(close)
-                    for j in range(d):
-                        row[j] = columns[j * run + i]
-                    which[i] = nearest_by_differences(row, targets, starts)
-                    close &= close - np.uint64(1)
+                load_chosen(flat, d, chosen, size, centres.shift, chunk.columns)
+            search(chunk, d, run, centres)
             if whole:
-                moved = label_chunk(which, gaps, drift, n_centres, labels, slack, start, old)
+                moved = label_chunk(
+                    chunk.which, chunk.gaps, drift, n_centres, labels, slack, start, chunk.old
+                )
             else:
                 for i in range(size):
                     new[i] = labels[chosen[i]]
-                moved = label_chunk(which, gaps, drift, n_centres, new, sure, 0, old)
+                moved = label_chunk(
+                    chunk.which, chunk.gaps, drift, n_centres, new, sure, 0, chunk.old
+                )
                 for i in range(size):
                     labels[chosen[i]] = new[i]
                     slack[chosen[i]] = sure[i]
-                moved &= ~np.uint64(0) >> np.uint64(64 - size)
+                moved &= EVERY >> np.uint64(BITS - size)
+            n_changed += count_bits(moved)
             while moved != 0:
                 i = first_bit(moved)
                 moved &= moved - np.uint64(1)
-                n_changed += 1
                 n = start + i if whole else chosen[i]
-                weight = 1.0 if weights.size == 0 else weights[n]
-                weighs = 1 if weight > 0 else 0
-                at = block * n_centres + np.int64(which[i])
-                flat_members[at] += weighs
-                flat_counts[at] += weight
-                at *= n_sums
-                for j in range(n_sums):
-                    flat_sums[at + j] += weight * columns[j * run + i]
-                if old[i] < n_centres:
-                    at = block * n_centres + old[i]
-                    flat_members[at] -= weighs
-                    kept = 1.0 if flat_members[at] > 0 else 0.0
-                    flat_counts[at] = kept * (flat_counts[at] - weight)
-                    at *= n_sums
-                    for j in range(n_sums):
-                        less = flat_sums[at + j] - weight * columns[j * run + i]
-                        flat_sums[at + j] = kept * less
+                move(clusters, block, chunk, i, run, n_sums, weight_of(weights, n))
             if not whole:
                 n_chosen -= size
                 for i in range(run):
                     chosen[i] = chosen[run + i]
-        changed[block] = n_changed
+        clusters.changed[block] = n_changed

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from fastgmm._jit import intrinsic, maker, part, types
 from fastgmm.kernels.blocks import data_of, index, number_at
 from fastgmm.kernels.columns import chunk_rows
@@ -21,14 +19,10 @@ def columns_for(d: int, like: Any) -> Any:
     return aligned((d + width - 1) // width * width * chunk_rows(like), like)
 
 
-@maker
-def padded(vector: Any) -> Any:
-    """Return a copy of d numbers with zeros behind them, up to a whole vector."""
-    width = lanes_of(vector)
-    whole = np.zeros((vector.size + width - 1) // width * width, vector.dtype)
-    for j in range(vector.size):
-        whole[j] = vector[j]
-    return whole
+@part
+def weight_of(weights: Any, n: int) -> float:
+    """Return what a row weighs: 1 where no weights are given."""
+    return 1.0 if weights.size == 0 else weights[n]
 
 
 @part

@@ -7,6 +7,7 @@ import numpy as np
 from fastgmm._jit import intrinsic, ir, part, types
 from fastgmm.kernels.blocks import WHITENING_WIDTH, data_of, index, loop, vector_at
 from fastgmm.kernels.clustering.bits import bits_of_masks, first_bit
+from fastgmm.kernels.clustering.chunks import weight_of
 from fastgmm.kernels.clustering.distances import distance_block, row_distance
 from fastgmm.simd.arithmetic import fused
 from fastgmm.simd.memory import load_at, store_at
@@ -99,7 +100,7 @@ def gain_of(
         bits ^= lowest
         saved = closest[n] - row_distance(rows, n * d, d, candidates, c * d)
         if saved > 0:
-            gain += saved * (1.0 if weights.size == 0 else weights[n])
+            gain += saved * weight_of(weights, n)
         else:
             found[c] ^= lowest
     return gain

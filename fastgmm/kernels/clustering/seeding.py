@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from fastgmm._jit import kernel, part
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.kernels.clustering.bits import BITS, EVERY, count_bits, first_bit
-from fastgmm.kernels.clustering.chunks import columns_for, padded
+from fastgmm.kernels.clustering.chunks import columns_for
 from fastgmm.kernels.clustering.distances import DIFFERENCES, chunk_distances, row_distance
 from fastgmm.kernels.clustering.gains import CANDIDATES, add_gains, gain_of, total_of
 from fastgmm.kernels.clustering.nearest import CENTRES
-from fastgmm.kernels.clustering.sketch import find_nearer, sketched_candidates
+from fastgmm.kernels.clustering.sketch import find_nearer
 from fastgmm.kernels.columns import chunk_rows, load_about
-from fastgmm.kernels.memory import aligned, fill, sum_of
+from fastgmm.kernels.memory import aligned, cleared, fill, flattened, sum_of
 from fastgmm.simd import lanes_of
 
 MASS_ROWS = 512
@@ -58,42 +58,27 @@ def judge(
     first: int,
     last: int,
 ) -> None:
-    """Find what each of the candidates (c, d) would save as one more seed.
+    """Find what each of the candidates would save as one more seed.
 
     The sketch tells to which rows a candidate may be nearer: for these the distances are found; for
     all if they are many, or the columns few.
     """
     n_rows, d = rows.shape
-    _, _, _, sketched, lengths = sketch
-    closest, _, gains, nearer = state
-    flat = rows.reshape(rows.size)
-    run, step, double = chunk_rows(flat), chunk_rows(lengths), lanes_of(gains)
-    n_candidates = len(candidates)
-    whole = (n_candidates + CENTRES - 1) // CENTRES * CENTRES
-    numbers = np.zeros(whole * d, rows.dtype)
-    for c in range(n_candidates):
-        for j in range(d):
-            numbers[c * d + j] = candidates[c, j]
-    about, starts = sketched_candidates(candidates, sketch, whole)
-    columns, origin = columns_for(d, flat), padded(np.zeros(d, rows.dtype))
+    closest, gains, nearer = state.closest, state.gains, state.nearer
+    flat = flattened(rows)
+    run, double = chunk_rows(flat), lanes_of(gains)
+    n_candidates, whole = candidates.count, candidates.starts.size
+    columns, origin = columns_for(d, flat), cleared(d, flat)
     weight, sums = aligned(run, gains), aligned(whole * double, gains)
     fill(weight, 0, run, 1)
-    bits, found = np.zeros(whole, np.uint64), np.zeros(whole, np.uint64)
+    bits, found = aligned(whole, nearer), aligned(whole, nearer)
     for block in range(first, last):
         fill(sums, 0, sums.size, 0)
         end = min((block + 1) * block_rows, n_rows)
         for start in range(block * block_rows, end, BITS):
             n_found = BITS * n_candidates
-            fill(found, 0, whole, 0)
             if d > DIFFERENCES:
-                for t in range(start, start + BITS, step):
-                    for c in range(0, n_candidates, CENTRES):
-                        find_nearer(sketched, step, d, about, starts, c, lengths, closest, t, bits)
-                    for c in range(n_candidates):
-                        found[c] |= bits[c] << np.uint64(t - start)
-                n_found = 0
-                for c in range(n_candidates):
-                    n_found += count_bits(found[c])
+                n_found = sketch_nearer(sketch, d, candidates, closest, start, bits, found)
             if n_found * 4 >= BITS * n_candidates:
                 fill(found, 0, whole, 0)
                 for t in range(start, min(start + BITS, end), run):
@@ -103,33 +88,44 @@ def judge(
                         for i in range(size):
                             weight[i] = weights[t + i]
                     for c in range(0, n_candidates, CANDIDATES):
-                        add_gains(columns, run, d, numbers, c, closest, t, weight, sums, bits)
+                        add_gains(
+                            columns, run, d, candidates.numbers, c, closest, t, weight, sums, bits
+                        )
                     for c in range(n_candidates):
                         found[c] |= bits[c] << np.uint64(t - start)
             elif n_found > 0:
                 for c in range(n_candidates):
-                    sums[c * double] += gain_of(flat, d, weights, numbers, c, closest, start, found)
+                    sums[c * double] += gain_of(
+                        flat, d, weights, candidates.numbers, c, closest, start, found
+                    )
             for c in range(n_candidates):
                 nearer[c, start // BITS] = found[c]
         for c in range(n_candidates):
             gains[block, c] = sum_of(sums, c * double, (c + 1) * double)
 
 
-@kernel
-def draw(marks: Any, ends: Any, closest: Any, n_rows: int, weights: Any, rows: Any) -> None:
-    """Write to ``rows`` the row at which the sum of all masses reaches each mark.
+@part
+def sketch_nearer(
+    sketch: Any, d: int, candidates: Any, closest: Any, first: int, bits: Any, found: Any
+) -> int:
+    """Find to which of the BITS rows from ``first`` on each candidate may be nearer, and how many.
 
-    ``ends`` are the sums at the end of every MASS_ROWS rows: those of one stretch are added up.
+    ``found`` gets a bit for each; ``bits`` is what a chunk's are written to.
     """
-    for m in range(marks.size):
-        stretch = min(np.searchsorted(ends, marks[m]), ends.size - 1)
-        n, last = stretch * MASS_ROWS, min((stretch + 1) * MASS_ROWS, n_rows) - 1
-        total = ends[stretch - 1] if stretch > 0 else 0.0
-        total += closest[n] * (1.0 if weights.size == 0 else weights[n])
-        while total < marks[m] and n < last:
-            n += 1
-            total += closest[n] * (1.0 if weights.size == 0 else weights[n])
-        rows[m] = n
+    step, starts = chunk_rows(sketch.lengths), candidates.starts
+    fill(found, 0, found.size, 0)
+    for t in range(first, first + BITS, step):
+        for c in range(0, starts.size, CENTRES):
+            find_nearer(
+                sketch.columns, step, d, candidates.about, starts, c, sketch.lengths, closest, t,
+                bits,
+            )  # fmt: skip
+        for c in range(starts.size):
+            found[c] |= bits[c] << np.uint64(t - first)
+    n_found = 0
+    for c in range(starts.size):
+        n_found += count_bits(found[c])
+    return n_found
 
 
 @kernel
@@ -148,10 +144,10 @@ def settle(
     Row by row, or all at once where every fourth is concerned.
     """
     n_rows, d = rows.shape
-    closest, masses, _, nearer = state
-    flat = rows.reshape(rows.size)
+    closest, masses, nearer = state.closest, state.masses, state.nearer
+    flat = flattened(rows)
     run = chunk_rows(flat)
-    columns, origin = columns_for(d, flat), padded(np.zeros(d, rows.dtype))
+    columns, origin = columns_for(d, flat), cleared(d, flat)
     distances = aligned(run, flat)
     for start in range(first * block_rows, min(last * block_rows, n_rows), MASS_ROWS):
         end = min(start + MASS_ROWS, n_rows)
@@ -173,7 +169,8 @@ def settle(
                 bits &= bits - np.uint64(1)
                 if n < end:
                     distance = row_distance(flat, n * d, d, seed, 0)
-                    closest[n] = min(closest[n], distance)
+                    if distance < closest[n]:
+                        closest[n] = distance
         if touched:
             masses[start // MASS_ROWS] = mass_of(closest, weights, start, end - start)
 

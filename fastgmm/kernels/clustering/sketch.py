@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgmm._jit import intrinsic, ir, kernel, maker, types
+from fastgmm._jit import intrinsic, ir, kernel, types
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.kernels.blocks import WHITENING_WIDTH, data_of, index, number_at, vector_at
 from fastgmm.kernels.clustering.bits import BITS, bits_of_masks
-from fastgmm.kernels.clustering.chunks import columns_for, padded
+from fastgmm.kernels.clustering.chunks import columns_for
 from fastgmm.kernels.clustering.distances import DIFFERENCES, distance_block
 from fastgmm.kernels.clustering.nearest import CENTRES
 from fastgmm.kernels.columns import chunk_rows, load_about
-from fastgmm.kernels.memory import aligned, fill, sum_of
+from fastgmm.kernels.memory import aligned, fill, flattened, sum_of
 from fastgmm.simd import fma, lanes_of, load, store
 from fastgmm.simd.arithmetic import fused
 from fastgmm.simd.vectors import constant, llvm_vector, shuffle, splat, vector_of
@@ -52,9 +52,9 @@ def draw_sketch(rows: Any, sketch: Any, block_rows: int, first: int, last: int) 
     """Sketch some blocks of rows."""
     n_rows, d = rows.shape
     shift, sums, squares, sketched, lengths = sketch
-    flat = rows.reshape(rows.size)
+    flat = flattened(rows)
     run, step, width = chunk_rows(flat), chunk_rows(lengths), lanes_of(flat)
-    columns, origin = columns_for(d, flat), padded(shift)
+    columns = columns_for(d, flat)
     totals, powers = aligned(d * width, flat), aligned(d * width, flat)
     for block in range(first, last):
         begin, end = block * block_rows, min((block + 1) * block_rows, n_rows)
@@ -62,7 +62,7 @@ def draw_sketch(rows: Any, sketch: Any, block_rows: int, first: int, last: int) 
         fill(powers, 0, powers.size, 0)
         for t in range(begin, (end + BITS - 1) // BITS * BITS, run):
             size = max(min(run, end - t), 0)
-            load_about(flat, d, t, size, run, origin, columns, 0, run)
+            load_about(flat, d, t, size, run, shift, columns, 0, run)
             for j in range(d):
                 total, power = load(totals, j * width), load(powers, j * width)
                 for i in range(j * run, (j + 1) * run, width):
@@ -86,24 +86,35 @@ def draw_sketch(rows: Any, sketch: Any, block_rows: int, first: int, last: int) 
             squares[block, j] = sum_of(powers, j * width, (j + 1) * width)
 
 
-@maker
-def sketched_candidates(candidates: Any, sketch: Any, n_whole: int) -> Any:
-    """Return candidates and where their scores start, as the sketch has rows; flat, whole blocks.
+class Candidates(NamedTuple):
+    """Rows that may become the next seed, in whole blocks."""
+
+    count: int
+    """How many there are; behind them lie zeros."""
+    numbers: FloatArray
+    """(blocks d,) as rows are."""
+    about: NDArray[np.float32]
+    """(blocks d,) as the sketch has rows."""
+    starts: NDArray[np.float32]
+    """(blocks,) of each score; infinite behind the last candidate.
 
     Rounding can make a score x c less |c|^2 / 2 too small by (d + 4) eps (|x|^2 + |c|^2) at most:
     the candidate's share is in its start.
     """
+
+
+@np.errstate(over="ignore", invalid="ignore")  # rows whose squares are no numbers
+def candidates_of(candidates: FloatArray, shift: FloatArray) -> Candidates:
+    """Return candidates (c, d) as ``judge`` takes them, with a sketch about ``shift``."""
     n, d = candidates.shape
-    numbers = np.zeros(n_whole * d, sketch.lengths.dtype)
-    starts = np.empty(n_whole, sketch.lengths.dtype)
-    fill(starts, 0, n_whole, np.inf)
-    for c in range(n):
-        square = 0.0
-        for j in range(d):
-            numbers[c * d + j] = candidates[c, j] - sketch.shift[j]
-            square += numbers[c * d + j] ** 2
-        starts[c] = square * (0.5 - (d + 8) * np.finfo(np.float32).eps)
-    return numbers, starts
+    n_blocks = -(-n // CENTRES) * CENTRES
+    numbers = np.zeros((n_blocks, d), candidates.dtype)
+    about, starts = np.zeros((n_blocks, d), np.float32), np.full(n_blocks, np.inf, np.float32)
+    numbers[:n] = candidates
+    about[:n] = candidates - shift
+    squares = np.einsum("cd,cd->c", about[:n], about[:n], dtype=np.float64)
+    starts[:n] = squares * (0.5 - (d + 8) * np.finfo(np.float32).eps)
+    return Candidates(n, numbers.ravel(), about.ravel(), starts)
 
 
 @intrinsic
