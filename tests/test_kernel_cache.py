@@ -478,7 +478,8 @@ print(json.dumps([kernel.name for kernel in loaded_kernels()]))
 
 START_KERNELS = {
     "kmeans": {
-        *("sketch.draw_sketch", "seeding.judge", "seeding.settle", "assignment.assign"),
+        *("sketch.draw_sketch", "seeding.judge", "seeding.draw", "seeding.settle"),
+        "assignment.assign",
     },
     "random": {"expectation.accumulate_given"},
     "random_from_data": set(),

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastgmm import kernels
-from fastgmm._typing import Float64Array, IntArray
+from fastgmm._typing import IntArray
 from fastgmm.executors import ThreadExecutor
 from fastgmm.executors.threads import ThreadPlacement
 from fastgmm.initialization.first_pass import StartRows
 from fastgmm.sources import NO_WEIGHTS, ArraySource
 
 if TYPE_CHECKING:
-    from fastgmm.kernels.clustering.seeding import Seeding
     from fastgmm.kernels.clustering.sketch import Sketch
 
 BLOCK_PRODUCTS = 2**20
@@ -75,7 +74,8 @@ def seed_rows(
     chosen = np.empty(n_components, np.int64)
 
     def judge(first: int, last: int) -> None:
-        kernels.seeding.judge(rows, weights, judged, sketch, state, block_rows, first, last)
+        arguments = rows, weights, rows[candidates], sketch, state, block_rows
+        kernels.seeding.judge(*arguments, first, last)
 
     def settle(first: int, last: int) -> None:
         seed = rows[chosen[k]]
@@ -85,36 +85,15 @@ def seed_rows(
         best, candidates = 0, _drawn_by_weight(start, random_state)
         for k in range(n_components):
             if k:
-                chances = random_state.uniform(size=n_candidates)
-                candidates = drawn_by_distance(state, weights, n_samples, chances)
-                judged = kernels.sketch.candidates_of(rows[candidates], sketch.shift)
+                ends = np.cumsum(state.masses)
+                marks = random_state.uniform(size=n_candidates) * ends[-1]
+                candidates = np.empty(n_candidates, np.int64)
+                kernels.seeding.draw(marks, ends, state.closest, n_samples, weights, candidates)
                 placement.share(judge, n_blocks)
                 best = int(np.argmax(state.gains.sum(axis=0)))
             chosen[k] = candidates[best]
             placement.share(settle, n_blocks)
     return chosen
-
-
-@np.errstate(invalid="ignore")  # rows whose squares are no numbers
-def drawn_by_distance(
-    state: "Seeding", weights: Float64Array, n_samples: int, chances: Float64Array
-) -> IntArray:
-    """Return the rows at which the sum of all masses reaches its ``chances``, shares in [0, 1).
-
-    Of the sums only those of the stretches in question are taken apart.
-    """
-    step = kernels.seeding.MASS_ROWS
-    ends = np.cumsum(state.masses)
-    marks = chances * ends[-1]
-    stretches = np.minimum(np.searchsorted(ends, marks), len(ends) - 1)
-    rows = step * stretches[:, np.newaxis] + np.arange(step)
-    sums = state.closest[rows].astype(np.float64)
-    if weights.size:
-        sums *= weights[np.minimum(rows, n_samples - 1)]
-    sums[:, 0] += np.where(stretches > 0, ends[stretches - 1], 0.0)
-    below = np.cumsum(sums, axis=1) < marks[:, np.newaxis]
-    within = np.minimum(below.sum(axis=1), step - 1)
-    return np.minimum(step * stretches + within, n_samples - 1)
 
 
 def _drawn_by_weight(start: StartRows, random_state: np.random.RandomState) -> IntArray:

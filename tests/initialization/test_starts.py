@@ -5,10 +5,8 @@ import pytest
 from problems import COVARIANCE_TYPES, blobs
 from sklearn.cluster import KMeans, kmeans_plusplus
 
-from fastgmm import kernels
 from fastgmm.initialization import STARTS, Hard, StartRows, first_parameters
 from fastgmm.initialization.kmeans import kmeans, kmeans_plus_plus
-from fastgmm.initialization.seeding import drawn_by_distance
 
 
 @pytest.fixture(params=sorted(STARTS))
@@ -67,22 +65,6 @@ def test_seeds_are_scikit_learns(seed):
     ours = kmeans_plus_plus(StartRows(X, None), 6, np.random.RandomState(seed), 2)
     _, theirs = kmeans_plusplus(X, 6, random_state=np.random.RandomState(seed))
     assert [rows[0] for rows in ours.rows_of] == theirs.tolist()
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_rows_are_drawn_where_the_masses_reach_the_marks(weighted):
-    n = 1300
-    rng = np.random.default_rng(0)
-    weights = rng.gamma(2.0, size=n) if weighted else np.empty(0)
-    state = kernels.seeding.unseeded(n, 512, 50, np.float64)
-    state.closest[:n] = rng.gamma(0.1, size=n)
-    masses = state.closest[:n] * (weights if weighted else 1.0)
-    state.masses[:] = np.add.reduceat(masses, range(0, n, 512))
-    chances = np.append(rng.uniform(size=49), 1.0)
-    drawn = drawn_by_distance(state, weights, n, chances)
-    ends = np.cumsum(masses)
-    assert np.array_equal(drawn[:-1], np.searchsorted(ends, chances[:-1] * ends[-1]))
-    assert drawn[-1] < n
 
 
 def test_kmeans_of_few_distinct_rows_leaves_nobody_undefined():

@@ -150,27 +150,32 @@ def test_candidates_are_judged_by_what_they_would_save(n, d, k, dtype, weighted)
     state = seeding.unseeded(n, BLOCK, len(candidates), dtype)
     sketch = sketches.sketch_of(n, BLOCK, rows[0])
     sketches.draw_sketch(rows, sketch, BLOCK, 0, n_blocks)
-
-    def judge(candidates):
-        judged = sketches.candidates_of(candidates, sketch.shift)
-        seeding.judge(rows, weights, judged, sketch, state, BLOCK, 0, n_blocks)
-
     tolerance = 1e-12 if dtype == np.float64 else 1e-5
     closest = np.full(n, np.inf)
     # the first is nearer to all; then many rows are concerned, then few
     for seed in (rows[-1], *rows[: min(n, 40)]):
         if np.isfinite(closest).all():
-            judge(seed[None])
+            seeding.judge(rows, weights, seed[None], sketch, state, BLOCK, 0, n_blocks)
         seeding.settle(rows, weights, seed, 0, state, BLOCK, 0, n_blocks)
         closest = np.minimum(closest, distances(rows, seed[None])[:, 0])
         np.testing.assert_allclose(state.closest[:n], closest, rtol=tolerance, atol=tolerance)
         np.testing.assert_allclose(state.masses.sum(), counted @ closest, rtol=tolerance)
-        judge(candidates)
+        seeding.judge(rows, weights, candidates, sketch, state, BLOCK, 0, n_blocks)
         lowered = np.minimum(closest[:, None], distances(rows, candidates))
         saved = counted @ (closest[:, None] - lowered)
         np.testing.assert_allclose(
             state.gains.sum(axis=0), saved, rtol=tolerance, atol=n * tolerance
         )
+
+
+def test_rows_are_drawn_where_the_masses_reach_the_marks():
+    closest = np.random.default_rng(0).gamma(0.1, size=2048)
+    closest[1300:] = 0
+    ends = np.cumsum(np.add.reduceat(closest, range(0, 2048, 512)))
+    marks = np.random.default_rng(1).uniform(size=50) * ends[-1]
+    drawn = np.empty(50, np.int64)
+    seeding.draw(marks, ends, closest, 1300, NO_WEIGHTS, drawn)
+    assert np.array_equal(drawn, np.searchsorted(np.cumsum(closest), marks))
 
 
 @every_size

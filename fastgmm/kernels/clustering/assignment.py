@@ -18,7 +18,7 @@ from fastgmm.kernels.clustering.nearest import (
     tell_apart,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about
-from fastgmm.kernels.memory import aligned, fill, flattened
+from fastgmm.kernels.memory import aligned, flattened
 
 
 class Centres(NamedTuple):
@@ -110,15 +110,13 @@ class Chunk(NamedTuple):
 def chunk_of(d: int, like: Any, clusters: Any) -> Chunk:
     """Return room for a chunk."""
     run = chunk_rows(like)
-    old = aligned(run, clusters.labels)
-    fill(old, 0, run, 0)
     return Chunk(
         columns_for(d, like),
         aligned(run, like),
         aligned(run, like),
         aligned(run, like),
         aligned(run, clusters.slack),
-        old,
+        aligned(run, clusters.labels),
         aligned(d, like),
     )
 

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from fastgmm._jit import kernel, part
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.kernels.clustering.bits import BITS, EVERY, count_bits, first_bit
-from fastgmm.kernels.clustering.chunks import columns_for
+from fastgmm.kernels.clustering.chunks import columns_for, weight_of
 from fastgmm.kernels.clustering.distances import DIFFERENCES, chunk_distances, row_distance
 from fastgmm.kernels.clustering.gains import CANDIDATES, add_gains, gain_of, total_of
 from fastgmm.kernels.clustering.nearest import CENTRES
-from fastgmm.kernels.clustering.sketch import find_nearer
+from fastgmm.kernels.clustering.sketch import candidates_of, find_nearer
 from fastgmm.kernels.columns import chunk_rows, load_about
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened, sum_of
 from fastgmm.simd import lanes_of
@@ -58,7 +58,7 @@ def judge(
     first: int,
     last: int,
 ) -> None:
-    """Find what each of the candidates would save as one more seed.
+    """Find what each of the candidates (c, d) would save as one more seed.
 
     The sketch tells to which rows a candidate may be nearer: for these the distances are found; for
     all if they are many, or the columns few.
@@ -67,7 +67,9 @@ def judge(
     closest, gains, nearer = state.closest, state.gains, state.nearer
     flat = flattened(rows)
     run, double = chunk_rows(flat), lanes_of(gains)
-    n_candidates, whole = candidates.count, candidates.starts.size
+    n_candidates = len(candidates)
+    judged = candidates_of(candidates, sketch)
+    numbers, whole = judged.numbers, judged.starts.size
     columns, origin = columns_for(d, flat), cleared(d, flat)
     weight, sums = aligned(run, gains), aligned(whole * double, gains)
     fill(weight, 0, run, 1)
@@ -78,7 +80,7 @@ def judge(
         for start in range(block * block_rows, end, BITS):
             n_found = BITS * n_candidates
             if d > DIFFERENCES:
-                n_found = sketch_nearer(sketch, d, candidates, closest, start, bits, found)
+                n_found = sketch_nearer(sketch, d, judged, closest, start, bits, found)
             if n_found * 4 >= BITS * n_candidates:
                 fill(found, 0, whole, 0)
                 for t in range(start, min(start + BITS, end), run):
@@ -88,16 +90,12 @@ def judge(
                         for i in range(size):
                             weight[i] = weights[t + i]
                     for c in range(0, n_candidates, CANDIDATES):
-                        add_gains(
-                            columns, run, d, candidates.numbers, c, closest, t, weight, sums, bits
-                        )
+                        add_gains(columns, run, d, numbers, c, closest, t, weight, sums, bits)
                     for c in range(n_candidates):
                         found[c] |= bits[c] << np.uint64(t - start)
             elif n_found > 0:
                 for c in range(n_candidates):
-                    sums[c * double] += gain_of(
-                        flat, d, weights, candidates.numbers, c, closest, start, found
-                    )
+                    sums[c * double] += gain_of(flat, d, weights, numbers, c, closest, start, found)
             for c in range(n_candidates):
                 nearer[c, start // BITS] = found[c]
         for c in range(n_candidates):
@@ -126,6 +124,29 @@ def sketch_nearer(
     for c in range(starts.size):
         n_found += count_bits(found[c])
     return n_found
+
+
+@kernel
+def draw(marks: Any, ends: Any, closest: Any, n_rows: int, weights: Any, rows: Any) -> None:
+    """Write to ``rows`` the row at which the sum of all masses reaches each mark.
+
+    ``ends`` are the sums at the end of every MASS_ROWS rows: those of one stretch are added up.
+    """
+    for m in range(marks.size):
+        stretch, beyond = 0, ends.size - 1
+        while stretch < beyond:
+            middle = (stretch + beyond) // 2
+            if ends[middle] < marks[m]:
+                stretch = middle + 1
+            else:
+                beyond = middle
+        n, last = stretch * MASS_ROWS, min((stretch + 1) * MASS_ROWS, n_rows) - 1
+        total = ends[stretch - 1] if stretch > 0 else 0.0
+        total += closest[n] * weight_of(weights, n)
+        while total < marks[m] and n < last:
+            n += 1
+            total += closest[n] * weight_of(weights, n)
+        rows[m] = n
 
 
 @kernel

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgmm._jit import intrinsic, ir, kernel, types
+from fastgmm._jit import intrinsic, ir, kernel, maker, types
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.kernels.blocks import WHITENING_WIDTH, data_of, index, number_at, vector_at
 from fastgmm.kernels.clustering.bits import BITS, bits_of_masks
@@ -17,10 +17,13 @@ from fastgmm.kernels.clustering.chunks import columns_for
 from fastgmm.kernels.clustering.distances import DIFFERENCES, distance_block
 from fastgmm.kernels.clustering.nearest import CENTRES
 from fastgmm.kernels.columns import chunk_rows, load_about
-from fastgmm.kernels.memory import aligned, fill, flattened, sum_of
+from fastgmm.kernels.memory import aligned, cleared, fill, flattened, sum_of
 from fastgmm.simd import fma, lanes_of, load, store
 from fastgmm.simd.arithmetic import fused
 from fastgmm.simd.vectors import constant, llvm_vector, shuffle, splat, vector_of
+
+EPSILON = 2.0**-23
+"""What rounding leaves of float32."""
 
 
 class Sketch(NamedTuple):
@@ -87,34 +90,37 @@ def draw_sketch(rows: Any, sketch: Any, block_rows: int, first: int, last: int) 
 
 
 class Candidates(NamedTuple):
-    """Rows that may become the next seed, in whole blocks."""
+    """Rows that may become the next seed, flat and in whole blocks."""
 
-    count: int
-    """How many there are; behind them lie zeros."""
-    numbers: FloatArray
+    numbers: Any
     """(blocks d,) as rows are."""
-    about: NDArray[np.float32]
+    about: Any
     """(blocks d,) as the sketch has rows."""
-    starts: NDArray[np.float32]
-    """(blocks,) of each score; infinite behind the last candidate.
+    starts: Any
+    """(blocks,) of each score; infinite behind the last candidate."""
+
+
+@maker
+def candidates_of(candidates: Any, sketch: Any) -> Candidates:
+    """Return candidates (c, d) as ``judge`` needs them.
 
     Rounding can make a score x c less |c|^2 / 2 too small by (d + 4) eps (|x|^2 + |c|^2) at most:
     the candidate's share is in its start.
     """
-
-
-@np.errstate(over="ignore", invalid="ignore")  # rows whose squares are no numbers
-def candidates_of(candidates: FloatArray, shift: FloatArray) -> Candidates:
-    """Return candidates (c, d) as ``judge`` takes them, with a sketch about ``shift``."""
     n, d = candidates.shape
-    n_blocks = -(-n // CENTRES) * CENTRES
-    numbers = np.zeros((n_blocks, d), candidates.dtype)
-    about, starts = np.zeros((n_blocks, d), np.float32), np.full(n_blocks, np.inf, np.float32)
-    numbers[:n] = candidates
-    about[:n] = candidates - shift
-    squares = np.einsum("cd,cd->c", about[:n], about[:n], dtype=np.float64)
-    starts[:n] = squares * (0.5 - (d + 8) * np.finfo(np.float32).eps)
-    return Candidates(n, numbers.ravel(), about.ravel(), starts)
+    whole = (n + CENTRES - 1) // CENTRES * CENTRES
+    numbers, about = cleared(whole * d, candidates), cleared(whole * d, sketch.lengths)
+    starts = aligned(whole, sketch.lengths)
+    fill(starts, 0, whole, np.inf)
+    for c in range(n):
+        square = 0.0
+        for j in range(d):
+            numbers[c * d + j] = candidates[c, j]
+            away = np.float32(candidates[c, j] - sketch.shift[j])
+            about[c * d + j] = away
+            square += away * away
+        starts[c] = square * (0.5 - (d + 8) * EPSILON)
+    return Candidates(numbers, about, starts)
 
 
 @intrinsic
@@ -164,7 +170,7 @@ def find_nearer(
             vector,
         )
         slip = builder.sitofp(builder.add(n_columns, index(8)), vector.element)
-        slip = builder.fmul(slip, ir.Constant(vector.element, 2.0**-23))
+        slip = builder.fmul(slip, ir.Constant(vector.element, EPSILON))
         slip = splat(builder, slip, lanes)
         half = constant(vector, 0.5)
         masks: list[list[Any]] = [[] for _ in range(CENTRES)]
