@@ -478,7 +478,8 @@ print(json.dumps([kernel.name for kernel in loaded_kernels()]))
 
 START_KERNELS = {
     "kmeans": {
-        *("kmeans.draw_sketch", "kmeans.judge", "kmeans.draw", "kmeans.settle", "kmeans.assign"),
+        *("sketch.draw_sketch", "seeding.judge", "seeding.draw", "seeding.settle"),
+        "assignment.assign",
     },
     "random": {"expectation.accumulate_given"},
     "random_from_data": set(),

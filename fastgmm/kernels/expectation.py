@@ -13,7 +13,7 @@ from typing import Any
 
 from fastgmm._jit import kernel, maker, part
 from fastgmm.kernels.columns import pitch_of
-from fastgmm.kernels.memory import aligned, fill, stride_of
+from fastgmm.kernels.memory import aligned, fill, flattened, stride_of
 from fastgmm.kernels.softmax import (
     blank,
     exponentiate,
@@ -65,7 +65,7 @@ def expectation(rows: Any, weights: Any, density: Any, statistics: Any) -> None:
     ``weights`` is (n,), or empty for unit weights.
     """
     n_components = density.means.shape[0]
-    flat = rows.reshape(rows.size)
+    flat = flattened(rows)
     tile_rows, chunk_rows, stride = shape_of_tile(density, rows.shape[0])
     scratch = work(density, tile_rows)
     joint = joint_of(n_components, tile_rows, flat)
@@ -106,7 +106,7 @@ def accumulate_given(
     The density says about which origins; the log likelihood is left alone.
     """
     n_components = density.origins.shape[0]
-    flat = rows.reshape(rows.size)
+    flat = flattened(rows)
     tile_rows, chunk_rows, stride = shape_of_tile(density, rows.shape[0])
     scratch = work(density, tile_rows)
     joint = joint_of(n_components, tile_rows, flat)
@@ -135,14 +135,14 @@ def score(rows: Any, density: Any, log_probability: Any, labels: Any, posterior:
     responsibility. ``posterior`` (n, k): responsibilities.
     """
     n_components = density.means.shape[0]
-    flat = rows.reshape(rows.size)
+    flat = flattened(rows)
     tile_rows, chunk_rows, stride = shape_of_tile(density, rows.shape[0])
     scratch = work(density, tile_rows)
     joint = joint_of(n_components, tile_rows, flat)
     highest = aligned(tile_rows, flat)
     sums = aligned(tile_rows, flat)
     turned = aligned(lanes_of(flat) * (n_components + lanes_of(flat)), flat)
-    shares = posterior.reshape(posterior.size)
+    shares = flattened(posterior)
     for first in range(0, rows.shape[0], tile_rows):
         size = min(tile_rows, rows.shape[0] - first)
         log_density(Tile(flat, first, size, joint, stride), density, scratch)
