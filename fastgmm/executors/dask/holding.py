@@ -16,7 +16,7 @@ from distributed import CancelledError, KilledWorker, worker_client
 from fastgmm.exceptions import ClusterError
 from fastgmm.executors.base import Costs, Work
 from fastgmm.executors.dask.clients import Client, inside_task
-from fastgmm.executors.dask.tasks import raise_failure
+from fastgmm.executors.dask.tasks import Parcel, raise_failure, unwrap
 from fastgmm.executors.dask.warming import WarmUp
 
 Future: TypeAlias = Any
@@ -27,6 +27,11 @@ log = logging.getLogger("fastgmm")
 RETRIES = 2
 """Times a task that raised is run again by Dask: passing faults of a file system."""
 
+
+INLINE_BYTES = 2**14
+"""What is so small travels with every task: the result of a task, which waits for a worker and is
+passed on from there, is 10 ms of a pass, and draws tasks to that worker; but it travels once to a
+worker, and not 512 times."""
 
 WARM_UP_PATIENCE = 180.0
 """Seconds to wait for workers to compile: more than all kernels of a model take."""
@@ -144,6 +149,13 @@ class Cluster:
         self._held.append(held)
         return held
 
+    def send(self, what: str, content: Any) -> "Sent":
+        """Return what tasks can be given to have the content, and what to :meth:`drop` after."""
+        parcel = Parcel(content)
+        if parcel.n_bytes() <= INLINE_BYTES:
+            return parcel
+        return self.hold(what, unwrap, parcel)
+
     def persist(self, collections: Sequence[Any]) -> Sequence[Any]:
         """Compute collections on the cluster and keep them until :meth:`close`."""
         from fastgmm.sources.dask_collections import futures_of
@@ -176,11 +188,12 @@ class Cluster:
         for future in futures:
             future.release()
 
-    def drop(self, held: "Sequence[Held]") -> None:
+    def drop(self, sent: "Sequence[Sent]") -> None:
         """Let go of what is held; what was computed from it stays recomputable."""
-        for one in held:
-            one.release()
-            self._held.remove(one)
+        for one in sent:
+            if isinstance(one, Held):
+                one.release()
+                self._held.remove(one)
 
     def close(self) -> None:
         """Let go of everything."""
@@ -209,7 +222,7 @@ class Held:
             self.release()
         if self._future is None:
             what, function, args = self._recipe
-            self._future = self._cluster.submit(what, function, *map(_resolve, args))
+            self._future = self._cluster.submit(what, function, *map(resolve, args))
         return self._future
 
     def release(self) -> None:
@@ -219,7 +232,11 @@ class Held:
             self._future = None
 
 
-def _resolve(argument: Any) -> Any:
+Sent: TypeAlias = Held | Parcel[Any]
+
+
+def resolve(argument: Any) -> Any:
+    """Return the future of what is held, also in a list; anything else as it is."""
     if isinstance(argument, list):
-        return [_resolve(one) for one in argument]
+        return [resolve(one) for one in argument]
     return argument.future() if isinstance(argument, Held) else argument
