@@ -11,6 +11,7 @@ from time import monotonic, sleep
 from typing import Any, TypeAlias
 
 import dask
+import distributed
 from distributed import CancelledError, KilledWorker, worker_client
 
 from fastgmm.exceptions import ClusterError
@@ -40,7 +41,8 @@ COOL_DOWN_PATIENCE = 10.0
 """Seconds to wait for workers to let go of what warms them up."""
 
 RECOVERY = 60.0
-"""Seconds to wait for a worker when there is none."""
+"""Seconds to wait for a worker when there is none, and for a scheduler that a client has given up:
+after ``Client(timeout=...)``, 30 s by default, it closes itself."""
 
 
 class Cluster:
@@ -48,6 +50,8 @@ class Cluster:
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self._given = client
+        self._address = getattr(client.scheduler, "address", None)  # a closed client has none
         self._held: list[Held] = []
         self._futures: list[Future] = []
         self._warm_up: str | None = None
@@ -82,13 +86,26 @@ class Cluster:
     def _nthreads(self) -> dict[str, int]:
         """Return the threads of every worker, as the scheduler says; none if it does not answer."""
         try:
+            if self.client.status == "closed" and self._address is not None:
+                self.client = distributed.Client(
+                    self._address,
+                    timeout=RECOVERY,
+                    security=self._given.security,
+                    set_as_default=False,
+                )
             nthreads: dict[str, int] = self.client.nthreads()
         except Exception:  # whatever a lost connection raises in this or that version
             return {}
         return nthreads
 
+    def _await_client(self) -> None:
+        """Have a client of our own when the given one has given up the scheduler."""
+        if self.client.status == "closed":
+            self.await_worker()
+
     def submit(self, what: str, function: Callable[..., Any], *args: Any) -> Future:
         """Submit a task under a name that no other has."""
+        self._await_client()
         key = f"fastgmm-{what}-{uuid.uuid4().hex}"
         # a large model is meant to travel in the graph: once
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
@@ -100,6 +117,7 @@ class Cluster:
         """Submit tasks as one graph: 16 took 1 ms instead of 20."""
         if not calls:
             return []
+        self._await_client()
         keys = [f"fastgmm-{what}-{uuid.uuid4().hex}" for _ in calls]
         columns = zip(*calls, strict=True)
         futures: list[Future] = self.client.map(
@@ -114,7 +132,7 @@ class Cluster:
             "seconds": seconds,
             "workers": sorted(costs.workers),
         }
-        with suppress(OSError):  # a cluster lost meanwhile is for the next pass to notice
+        with suppress(Exception):  # a cluster lost meanwhile is for the next pass to notice
             self.client.log_event("fastgmm", note)
 
     def warm_up(self, works: Sequence[Work[Any]], weighted: bool) -> None:
@@ -204,6 +222,8 @@ class Cluster:
             future.release()
         self._held, self._futures = [], []
         self._away.close()
+        if self.client is not self._given:
+            self.client.close()
 
 
 class Held:
