@@ -79,6 +79,8 @@ class Cluster:
 def lone() -> Iterator[Cluster]:
     cluster = Cluster()
     cluster.start()
+    with Client(cluster.address, timeout=240, set_as_default=False) as client:
+        client.wait_for_workers(1, timeout=240)
     with dask.config.set(SETTINGS):
         yield cluster
     cluster.stop()
@@ -143,7 +145,6 @@ def test_a_fit_outlives_a_client_that_gives_its_scheduler_up(
         monkeypatch.setattr(placement, "RANGE_SECONDS", 1e9)
     monkeypatch.setattr(holding, "RECOVERY", 240.0)
     expected = fingerprint(GaussianMixture(**SETTINGS_OF_FIT, n_threads=1).fit(data))
-    Client(lone.address, timeout=240, set_as_default=False).close()  # it is up
 
     with Client(lone.address, timeout=5, set_as_default=False) as client:
 
