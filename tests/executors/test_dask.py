@@ -137,6 +137,23 @@ def test_a_file_and_an_array_have_the_bits_of_threads(
     assert passed(DaskExecutor(client), ArraySource(rows)) == local
 
 
+@pytest.mark.parametrize(("inline_bytes", "held"), [(2**14, []), (0, ["grid", "source", "works"])])
+def test_what_tasks_need_travels_with_them_or_as_results(
+    client: Client,
+    rows: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    inline_bytes: int,
+    held: list[str],
+) -> None:
+    monkeypatch.setattr("fastgmm.executors.dask.holding.INLINE_BYTES", inline_bytes)
+    np.save(tmp_path / "rows.npy", rows)
+    source, submitted = open_dataset(tmp_path / "rows.npy"), []
+    expected = passed(ThreadExecutor(1), source)
+    assert passed(DaskExecutor(Counting(client, submitted)), source) == expected
+    assert sorted({key.split("-")[1] for key in submitted} - {"reduce"}) == held
+
+
 def test_weights_travel(client: Client, rows: np.ndarray, weights: np.ndarray) -> None:
     X, w = da.from_array(rows, chunks=(LENGTHS, -1)), da.from_array(weights, chunks=(LENGTHS,))
     expected = passed(ThreadExecutor(1), as_source(X, sample_weight=weights))

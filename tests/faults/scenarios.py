@@ -22,6 +22,7 @@ scale up and down, adaptively, late       "2, 3, then 1 worker", "Dask scales ad
                                           "no worker at first"
 a passing fault of the file system        "reading fails twice"
 scheduler killed and restarted            test_a_fit_goes_on_with_a_scheduler_that_is_started_again
+... after the client has given it up      test_a_fit_outlives_a_client_that_gives_its_scheduler_up
 ... or resumed on a new cluster           test_a_fit_that_lost_its_cluster_is_resumed_on_another
 ... futures it has forgotten              test_lost_shards_are_computed_again,
                                           test_a_cluster_that_loses_everything_is_given_up
@@ -218,6 +219,19 @@ def kill_at(
 
 
 @contextmanager
+def parameters_held(scene: Scene) -> Iterator[list[Any]]:
+    """Kill the worker that holds the parameters, which otherwise these small ones need not have."""
+    from fastgmm.executors.dask import holding
+
+    before, holding.INLINE_BYTES = holding.INLINE_BYTES, 0
+    try:
+        with kill_at(scene, "fastgmm-works", nth=2, state="memory") as callbacks:
+            yield callbacks
+    finally:
+        holding.INLINE_BYTES = before
+
+
+@contextmanager
 def merged_on_workers(scene: Scene) -> Iterator[list[Any]]:
     """Kill a worker while it completes a subtree."""
     from fastgmm.executors.dask import placement
@@ -391,11 +405,7 @@ TROUBLES = [
         quick=False,
     ),
     Trouble("kill -9 in a reduction", merged_on_workers),
-    Trouble(
-        "kill -9 of who holds the parameters",
-        partial(kill_at, prefix="fastgmm-works", nth=2, state="memory"),
-        quick=False,
-    ),
+    Trouble("kill -9 of who holds the parameters", parameters_held, quick=False),
     Trouble("kill -9 between iterations", partial(after_iteration, act=kill_one), quick=False),
     Trouble(
         "kill -9 between iterations, kept in memory",

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from problems import fingerprint
 
 from fastgmm import GaussianMixture, open_dataset
 from fastgmm.exceptions import ClusterError
-from fastgmm.executors.dask import holding
+from fastgmm.executors.dask import holding, placement
 from fastgmm.executors.dask.clients import SETTINGS
 from fastgmm.progress import IterationDone, PassBegan, RowsDone
 
@@ -78,6 +79,8 @@ class Cluster:
 def lone() -> Iterator[Cluster]:
     cluster = Cluster()
     cluster.start()
+    with Client(cluster.address, timeout=240, set_as_default=False) as client:
+        client.wait_for_workers(1, timeout=240)
     with dask.config.set(SETTINGS):
         yield cluster
     cluster.stop()
@@ -101,6 +104,12 @@ def once_in_pass(n: int, act: object) -> object:
             act()
 
     return watch
+
+
+@pytest.fixture(autouse=True)
+def _many_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes of several tasks, so that there is a midst of them."""
+    monkeypatch.setattr(placement, "RANGE_SECONDS", 1e-9)
 
 
 @pytest.fixture(autouse=True)
@@ -128,6 +137,29 @@ def test_a_fit_goes_on_with_a_scheduler_that_is_started_again(
         assert fingerprint(model) == expected
 
 
+@pytest.mark.parametrize("when", ["midst", "end"])
+def test_a_fit_outlives_a_client_that_gives_its_scheduler_up(
+    lone: Cluster, data: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    if when == "end":  # of a pass of one task
+        monkeypatch.setattr(placement, "RANGE_SECONDS", 1e9)
+    monkeypatch.setattr(holding, "RECOVERY", 240.0)
+    expected = fingerprint(GaussianMixture(**SETTINGS_OF_FIT, n_threads=1).fit(data))
+
+    with Client(lone.address, timeout=5, set_as_default=False) as client:
+
+        def replace() -> None:
+            lone.kill_scheduler()
+            while client.status != "closed":
+                time.sleep(0.1)
+            lone.stop()
+            lone.start()
+
+        model = GaussianMixture(**SETTINGS_OF_FIT).set_client(client)
+        model.set_callbacks(once_in_pass(3, replace)).fit(data)
+        assert fingerprint(model) == expected
+
+
 def test_a_fit_that_lost_its_cluster_is_resumed_on_another(
     lone: Cluster, data: Path, two_workers: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,17 +167,17 @@ def test_a_fit_that_lost_its_cluster_is_resumed_on_another(
     kept = {**SETTINGS_OF_FIT, "checkpoint": data.with_suffix(".ckpt"), "resume": True}
     expected = fingerprint(GaussianMixture(**SETTINGS_OF_FIT, n_threads=1).fit(data))
     done: list[int] = []
+
+    def count(event: object) -> None:
+        if isinstance(event, IterationDone):
+            done.append(event.iteration)
+
     with Client(lone.address, set_as_default=False) as client:
         model = GaussianMixture(**kept, checkpoint_interval=1e9).set_client(client)
-        model.set_callbacks(once_in_pass(3, lone.kill_scheduler))
+        model.set_callbacks(once_in_pass(3, lone.kill_scheduler), count)
         with pytest.raises(ClusterError, match="cannot be reached") as lost:
             model.fit(data)
         assert "rows.ckpt: fit again with resume=True" in lost.value.__notes__[0]
-
-        def count(event: object) -> None:
-            if isinstance(event, IterationDone):
-                done.append(event.iteration)
-
         again = GaussianMixture(**kept).set_client(two_workers).set_callbacks(count)
         assert fingerprint(again.fit(open_dataset(data))) == expected
-        assert done[0] == 3, "what was done before is done again"
+        assert done == [1, 2, 3, 4, 5, 6], "what was done before is done again"

@@ -76,14 +76,13 @@ class _Placing:
         if isinstance(source, ArraySource):
             shards = self._array_shards(source, grid, level)
         else:
-            held = self.cluster.hold("source", unwrap, Parcel(source))
-            shards = [Shard(0, grid.n_blocks, held)]
+            shards = [Shard(0, grid.n_blocks, self.cluster.send("source", source))]
         return self._placement(source, grid, shards, level)
 
     def _placement(
         self, source: Source, grid: Grid, shards: list[Shard], level: int
     ) -> DaskPlacement:
-        shared_grid = self.cluster.hold("grid", unwrap, Parcel(grid))
+        shared_grid = self.cluster.send("grid", grid)
         return DaskPlacement(self.cluster, source, Shards(grid, shared_grid, shards), level)
 
     def _level(self, n_blocks: int, n_bytes: int = 0) -> int:
