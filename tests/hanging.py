@@ -7,9 +7,12 @@ from types import FrameType
 
 import pytest
 
+LONG = 600
+"""Seconds after which something hangs, on a machine ten times slower, too."""
+
 
 @contextmanager
-def ends_within(seconds: int = 300) -> Iterator[None]:
+def ends_within(seconds: int = LONG) -> Iterator[None]:
     """Fail if what is done here takes longer, not counting time in which this process is stopped.
 
     A clock that ticks: an alarm would also ring for a process that others kept from running.

@@ -6,11 +6,12 @@ import signal
 import time
 
 from distributed import Client
+from hanging import LONG
 
 
 def left(client: Client, prefix: str = "") -> list[str]:
     """Return the futures that stay alive; the client lets go of them a little later."""
-    for attempt in range(100):
+    for attempt in range(1500):
         keys = [key for key in map(str, list(client.futures)) if key.startswith(prefix)]
         if not keys:
             break
@@ -26,11 +27,13 @@ def await_workers(client: Client, n: int) -> None:
     About one in ten that a nanny of distributed 2026.8 starts anew never registers (without
     fastgmm, too): it is killed, for its nanny to try again.
     """
-    give_up, patience = time.monotonic() + 120, time.monotonic() + 10
+    give_up, patience = time.monotonic() + LONG, 10.0
+    until = time.monotonic() + patience
     while len(known := client.nthreads()) != n:
         assert time.monotonic() < give_up, known
-        if time.monotonic() > patience:
-            patience += 10
+        if time.monotonic() > until:
+            patience *= 2  # it may be the machine that is slow
+            until = time.monotonic() + patience
             for nanny in client.cluster.workers.values():
                 if nanny.process is not None and nanny.worker_address not in known:
                     os.kill(nanny.process.pid, signal.SIGKILL)

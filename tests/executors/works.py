@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,10 +105,11 @@ class Deadly(NamedTuple):
 
 
 class Slow(NamedTuple):
-    """Waits a little at every block, having left a mark."""
+    """Waits a little at every block from a row on, having left a mark."""
 
     seconds: float
     marks: str = os.devnull
+    row: int = 0
     level: int = 0
 
     def start(self) -> State:
@@ -117,11 +118,27 @@ class Slow(NamedTuple):
     def accumulate(self, state: State, chunk: Chunk) -> State:
         with Path(self.marks).open("a") as file:
             file.write("x")
-        time.sleep(self.seconds)
+        if chunk.first_row >= self.row:
+            time.sleep(self.seconds)
         return state
 
     def merge(self, left: State, right: State) -> State:
         return left + right
+
+
+READ = os.preadv
+
+
+def fail_reads(times: int) -> None:
+    """Let the next reads of a file in this process fail."""
+    left = [OSError(5, "Input/output error")] * times
+
+    def preadv(*args: Any) -> int:
+        if left:
+            raise left.pop()
+        return READ(*args)
+
+    os.preadv = preadv
 
 
 def first_and_sum(chunk: Chunk) -> tuple[int, float]:

@@ -87,6 +87,7 @@ def test_a_function_that_raises_is_its_candidates_failure(tmp_path):
 
     interrupted = []
     sweep = {**SWEEP, "covariance_type": ("full",), "init_params": init, "n_components": (3, 2)}
+    sweep["allow_degenerate"] = True
     with pytest.warns(UserWarning, match="full 3 thus: ZeroDivisionError in init_params: of the"):
         straight = select(X, **sweep)
     assert [one.failure is None for one in straight.table] == [False, True]

@@ -85,7 +85,8 @@ class Pass:
         return (
             self._load.future(),
             self._shards.shared_grid.future(),
-            [shard.rows.future() for shard in shards],
+            # a suspect block must not be blamed for its neighbours, which are loaded with it
+            [(shard.rows if self._alone is None else shard.origin).future() for shard in shards],
             Parcel(spans),
         )
 
