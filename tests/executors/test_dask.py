@@ -375,6 +375,7 @@ def test_lost_shards_are_computed_again(client: Client, rows: np.ndarray, persis
         works = [Sum(), Slow(0.005)]
         assert placement.reduce(works, forget)[0].tobytes() == expected[0]
         assert sum(reported) == N
+        assert placement.costs.retries > 0
         assert placement.reduce([Sum()])[0].tobytes() == expected[0]
 
 
