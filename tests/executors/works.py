@@ -105,21 +105,38 @@ class Deadly(NamedTuple):
 
 
 class Slow(NamedTuple):
-    """Waits a little at every block from a row on, having left a mark."""
+    """Waits a little at every block."""
 
     seconds: float
-    marks: str = os.devnull
-    row: int = 0
     level: int = 0
 
     def start(self) -> State:
         return np.zeros(1)
 
     def accumulate(self, state: State, chunk: Chunk) -> State:
-        with Path(self.marks).open("a") as file:
-            file.write("x")
-        if chunk.first_row >= self.row:
-            time.sleep(self.seconds)
+        time.sleep(self.seconds)
+        return state
+
+    def merge(self, left: State, right: State) -> State:
+        return left + right
+
+
+class Waiting(NamedTuple):
+    """Leaves a mark at every block, and from a row on waits there until a file exists."""
+
+    row: int
+    marks: str
+    file: str
+    level: int = 0
+
+    def start(self) -> State:
+        return np.zeros(1)
+
+    def accumulate(self, state: State, chunk: Chunk) -> State:
+        with Path(self.marks).open("a") as marks:
+            marks.write("x")
+        while chunk.first_row >= self.row and not Path(self.file).exists():
+            time.sleep(0.01)
         return state
 
     def merge(self, left: State, right: State) -> State:
