@@ -357,12 +357,14 @@ def test_ctrl_c_leaves_a_usable_cluster(client: Client, rows: np.ndarray, tmp_pa
         raise KeyboardInterrupt
 
     with closing(DaskExecutor(client).place(source)) as placement, ends_within():
-        with pytest.raises(KeyboardInterrupt):
-            placement.reduce([Waiting(64, str(marks), str(file))], interrupt)
-        assert left(client, "fastgmm-reduce") == left(client, "fastgmm-works") == []
-        while states_of_reductions(client) - {"cancelled"}:
-            time.sleep(0.01)
-        file.touch()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                placement.reduce([Waiting(64, str(marks), str(file))], interrupt)
+            assert left(client, "fastgmm-reduce") == left(client, "fastgmm-works") == []
+            while states_of_reductions(client) - {"cancelled"}:
+                time.sleep(0.01)
+        finally:
+            file.touch()
         while states_of_reductions(client):
             time.sleep(0.01)
         # shards are 64 blocks: one is done, two others on the two workers stop where they are
