@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from hanging import LONG
 
 from fastgmm import _kernel_cache
 from fastgmm._kernel_cache import UNUSED_DAYS, KernelFiles, cache_folder
@@ -57,7 +58,7 @@ def process(code, cache, *arguments, **environment):
 
 
 def answer(running):
-    out, err = running.communicate(timeout=120)
+    out, err = running.communicate(timeout=LONG)
     assert running.returncode == 0, err
     assert err == ""
     return json.loads(out)
@@ -441,7 +442,7 @@ def test_a_fit_from_a_read_only_package_where_nothing_can_be_written(tmp_path):
         FIT, "", HOME=NOWHERE, XDG_CACHE_HOME=NOWHERE, TMPDIR=NOWHERE,
         PYTHONPATH=str(tmp_path), PYTHONDONTWRITEBYTECODE="1",
     )  # fmt: skip
-    out, err = running.communicate(timeout=120)
+    out, err = running.communicate(timeout=LONG)
     for folder in (package, *filter(Path.is_dir, package.rglob("*"))):
         folder.chmod(0o755)
     assert stored(package) == files  # root may write: nothing has tried

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from distributed import Client
 from faults.scenarios import rows
-from hanging import ends_within
+from hanging import LONG, ends_within
 from problems import fingerprint
 
 from fastgmm import GaussianMixture, open_dataset
@@ -123,7 +123,7 @@ def test_a_fit_goes_on_with_a_scheduler_that_is_started_again(
     lone: Cluster, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # a busy machine takes its time to start processes
-    monkeypatch.setattr(holding, "RECOVERY", 240.0)
+    monkeypatch.setattr(holding, "RECOVERY", float(LONG))
     expected = fingerprint(GaussianMixture(**SETTINGS_OF_FIT, n_threads=1).fit(data))
 
     def replace() -> None:
@@ -131,7 +131,7 @@ def test_a_fit_goes_on_with_a_scheduler_that_is_started_again(
         lone.stop()
         lone.start()
 
-    with Client(lone.address, timeout=240, set_as_default=False) as client:
+    with Client(lone.address, timeout=LONG, set_as_default=False) as client:
         model = GaussianMixture(**SETTINGS_OF_FIT).set_client(client)
         model.set_callbacks(once_in_pass(3, replace)).fit(data)
         assert fingerprint(model) == expected
@@ -163,7 +163,6 @@ def test_a_fit_outlives_a_client_that_gives_its_scheduler_up(
 def test_a_fit_that_lost_its_cluster_is_resumed_on_another(
     lone: Cluster, data: Path, two_workers: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holding, "RECOVERY", 2.0)
     kept = {**SETTINGS_OF_FIT, "checkpoint": data.with_suffix(".ckpt"), "resume": True}
     expected = fingerprint(GaussianMixture(**SETTINGS_OF_FIT, n_threads=1).fit(data))
     done: list[int] = []
@@ -172,12 +171,19 @@ def test_a_fit_that_lost_its_cluster_is_resumed_on_another(
         if isinstance(event, IterationDone):
             done.append(event.iteration)
 
-    with Client(lone.address, set_as_default=False) as client:
+    with Client(lone.address, timeout=LONG, set_as_default=False) as client:
+
+        def kill_for_good() -> None:
+            monkeypatch.setattr(holding, "RECOVERY", 2.0)
+            lone.kill_scheduler()
+
         model = GaussianMixture(**kept, checkpoint_interval=1e9).set_client(client)
-        model.set_callbacks(once_in_pass(3, lone.kill_scheduler), count)
+        client.wait_for_workers(1)
+        model.set_callbacks(once_in_pass(3, kill_for_good), count)
         with pytest.raises(ClusterError, match="cannot be reached") as lost:
             model.fit(data)
         assert "rows.ckpt: fit again with resume=True" in lost.value.__notes__[0]
+        monkeypatch.undo()
         again = GaussianMixture(**kept).set_client(two_workers).set_callbacks(count)
         assert fingerprint(again.fit(open_dataset(data))) == expected
         assert done == [1, 2, 3, 4, 5, 6], "what was done before is done again"

@@ -182,17 +182,24 @@ class Cluster:
         self._futures += futures_of(persisted).values()
         return persisted
 
-    def results(self, held: "Sequence[Held]") -> Sequence[Any]:
-        """Return the values of what is held."""
+    def results(self, held: "Sequence[Held]", names: Sequence[str]) -> Sequence[Any]:
+        """Return the values of what is held; an error tells the name of what it is about."""
         futures = [one.future() for one in held]
         try:
             results: Sequence[Any] = self.client.gather(futures)
         except BaseException as error:
+            failed = [future.status == "error" for future in futures]
             self.cancel(futures)
-            if isinstance(error, CancelledError | KilledWorker):
+            if isinstance(error, KilledWorker):
+                raise ClusterError(
+                    f"{names[failed.index(True)]} killed every worker that computed them, or what "
+                    "was computed beside them did: look into the workers' logs for a lack of "
+                    "memory or a crash in reading these rows"
+                ) from error
+            if isinstance(error, CancelledError):
                 raise ClusterError(
                     "the Dask cluster was lost while it counted the rows of X: look into the "
-                    "workers' logs, or start again on another cluster"
+                    "scheduler's log, or start again on another cluster"
                 ) from error
             raise
         for result in results:

@@ -85,7 +85,8 @@ class Pass:
         return (
             resolve(self._load),
             resolve(self._shards.shared_grid),
-            [resolve(shard.rows) for shard in shards],
+            # a suspect block must not be blamed for its neighbours, which are loaded with it
+            [resolve(shard.rows if self._alone is None else shard.origin) for shard in shards],
             Parcel(spans),
         )
 

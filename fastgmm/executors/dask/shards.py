@@ -18,6 +18,8 @@ class Shard(NamedTuple):
     first: int
     last: int
     rows: Sent
+    origin: Sent
+    """The same, block by block, where ``rows`` are kept in memory all together."""
 
 
 class Shards(NamedTuple):
@@ -45,9 +47,7 @@ class Shards(NamedTuple):
     def describe(self, ranges: Iterable[Range]) -> str:
         """Name the blocks and rows from the first of some ranges to the last."""
         firsts, lasts = zip(*ranges, strict=True)
-        first, last = min(firsts), max(lasts)
-        start, stop = self.grid.boundaries[[first, last]]
-        return f"blocks {first} to {last - 1} (rows {start:,} to {stop - 1:,})"
+        return self.grid.name(min(firsts), max(lasts))
 
 
 def cut(n_blocks: int, level: int) -> list[Range]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeAlias,
 from distributed import get_worker
 from distributed.protocol import pickle
 
-from fastgmm.exceptions import FastGMMError
+from fastgmm.exceptions import FastGMMError, UnreadableError
 from fastgmm.executors.base import Costs, Work, reduce_range
 from fastgmm.executors.dask.warming import live_within_limit
 from fastgmm.executors.threads import read_ahead
@@ -69,6 +69,14 @@ class Failure(NamedTuple):
     error: FastGMMError
 
 
+def _failed(error: Exception, where: str) -> Failure:
+    """Return an error of the data; raise what may pass, for Dask to try again, or is not ours."""
+    if isinstance(error, FastGMMError) and not isinstance(error, UnreadableError):
+        return Failure(error)
+    error.add_note(f"This happened in {where}, on the worker {get_worker().address}")
+    raise error
+
+
 def raise_failure(result: Any) -> None:
     """Raise the error that a result may be."""
     if isinstance(result, Failure):
@@ -79,8 +87,8 @@ def load_blocks(partitions: "Partitions") -> "Blocks | Failure":
     """Compute partitions once and for all."""
     try:
         return partitions.load()
-    except FastGMMError as error:
-        return Failure(error)
+    except Exception as error:
+        return _failed(error, str(partitions))
 
 
 def join_blocks(blocks: "Blocks | Failure", level: int) -> "Blocks | Failure":
@@ -90,10 +98,12 @@ def join_blocks(blocks: "Blocks | Failure", level: int) -> "Blocks | Failure":
 
 def count_rows(rows: "Partitions | Blocks | Failure") -> list[int] | Failure:
     """Return the number of rows of every partition."""
+    if isinstance(rows, Failure):
+        return rows
     try:
-        return rows if isinstance(rows, Failure) else rows.lengths()
-    except FastGMMError as error:
-        return Failure(error)
+        return rows.lengths()
+    except Exception as error:
+        return _failed(error, str(rows))
 
 
 def _while_wanted(chunks: Generator[Chunk, None, None]) -> Iterator[Chunk]:
@@ -132,16 +142,16 @@ def reduce_shard(
 ) -> Reduced | Failure:
     """Run the works over a shard."""
     works, grid, first = opened(works), opened(grid), spans.content[0][0]
-    n_rows = 0
+    n_rows, n_blocks = 0, 0
     result: list[list[Node[Any]]] = []
     costs = Costs(workers=frozenset({get_worker().address}))
     try:
         with closing(_chunks(grid, rows, spans.content)) as chunks:
             for n, nodes in reduce_range(_while_wanted(chunks), works, first, grid.n_blocks, costs):
-                n_rows += n
+                n_rows, n_blocks = n_rows + n, n_blocks + 1
                 result = nodes or result
-    except FastGMMError as error:
-        return Failure(error)
+    except Exception as error:
+        return _failed(error, grid.name(first + n_blocks))
     return Reduced(n_rows, result, costs)
 
 
@@ -173,11 +183,13 @@ def map_shard(
 ) -> list[R] | Failure:
     """Return ``function(chunk)`` for every block."""
     function, grid = opened(function), opened(grid)
+    results: list[R] = []
     try:
         with closing(_chunks(grid, rows, spans.content)) as chunks:
-            return [function(chunk) for chunk in _while_wanted(chunks)]
-    except FastGMMError as error:
-        return Failure(error)
+            results.extend(map(function, _while_wanted(chunks)))
+    except Exception as error:
+        return _failed(error, grid.name(spans.content[0][0] + len(results)))
+    return results
 
 
 def _chunks(
