@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fastgmm.kernels import blocks, expectation, factorisation, kmeans, rows
-    from fastgmm.kernels.densities import axes, linear, registers, triangles, unrolled
+    from fastgmm.kernels.densities import axes, linear, narrow, triangles, unrolled
 
 _FOLDERS = {
     "": ("blocks", "expectation", "factorisation", "kmeans", "rows"),
-    "densities.": ("axes", "linear", "registers", "triangles", "unrolled"),
+    "densities.": ("axes", "linear", "narrow", "triangles", "unrolled"),
 }
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "factorisation",
     "kmeans",
     "linear",
-    "registers",
+    "narrow",
     "rows",
     "triangles",
     "unrolled",
