@@ -61,13 +61,31 @@ class ExpectationStep:
         return state
 
     def warm_up(self, weighted: bool) -> None:
-        """Add a few rows to nothing: whole vectors and one row more, which goes by tiles."""
+        """Add a few rows to nothing: whole vectors and one row more, which goes by tiles.
+
+        Once in a process for every kind of density: 110 components in 41 columns take 3 ms.
+        """
+        kind = (type(self.density), weighted, *map(_kind_of, self.density))
+        if kind in _WARM:
+            return
         rows = np.repeat(self.density.means[:1], 65, axis=0)
         self.accumulate(self.start(), Chunk(0, rows, np.ones(65 if weighted else 0)))
+        _WARM.add(kind)
 
     def merge(self, left: Statistics, right: Statistics) -> Statistics:
         """Add."""
         return merge(left, right)
+
+
+_WARM: set[tuple[Any, ...]] = set()
+"""Kinds of densities whose kernels this process has used."""
+
+
+def _kind_of(field: Any) -> Any:
+    """Return what of a density's field decides which machine code takes it."""
+    if isinstance(field, np.ndarray):
+        return field.dtype, field.ndim
+    return tuple(map(_kind_of, field)) if isinstance(field, tuple) else type(field)
 
 
 def expectation_step(covariance_type: str, density: Density, grid: Grid) -> ExpectationStep:

@@ -17,6 +17,10 @@ import numpy as np
 
 FAMILIES = ("full", "tied", "diag", "spherical")
 
+TORCH = "torch==2.13.0"
+"""One version, so that tables are about the same library; where pip is offered a build of it for
+processors alone (PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS), it spares gigabytes for graphics cards."""
+
 
 class ScikitLearn:
     """scikit-learn's GaussianMixture; fastgmm has the same face."""
@@ -195,7 +199,7 @@ class Gmmx:
 class Pomegranate:
     """pomegranate on PyTorch; it adds nothing to the covariances."""
 
-    requirements = ("torch", "pomegranate")
+    requirements = (TORCH, "pomegranate")
     families = ("full", "diag")
     dtypes = ("float32",)
     whole_fits = False
@@ -233,7 +237,7 @@ class Pomegranate:
 class TorchGmm:
     """torchgmm on PyTorch Lightning; its fit runs two passes an iteration, after its own start."""
 
-    requirements = ("torch", "torchgmm")
+    requirements = (TORCH, "torchgmm")
     families = ("full", "tied", "diag", "spherical")
     dtypes = ("float32",)
     whole_fits = False

@@ -231,6 +231,8 @@ def share(
 ) -> list[R]:
     """Return ``function(first, last)`` of neighbouring ranges, the last one on this thread."""
     wanted = max(min(n_threads, n), 1)
+    if wanted == 1:
+        return [function(0, n)]
     *away, here = pairwise(n * i // wanted for i in range(wanted + 1))
     done: SimpleQueue[tuple[int, R | None, BaseException | None]] = SimpleQueue()
 

@@ -16,8 +16,9 @@ from fastgmm._typing import IntArray
 BLOCK_ELEMENTS = 2**19
 # Data smaller than that still give this many blocks, so that threads have work, ...
 BLOCKS_FOR_THREADS = 16
-# ... unless a block would fall under this size, where handing it out costs more than it saves.
-SMALLEST_BLOCK_ELEMENTS = 2**12
+# ... unless a block would fall under this size, where what it costs besides its rows shows: with
+# K=110, d=41 as much as 50 rows. Then the blocks are equally long, a power of two many.
+SMALLEST_BLOCK_ELEMENTS = 2**13
 # Neighbouring small partitions of a collection make up a block together while there are this many
 # blocks: 32,768 partitions of a row cost an interpreter 0.6 s a pass, 512 blocks of 64 0.01 s.
 BLOCKS_OF_PARTITIONS = 512
@@ -55,14 +56,23 @@ class Grid(NamedTuple):
 
 def row_grid(n_samples: int, n_features: int, chunk_size: int | None = None) -> Grid:
     """Return the grid of so many rows and columns; ``chunk_size`` rows a block if given."""
-    if chunk_size is None:
-        elements = n_samples * n_features // BLOCKS_FOR_THREADS
-        elements = min(max(elements, SMALLEST_BLOCK_ELEMENTS), BLOCK_ELEMENTS)
-        # in steps of 128 rows: whole vectors of any width. Tiles are the kernels' own business (up
-        # to 512 rows, by family and model); the last of a block may be a short one
-        chunk_size = max(elements // n_features // 128, 1) * 128
+    chunk_size = chunk_size or _block_rows(n_samples, n_features)
     boundaries = np.arange(0, n_samples + chunk_size, chunk_size, dtype=np.int64)
     return Grid(np.minimum(boundaries, n_samples))
+
+
+def _block_rows(n_samples: int, n_features: int) -> int:
+    """Return the rows of a block where the user leaves it open: whole vectors of any width.
+
+    Tiles are the kernels' own business (up to 512 rows, by family and model); the last of a block
+    may be a short one.
+    """
+    worth = n_samples * n_features // SMALLEST_BLOCK_ELEMENTS
+    if worth < BLOCKS_FOR_THREADS:
+        n_blocks = 1 << max(worth.bit_length() - 1, 0)
+        return max(-(-n_samples // (8 * n_blocks)) * 8, 128)
+    elements = min(n_samples * n_features // BLOCKS_FOR_THREADS, BLOCK_ELEMENTS)
+    return max(elements // n_features // 128, 1) * 128
 
 
 def lengths_grid(lengths: Sequence[int], n_features: int) -> Grid:
