@@ -34,7 +34,7 @@ from fastgmm.kernels.blocks import (
     vector_at,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about
-from fastgmm.kernels.memory import aligned, fill, stride_of
+from fastgmm.kernels.memory import aligned, cleared, fill, flattened, stride_of
 from fastgmm.kernels.softmax import share_out
 from fastgmm.kernels.steps import Steps, implement, whole_tiles
 from fastgmm.simd import lanes_of
@@ -100,15 +100,14 @@ def axes_work(density: Any, tile_rows: Any) -> Any:
     columns = aligned(whole * stride_of(tile_rows, density.means), density.means)
     height = height_of(n_components, MOMENTS_HEIGHT)
     slots = (n_components + height - 1) // height * height
-    sums = aligned((2 * d + 1) * slots, np.empty(0))
-    fill(sums, 0, sums.size, 0)
+    sums = cleared((2 * d + 1) * slots, np.empty(0))
     shifts = density.means if centred else density.offsets
     return AxesWork(
         centred,
         shift,
-        density.scales.reshape(density.scales.size),
-        shifts.reshape(shifts.size),
-        density.origins.reshape(density.origins.size),
+        flattened(density.scales),
+        flattened(shifts),
+        flattened(density.origins),
         columns,
         sums,
     )
