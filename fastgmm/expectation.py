@@ -52,10 +52,10 @@ class ExpectationStep:
         return zeros(k, d, FAMILIES[self.covariance_type].second_shape(k, d))
 
     def accumulate(self, state: Statistics, chunk: Chunk) -> Statistics:
-        """Add a chunk: in registers what can be, the other rows in one fused pass over tiles."""
+        """Add a chunk: rows of few columns in whole groups, other rows tile by tile."""
         rows = chunk.rows
         if not chunk.weights.size:
-            rows = rows[kernels.registers.add_whole_vectors(rows, self.density, state) :]
+            rows = rows[kernels.narrow.add_whole_groups(rows, self.density, state) :]
         if len(rows):
             kernels.expectation.expectation(rows, chunk.weights, self.density, state)
         return state

@@ -494,8 +494,8 @@ def test_a_fit_compiles_each_kernel_it_uses_once_and_no_other(family, start):
     # the user's folder, which other tests have filled: what is asked is which, not how long
     kernels = run(KERNELS_OF_FITS, os.environ.get("FASTGMM_CACHE", ""), family, start)
     update = {
-        "full": {"factorisation.whiten", "factorisation.estimate", "registers.add_rows"},
-        "diag": {"registers.add_rows"},
+        "full": {"factorisation.whiten", "factorisation.estimate", "narrow.add_rows"},
+        "diag": {"narrow.add_rows"},
         "spherical": {"narrow.add_rows"},
         "tied": {
             *("factorisation.whiten", "factorisation.estimate", "narrow.add_rows"),

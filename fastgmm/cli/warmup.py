@@ -120,7 +120,6 @@ def use_every_kernel(covariance_type: str, dtype: str, n_features: int) -> None:
 
     from fastgmm.estimators import GaussianMixture
     from fastgmm.initialization import START_NAMES
-    from fastgmm.kernels import registers
     from fastgmm.selection import select
 
     rows = np.random.default_rng(0).normal(size=(64, n_features)).astype(dtype)
@@ -136,10 +135,6 @@ def use_every_kernel(covariance_type: str, dtype: str, n_features: int) -> None:
                 n_threads=1,
             ).fit(rows)
         model.predict_proba(rows)
-        # some shapes have kernels of their own for few components
-        for k in registers.FEW.get(n_features, ()):
-            model.set_params(n_components=k).fit(rows)
-        model.set_params(n_components=2).fit(rows)
         select(
             rows, 2, covariance_type, criterion="cv", n_folds=2, n_init=1, max_iter=1, n_threads=1
         )

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fastgmm.kernels import blocks, expectation, factorisation, rows
     from fastgmm.kernels.clustering import assignment, seeding, sketch
-    from fastgmm.kernels.densities import axes, linear, registers, triangles, unrolled
+    from fastgmm.kernels.densities import axes, linear, narrow, triangles, unrolled
 
 _FOLDERS = {
     "": ("blocks", "expectation", "factorisation", "rows"),
     "clustering.": ("assignment", "seeding", "sketch"),
-    "densities.": ("axes", "linear", "registers", "triangles", "unrolled"),
+    "densities.": ("axes", "linear", "narrow", "triangles", "unrolled"),
 }
 
 __all__ = [
@@ -26,7 +26,7 @@ __all__ = [
     "expectation",
     "factorisation",
     "linear",
-    "registers",
+    "narrow",
     "rows",
     "seeding",
     "sketch",

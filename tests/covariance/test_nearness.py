@@ -1,4 +1,4 @@
-"""Rows about one common centre or about every mean, in registers or in tiles: the same moments."""
+"""Rows about one common centre or about every mean, in groups or in tiles: the same moments."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def step(density, rows, weights=()):
     statistics = zeros(k, d, FULL.second_shape(k, d))
     weights = np.asarray(weights, rows.dtype)
     if not weights.size:
-        rows = rows[kernels.registers.add_whole_vectors(rows, density, statistics) :]
+        rows = rows[kernels.narrow.add_whole_groups(rows, density, statistics) :]
     kernels.expectation.expectation(rows, weights, density, statistics)
     origins = density.origins.astype(float)
     return statistics.log_likelihood, maximum_likelihood(
@@ -46,8 +46,8 @@ def assert_same(one, other, rtol=1e-11):
         np.testing.assert_allclose(mine, theirs, rtol=rtol, atol=rtol)
 
 
-# in registers; in chunks; in panels; all with rows that fill no vector
-@pytest.mark.parametrize(("k", "d"), [(2, 1), (5, 2), (9, 2), (5, 11), (26, 11)])
+# in groups; in chunks; in panels; all with rows that fill no vector
+@pytest.mark.parametrize(("k", "d"), [(2, 1), (5, 2), (9, 3), (9, 4), (5, 11), (26, 11)])
 def test_the_common_centre_changes_nothing(k, d):
     parameters = mixture(k, d)
     rows = rows_of(parameters, 1003)
@@ -56,19 +56,6 @@ def test_the_common_centre_changes_nothing(k, d):
     far = FULL.about(near, parameters.means)
     assert not far.near
     assert_same(step(near, rows), step(far, rows))
-
-
-@pytest.mark.parametrize(
-    ("k", "d", "dtype"), [(2, 1, np.float64), (2, 1, np.float32), (4, 2, np.float64)]
-)
-def test_registers_add_up_what_tiles_do(k, d, dtype):
-    parameters = mixture(k, d)
-    rows = rows_of(parameters, 3011, dtype)
-    density = FULL.prepare(parameters, rows.dtype)
-    assert k in kernels.registers.FEW[d]
-    # weights are for tiles
-    rtol = 1e-12 if dtype == np.float64 else 1e-5
-    assert_same(step(density, rows), step(density, rows, np.ones(len(rows))), rtol)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

@@ -62,24 +62,6 @@ def test_both_forms_of_a_tied_mixture_are_the_textbooks(d, k, weighted):
     )
 
 
-# whole groups of rows, and a row so far away that its log density is no number that rounds
-@pytest.mark.parametrize("family", ["tied", "spherical"])
-@pytest.mark.parametrize(("d", "k"), [(1, 1), (2, 4), (3, 5)])
-def test_groups_of_narrow_rows_add_up_to_what_tiles_do(family, d, k):
-    X = np.random.default_rng(d).normal(size=(640, d))
-    means = np.random.default_rng(0).normal(size=(k, d))
-    covariances = np.eye(d) if family == "tied" else np.geomspace(0.5, 2.0, k)
-    parameters = Parameters(np.full(k, 1 / k), means, covariances)
-    density = FAMILIES[family].prepare(parameters, np.dtype(float))
-    for far in (1e3, 1e9):
-        X[17] = far
-        groups, tiles = (zeros(k, d, FAMILIES[family].second_shape(k, d)) for _ in range(2))
-        assert kernels.registers.add_whole_vectors(X, density, groups) == len(X)
-        kernels.expectation.expectation(X, NO_WEIGHTS, density, tiles)
-        for one, other in zip(groups, tiles, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12 * np.abs(other).max())
-
-
 def test_a_tied_pass_without_the_scatter_of_the_data_is_an_error():
     _, parameters = mixture(2, 2)
     density = TIED.prepare(parameters, np.dtype(float))

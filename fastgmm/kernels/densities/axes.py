@@ -114,10 +114,9 @@ def axes_work(density: Any, tile_rows: Any) -> Any:
     )
 
 
-def axes_log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
-) -> None:
+def axes_log_density(tile: Any, density: Any, scratch: Any) -> None:
     """Write log_scale - |scale (x - mean)|^2 for all components (see kernels/steps.py)."""
+    rows, start, size, joint, stride = tile
     n_components, d = density.means.shape
     columns, scales, shifts = scratch.columns, scratch.scales, scratch.shifts
     log_scale = density.log_scale
@@ -157,18 +156,9 @@ def axes_log_density(
                 )  # fmt: skip
 
 
-def axes_accumulate(
-    rows: Any,
-    start: Any,
-    size: Any,
-    density: Any,
-    scratch: Any,
-    joint: Any,
-    stride: Any,
-    shares: Any,
-    statistics: Any,
-) -> None:
+def axes_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statistics: Any) -> None:
     """Add sums of r, r x and r x^2 over a tile, x about the origins or the common centre."""
+    rows, _, size, joint, stride = tile
     n_components, d = density.means.shape
     columns, origins, sums = scratch.columns, scratch.origins, scratch.sums
     n_vectors = (size + lanes_of(rows) - 1) // lanes_of(rows)

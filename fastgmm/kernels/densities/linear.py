@@ -205,10 +205,9 @@ def turn(scratch: Any, d: int, first: int, stride: int) -> None:
             )  # fmt: skip
 
 
-def linear_log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
-) -> None:
+def linear_log_density(tile: Any, density: Any, scratch: Any) -> None:
     """Write constants + slopes x features (see kernels/steps.py)."""
+    rows, start, size, joint, stride = tile
     n_components, d = density.means.shape
     slopes, constants = scratch.slopes, scratch.constants
     m = slopes.size // n_components
@@ -271,18 +270,9 @@ def add_common_squares(density: Any, scratch: Any, chunk: Any, stride: Any, high
         store(highest, t, load(highest, t) - load(squares, t))
 
 
-def linear_accumulate(
-    rows: Any,
-    start: Any,
-    size: Any,
-    density: Any,
-    scratch: Any,
-    joint: Any,
-    stride: Any,
-    shares: Any,
-    statistics: Any,
-) -> None:
+def linear_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statistics: Any) -> None:
     """Add the sums of responsibilities, and of these times the features, over a tile."""
+    rows, _, size, joint, stride = tile
     n_components, d = density.means.shape
     features, n_dots, kept, row = scratch.features, scratch.n_dots, scratch.rows, scratch.row
     width = lanes_of(rows)

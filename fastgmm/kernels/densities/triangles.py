@@ -216,13 +216,12 @@ def triangle_work(density: Any, tile_rows: Any) -> Any:
 # blocks: every function between a block and its kernel is optimised once more.
 
 
-def banded_log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
-) -> None:
+def banded_log_density(tile: Any, density: Any, scratch: Any) -> None:
     """Write log_scale - |L^-1 (x - mean)|^2 for all components (see kernels/steps.py).
 
     ``density.whitening`` has one row for all components, or one a component.
     """
+    rows, start, size, joint, stride = tile
     n_components, d = density.means.shape
     factors = density.whitening.reshape(density.whitening.size)
     means, biases = density.means.reshape(density.means.size), density.biases
@@ -270,17 +269,10 @@ def banded_log_density(
 
 
 def triangle_accumulate(
-    rows: Any,
-    start: Any,
-    size: Any,
-    density: Any,
-    scratch: Any,
-    joint: Any,
-    stride: Any,
-    shares: Any,
-    statistics: Any,
+    tile: Any, density: Any, scratch: Any, shares: Any, statistics: Any
 ) -> None:
     """Add counts, first moments and scatter of all components over a tile."""
+    rows, start, size, joint, stride = tile
     n_components, d = density.origins.shape
     width = lanes_of(rows)
     if density.near:

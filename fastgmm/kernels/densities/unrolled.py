@@ -216,10 +216,9 @@ def group_of(typingctx: Any, band: Any) -> Any:
 # blocks: every function between a block and its kernel is optimised once more.
 
 
-def unrolled_log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
-) -> None:
+def unrolled_log_density(tile: Any, density: Any, scratch: Any) -> None:
     """Write log_scale - |L^-1 (x - mean)|^2 for all components (see kernels/steps.py)."""
+    rows, start, size, joint, stride = tile
     n_components, d = density.means.shape
     band = density.band
     width = lanes_of(rows)
@@ -265,17 +264,10 @@ def unrolled_log_density(
 
 
 def unrolled_accumulate(
-    rows: Any,
-    start: Any,
-    size: Any,
-    density: Any,
-    scratch: Any,
-    joint: Any,
-    stride: Any,
-    shares: Any,
-    statistics: Any,
+    tile: Any, density: Any, scratch: Any, shares: Any, statistics: Any
 ) -> None:
     """Add counts and first and second moments about the origins over a tile."""
+    rows, _, size, joint, stride = tile
     n_components = density.means.shape[0]
     band = density.band
     columns = scratch.columns
