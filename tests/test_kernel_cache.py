@@ -423,7 +423,7 @@ logging.basicConfig(level=logging.DEBUG, stream=sys.stdout, format="log %(messag
 for noisy in ("numba", "asyncio"):
     logging.getLogger(noisy).setLevel(logging.WARNING)
 from fastgmm import GaussianMixture
-model = GaussianMixture(1, init_params="random_from_data", random_state=0)
+model = GaussianMixture(1, covariance_type="diag", init_params="random_from_data", random_state=0)
 model.fit([[0.0], [1.0], [5.0]])
 import fastgmm
 from fastgmm._jit import kernel_cache_folder, loaded_kernels
