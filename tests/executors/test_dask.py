@@ -351,7 +351,7 @@ def states_of_reductions(client: Client) -> set[str]:
 
 def test_ctrl_c_leaves_a_usable_cluster(client: Client, rows: np.ndarray, tmp_path: Path) -> None:
     source = as_source(da.from_array(rows, chunks=(1, -1)))
-    marks, file = tmp_path / "marks", tmp_path / "go"
+    marks, first, file = tmp_path / "marks", tmp_path / "first", tmp_path / "go"
 
     def interrupt(n_rows: int) -> None:
         raise KeyboardInterrupt
@@ -359,7 +359,7 @@ def test_ctrl_c_leaves_a_usable_cluster(client: Client, rows: np.ndarray, tmp_pa
     with closing(DaskExecutor(client).place(source)) as placement, ends_within():
         try:
             with pytest.raises(KeyboardInterrupt):
-                placement.reduce([Waiting(64, str(marks), str(file))], interrupt)
+                placement.reduce([Waiting(64, *map(str, (marks, first, file)))], interrupt)
             assert left(client, "fastgmm-reduce") == left(client, "fastgmm-works") == []
             while states_of_reductions(client) - {"cancelled"}:
                 time.sleep(0.01)
@@ -367,7 +367,7 @@ def test_ctrl_c_leaves_a_usable_cluster(client: Client, rows: np.ndarray, tmp_pa
             file.touch()
         while states_of_reductions(client):
             time.sleep(0.01)
-        # shards are 64 blocks: one is done, two others on the two workers stop where they are
+        # shards are 64 blocks of a row: one is done, two others on the two workers stop where they are
         assert len(marks.read_text()) <= 64 + 2
         assert placement.reduce([Sum()])[0][3] == pytest.approx(N)
 
