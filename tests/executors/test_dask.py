@@ -367,7 +367,7 @@ def test_ctrl_c_leaves_a_usable_cluster(client: Client, rows: np.ndarray, tmp_pa
             file.touch()
         while states_of_reductions(client):
             time.sleep(0.01)
-        # shards are 64 blocks of a row: one is done, two others on the two workers stop where they are
+        # shards are 64 blocks of a row: one is done, those on the two workers stop where they are
         assert len(marks.read_text()) <= 64 + 2
         assert placement.reduce([Sum()])[0][3] == pytest.approx(N)
 
