@@ -1,5 +1,6 @@
 """What a cluster computes has the bits of one thread, whatever happens on the way."""
 
+import asyncio
 import os
 import re
 import time
@@ -406,6 +407,37 @@ def test_a_cluster_that_loses_everything_is_given_up(client: Client, rows: np.nd
         with pytest.raises(ClusterError, match=r"lost blocks 0 to 39 \(rows 0 to 799\) 4 times"):
             placement.reduce([Sum()])
     assert sum("reduce" in key for key in submitted) == 4 * 10
+
+
+class Slowly(Counting):
+    """A client that waits for results, for ever or for a while: they got lost on their way."""
+
+    workers: Any = None
+    seconds = 0.0
+
+    async def gather(self, *args: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(self.seconds)
+        return await self._client.gather(*args, **kwargs)
+
+    def nthreads(self) -> Any:
+        return self._client.nthreads() if self.workers is None else self.workers
+
+
+def test_results_that_got_lost_are_waited_for_while_there_are_workers(
+    client: Client, rows: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastgmm.executors.dask.holding.PATIENCE", 0.05)
+    monkeypatch.setattr("fastgmm.executors.dask.holding.RECOVERY", 0.1)
+    source, slowly = as_source(da.from_array(rows, chunks=(400, -1))), Slowly(client, [])
+    with closing(DaskExecutor(slowly).place(source)) as placement:
+        slowly.seconds = 0.2
+        assert placement.reduce([Sum()])[0][3] == pytest.approx(N)
+        slowly.seconds, slowly.workers = 3600.0, {}
+        with (
+            pytest.raises(ClusterError, match=r"has no worker .*\(blocks? .*\(rows"),
+            ends_within(),
+        ):
+            placement.reduce([Sum()])
 
 
 def test_a_block_that_kills_every_worker_is_named(
