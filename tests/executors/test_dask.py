@@ -423,7 +423,7 @@ class Slowly(Counting):
         return self._client.nthreads() if self.workers is None else self.workers
 
 
-def test_results_that_got_lost_are_waited_for_while_there_are_workers(
+def test_lost_results_are_awaited_while_there_are_workers(
     client: Client, rows: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fastgmm.executors.dask.holding.PATIENCE", 0.05)
