@@ -1,5 +1,6 @@
 """What a cluster computes has the bits of one thread, whatever happens on the way."""
 
+import asyncio
 import os
 import re
 import time
@@ -368,7 +369,7 @@ def states_of_reductions(client: Client) -> set[str]:
 
 def test_ctrl_c_leaves_a_usable_cluster(client: Client, rows: np.ndarray, tmp_path: Path) -> None:
     source = as_source(da.from_array(rows, chunks=(1, -1)))
-    marks, file = tmp_path / "marks", tmp_path / "go"
+    marks, first, file = tmp_path / "marks", tmp_path / "first", tmp_path / "go"
 
     def interrupt(n_rows: int) -> None:
         raise KeyboardInterrupt
@@ -376,7 +377,7 @@ def test_ctrl_c_leaves_a_usable_cluster(client: Client, rows: np.ndarray, tmp_pa
     with closing(DaskExecutor(client).place(source)) as placement, ends_within():
         try:
             with pytest.raises(KeyboardInterrupt):
-                placement.reduce([Waiting(64, str(marks), str(file))], interrupt)
+                placement.reduce([Waiting(64, *map(str, (marks, first, file)))], interrupt)
             assert left(client, "fastgmm-reduce") == left(client, "fastgmm-works") == []
             while states_of_reductions(client) - {"cancelled"}:
                 time.sleep(0.01)
@@ -384,7 +385,7 @@ def test_ctrl_c_leaves_a_usable_cluster(client: Client, rows: np.ndarray, tmp_pa
             file.touch()
         while states_of_reductions(client):
             time.sleep(0.01)
-        # shards are 64 blocks: one is done, two others on the two workers stop where they are
+        # shards are 64 blocks of a row: one is done, those on the two workers stop where they are
         assert len(marks.read_text()) <= 64 + 2
         assert placement.reduce([Sum()])[0][3] == pytest.approx(N)
 
@@ -423,6 +424,37 @@ def test_a_cluster_that_loses_everything_is_given_up(client: Client, rows: np.nd
         with pytest.raises(ClusterError, match=r"lost blocks 0 to 39 \(rows 0 to 799\) 4 times"):
             placement.reduce([Sum()])
     assert sum("reduce" in key for key in submitted) == 4 * 10
+
+
+class Slowly(Counting):
+    """A client that waits for results, for ever or for a while: they got lost on their way."""
+
+    workers: Any = None
+    seconds = 0.0
+
+    async def gather(self, *args: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(self.seconds)
+        return await self._client.gather(*args, **kwargs)
+
+    def nthreads(self) -> Any:
+        return self._client.nthreads() if self.workers is None else self.workers
+
+
+def test_lost_results_are_awaited_while_there_are_workers(
+    client: Client, rows: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastgmm.executors.dask.holding.PATIENCE", 0.05)
+    monkeypatch.setattr("fastgmm.executors.dask.holding.RECOVERY", 0.1)
+    source, slowly = as_source(da.from_array(rows, chunks=(400, -1))), Slowly(client, [])
+    with closing(DaskExecutor(slowly).place(source)) as placement:
+        slowly.seconds = 0.2
+        assert placement.reduce([Sum()])[0][3] == pytest.approx(N)
+        slowly.seconds, slowly.workers = 3600.0, {}
+        with (
+            pytest.raises(ClusterError, match=r"has no worker .*\(blocks? .*\(rows"),
+            ends_within(),
+        ):
+            placement.reduce([Sum()])
 
 
 def test_a_block_that_kills_every_worker_is_named(

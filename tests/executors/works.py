@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,10 +123,11 @@ class Slow(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """Leaves a mark at every block, and from a row on waits there until a file exists."""
+    """Leaves a mark at every block; all shards but the first to begin wait until a file exists."""
 
-    row: int
+    shard_rows: int
     marks: str
+    first: str
     file: str
     level: int = 0
 
@@ -135,7 +137,10 @@ class Waiting(NamedTuple):
     def accumulate(self, state: State, chunk: Chunk) -> State:
         with Path(self.marks).open("a") as marks:
             marks.write("x")
-        while chunk.first_row >= self.row and not Path(self.file).exists():
+        shard = str(chunk.first_row // self.shard_rows)
+        with suppress(FileExistsError), Path(self.first).open("x") as first:
+            first.write(shard)
+        while Path(self.first).read_text() != shard and not Path(self.file).exists():
             time.sleep(0.01)
         return state
 

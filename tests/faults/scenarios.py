@@ -43,6 +43,7 @@ source changed between iterations         test_a_file_that_changes_between_passe
 a block that crashes its worker           test_a_block_that_kills_every_worker_is_named,
                                           test_a_partition_that_kills_every_worker_is_named
 no worker within a minute                 test_a_cluster_without_workers_is_an_error
+... while results are on their way        test_lost_results_are_awaited_while_there_are_workers
 ========================================= ==========================================================
 """
 

@@ -1,5 +1,6 @@
 """What is held on a cluster, and how to get it again when the cluster has lost it."""
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Sequence
@@ -39,6 +40,9 @@ WARM_UP_PATIENCE = 180.0
 
 COOL_DOWN_PATIENCE = 10.0
 """Seconds to wait for workers to let go of what warms them up."""
+
+PATIENCE = 10.0
+"""Seconds without a result after which to look whether there are workers at all."""
 
 RECOVERY = 60.0
 """Seconds to wait for a worker when there is none, and for a scheduler that a client has given up:
@@ -186,7 +190,7 @@ class Cluster:
         """Return the values of what is held; an error tells the name of what it is about."""
         futures = [one.future() for one in held]
         try:
-            results: Sequence[Any] = self.client.gather(futures)
+            results = self.gather(futures, "the numbers of rows")
         except BaseException as error:
             failed = [future.status == "error" for future in futures]
             self.cancel(futures)
@@ -204,6 +208,30 @@ class Cluster:
             raise
         for result in results:
             raise_failure(result)
+        return results
+
+    def gather(self, futures: Sequence[Future], what: str) -> Sequence[Any]:
+        """Return results; raise ClusterError if they got lost and no worker comes to find them."""
+        # the client's own gather() waits for ever then; this one is not broken off while a worker
+        # is there, since what arrives may be large
+        loop = self.client.loop.asyncio_loop
+        arriving = asyncio.run_coroutine_threadsafe(self._arrive(futures), loop)
+        try:
+            while True:
+                try:
+                    results: Sequence[Any] = arriving.result(PATIENCE)
+                    return results
+                except TimeoutError:
+                    if arriving.done():
+                        raise
+                    self.await_worker(what)
+        except asyncio.CancelledError as error:  # what asyncio makes of the other one
+            raise CancelledError(*error.args) from error
+        finally:
+            arriving.cancel()
+
+    async def _arrive(self, futures: Sequence[Future]) -> Sequence[Any]:
+        results: Sequence[Any] = await self.client.gather(list(futures), asynchronous=True)
         return results
 
     def cancel(self, futures: Sequence[Future]) -> None:

@@ -1,5 +1,6 @@
 """A pass: one function over ranges of blocks, with losses made good."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, islice
@@ -7,10 +8,13 @@ from typing import Any
 
 from distributed import CancelledError, KilledWorker, as_completed
 
-from fastgmm.exceptions import ClusterError
+from fastgmm.exceptions import ClusterError, FastGMMError
+from fastgmm.executors.dask import holding
 from fastgmm.executors.dask.holding import Cluster, Future, Sent, resolve
 from fastgmm.executors.dask.shards import Shards, cut
 from fastgmm.executors.dask.tasks import Parcel, Range, merge_shards, raise_failure
+
+log = logging.getLogger("fastgmm")
 
 ROUNDS = 3
 """Times that shards lost with the scheduler or with all workers are submitted again."""
@@ -21,9 +25,6 @@ large statistics before they are merged."""
 
 MERGED = 4
 """Neighbouring states that one task merges where states are large: a worker holds so many."""
-
-PATIENCE = 10.0
-"""Seconds without a result after which to look whether there are workers at all."""
 
 
 class Pass:
@@ -110,7 +111,7 @@ class Pass:
         # the loop would be that of the default client; with_results=True would hide a lost
         # scheduler behind a TypeError
         loop = self._cluster.client.loop
-        batches = as_completed(list(self._ranges), loop=loop, timeout=PATIENCE).batches()
+        batches = as_completed(list(self._ranges), loop=loop, timeout=holding.PATIENCE).batches()
         while self._ranges:
             try:
                 batch = next(batches)
@@ -125,20 +126,27 @@ class Pass:
     def _outcomes(self, futures: list[Future]) -> list[tuple[bool, Any]]:
         """Return for every future whether there is a result, and the result."""
         if all(future.status == "finished" for future in futures):
-            with suppress(Exception):  # each is asked below which it was
-                results = self._cluster.client.gather(futures)
-                for result in results:
-                    raise_failure(result)
-                return [(True, result) for result in results]
+            try:
+                return [(True, result) for result in self._arrived(futures)]
+            except FastGMMError:
+                raise
+            except Exception as error:  # each is asked below which it was
+                log.debug("results got lost on their way: %r", error)
         return [self._outcome(future, self._ranges[future]) for future in futures]
+
+    def _arrived(self, futures: list[Future]) -> Sequence[Any]:
+        """Return results; raise the error of the data that one of them may be."""
+        what = self._shards.describe(self._ranges[future] for future in futures)
+        results = self._cluster.gather(futures, what)
+        for result in results:
+            raise_failure(result)
+        return results
 
     def _outcome(self, future: Future, range_: Range) -> tuple[bool, Any]:
         """Return whether there is a result, and the result; raise what the work raised."""
         if future.status == "finished":
-            with suppress(OSError, CancelledError):  # lost on its way to us
-                result = future.result()
-                raise_failure(result)
-                return True, result
+            with suppress(OSError, CancelledError, KilledWorker):  # lost on its way to us
+                return True, self._arrived([future])[0]
         if future.status != "error":
             self._lost.append(range_)
             return False, None
