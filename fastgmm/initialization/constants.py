@@ -29,7 +29,7 @@ class DataConstants(NamedTuple):
 class Moments(NamedTuple):
     """Weight, means and scatter of some rows; a monoid.
 
-    Means are kept as one of the rows and what is beyond it: far from the origin their sum would
+    Means are kept as a place among the rows and what is beyond it: far from the origin their sum would
     lose the digits that matter.
     """
 
@@ -72,7 +72,8 @@ class TotalScatter:
     """Find the total scatter of the rows.
 
     A chunk's is taken about the mean of some of its rows. About a single one, several standard
-    deviations from the mean, the error was 12 machine epsilons of the covariance (n = 1200, d = 16), now it is two.
+    deviations from the mean, the error was 12 machine epsilons of the covariance (n = 1200,
+    d = 16), now it is two.
     """
 
     n_features: int
