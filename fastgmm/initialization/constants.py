@@ -29,8 +29,8 @@ class DataConstants(NamedTuple):
 class Moments(NamedTuple):
     """Weight, means and scatter of some rows; a monoid.
 
-    Means are kept as a place among the rows and what is beyond it: far from the origin their sum would
-    lose the digits that matter.
+    Means are kept as a place among the rows and what is beyond it: far from the origin their sum
+    would lose the digits that matter.
     """
 
     weight: float
