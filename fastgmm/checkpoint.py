@@ -20,7 +20,14 @@ import numpy as np
 
 from fastgmm import __version__, archive
 from fastgmm.atomic_file import remove_leftovers
-from fastgmm.exceptions import CheckpointError, ClusterError, FastGMMError, InvalidParameterError
+from fastgmm.exceptions import (
+    KEPT,
+    CheckpointError,
+    ClusterError,
+    FastGMMError,
+    InvalidParameterError,
+    UnreadableError,
+)
 from fastgmm.executors import Node, Nodes, Placement, Work
 from fastgmm.plain import plain, record, resembling, with_arrays
 
@@ -251,11 +258,12 @@ class Checkpoint(Unkept):
         trace: TracebackType | None,
     ) -> None:
         """Write where the fit stands, unless it would fail there again."""
-        if isinstance(error, FastGMMError) and not isinstance(error, ClusterError):
+        may_pass = isinstance(error, ClusterError | UnreadableError)
+        if isinstance(error, FastGMMError) and not may_pass:
             return
         self.write()
         if error is not None and os.path.exists(self.path):
-            error.add_note(f"The fit is kept in {self.path}: fit again with resume=True to go on")
+            error.add_note(f"{KEPT} {self.path}: fit again with resume=True to go on")
 
 
 def checkpoint_of(

@@ -18,6 +18,9 @@ PASS_FLOAT64 = (
     " The numerical accuracy can also be improved by passing float64 data instead of float32."
 )
 
+KEPT = "The fit is kept in"
+"""How a note begins on the exception that ends a fit which can go on."""
+
 
 class FastGMMError(Exception):
     """Base of every error that fastgmm raises on purpose."""
@@ -25,6 +28,10 @@ class FastGMMError(Exception):
 
 class DataError(FastGMMError, ValueError):
     """The rows cannot be used: not finite, wrong columns, empty, unreadable."""
+
+
+class UnreadableError(DataError):
+    """The system does not let a file be read: it is gone or forbidden, or a fault that may pass."""
 
 
 class FitError(FastGMMError, ValueError):

@@ -58,12 +58,14 @@ def with_arrays(value: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
 def record(kind: Any, value: Any) -> Any:
     """Return a plain value as what an annotation says: records are made of mappings.
 
+    A field with a default may be missing: files are older than what records learn later.
     Raises TypeError, KeyError or AttributeError if the value does not fit.
     """
     fields = _fields(kind)
     if fields is not None:
-        hints = _hints(kind)
-        return kind(**{name: record(hints[name], value[name]) for name in fields})
+        hints, defaults = _hints(kind), _defaults(kind)
+        there = [name for name in fields if name in value or name not in defaults]
+        return kind(**{name: record(hints[name], value[name]) for name in there})
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         (some,) = [argument for argument in arguments if argument is not types.NoneType]
@@ -96,3 +98,16 @@ def _fields(kind: Any) -> tuple[str, ...] | None:
 @cache
 def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
+
+
+@cache
+def _defaults(kind: Any) -> frozenset[str]:
+    """Return the names of a record's fields that have a default."""
+    if issubclass(kind, tuple):
+        return frozenset(kind._field_defaults)
+    missing = dataclasses.MISSING
+    return frozenset(
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.default is not missing or field.default_factory is not missing
+    )

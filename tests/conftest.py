@@ -1,10 +1,16 @@
 """Clusters of real worker processes, started once for all tests."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 from clusters import cluster
 from distributed import Client
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # as where a shell's script starts the tests in the background: what they start inherits it,
+    # and could not be interrupted
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

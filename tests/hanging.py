@@ -7,25 +7,40 @@ from types import FrameType
 
 import pytest
 
+LONG = 600
+"""Seconds after which something hangs, on a machine ten times slower, too."""
 
-@contextmanager
-def ends_within(seconds: int = 300) -> Iterator[None]:
-    """Fail if what is done here takes longer, not counting time in which this process is stopped.
+TICK = 0.1
 
-    A clock that ticks: an alarm would also ring for a process that others kept from running.
+
+class Clock:
+    """A clock that ticks, and stands still while this process is stopped.
+
+    An alarm would also ring for a process that others kept from running.
     """
-    ticks = 0
 
-    def tick(number: int, frame: FrameType | None) -> None:
-        nonlocal ticks
-        ticks += 1
-        if ticks == seconds:
+    def __init__(self, limit: float) -> None:
+        self.seconds = 0.0
+        self._limit = limit
+
+    def tick(self, number: int, frame: FrameType | None) -> None:
+        """Count; at the limit, fail."""
+        before, self.seconds = self.seconds, self.seconds + TICK
+        if before < self._limit <= self.seconds:
             pytest.fail("this hangs")
 
-    before = signal.signal(signal.SIGALRM, tick)
-    signal.setitimer(signal.ITIMER_REAL, 1.0, 1.0)
+
+@contextmanager
+def ends_within(seconds: float = LONG) -> Iterator[Clock]:
+    """Fail if what is done here takes longer, not counting time in which this process is stopped.
+
+    Yields the clock.
+    """
+    clock = Clock(seconds)
+    before = signal.signal(signal.SIGALRM, clock.tick)
+    signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
     try:
-        yield
+        yield clock
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)

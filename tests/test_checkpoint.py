@@ -20,8 +20,13 @@ from interrupting import fit_until, fit_until_line
 from problems import blobs, fingerprint, fit
 
 from fastgmm import GaussianMixture, archive, checkpoint, open_dataset
-from fastgmm.exceptions import CheckpointError, DataError, InvalidParameterError
-from fastgmm.progress import ComponentsReseeded, PassBegan
+from fastgmm.exceptions import (
+    CheckpointError,
+    DataError,
+    InvalidParameterError,
+    UnreadableError,
+)
+from fastgmm.progress import ComponentsReseeded, IterationDone, PassBegan
 from fastgmm.sources import ArraySource
 
 X, MEANS = blobs(700, 3, 3)
@@ -319,6 +324,27 @@ def test_a_file_that_changes_between_passes_is_noticed(tmp_path, path):
     model = GaussianMixture(**SETTINGS).set_callbacks(rewrite)
     with pytest.raises(DataError, match=r"rows\.npy has changed since it was opened"):
         model.fit(tmp_path / "rows.npy")
+
+
+def test_a_file_that_is_away_for_a_while_costs_no_iteration(tmp_path, path):
+    rows, away = tmp_path / "rows.npy", tmp_path / "away.npy"
+    np.save(rows, X)
+    expected, done = fingerprint(fit(rows, **SETTINGS)), []
+
+    def move(event):
+        if isinstance(event, IterationDone):
+            done.append(event.iteration)
+            if event.iteration == 2 and rows.exists():
+                rows.rename(away)
+
+    model = GaussianMixture(**SETTINGS, checkpoint=path, resume=True).set_callbacks(move)
+    with pytest.raises(UnreadableError, match=r"rows\.npy cannot be read any more") as caught:
+        model.fit(rows)
+    assert f"{path}: fit again with resume=True" in caught.value.__notes__[0]
+    away.rename(rows)
+    with pytest.warns(UserWarning, match="did not converge"):
+        assert fingerprint(model.fit(rows)) == expected
+    assert done == [1, 2, 3, 4]
 
 
 LONG = SETTINGS | {"max_iter": 60, "n_init": 2, "checkpoint_interval": 0, "resume": True}

@@ -36,6 +36,8 @@ def test_statistics_take_no_more_than_is_reckoned(n_threads):
             peaks.append(tracemalloc.get_traced_memory()[1] - before)
         tracemalloc.stop()
         reckoned = n_models * state_bytes(step, placement.grid, n_threads)
-        # The rest are NumPy's headers: 4 arrays of 100 bytes each. The least of five passes:
-        # what other threads of the process allocate is traced as well (200 kB once).
-        assert 0.3 * reckoned < min(peaks) < 1.1 * reckoned
+        # The rest are NumPy's headers: 4 arrays of 100 bytes each. The least of five passes: what
+        # other threads of the process allocate is traced as well (200 kB once). The most of them:
+        # on a busy machine a thread may do the work of all.
+        assert min(peaks) < 1.1 * reckoned
+        assert 0.3 * reckoned < max(peaks)

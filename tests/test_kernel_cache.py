@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from hanging import LONG
 
 from fastgmm import _kernel_cache
 from fastgmm._kernel_cache import UNUSED_DAYS, KernelFiles, cache_folder
@@ -57,7 +58,7 @@ def process(code, cache, *arguments, **environment):
 
 
 def answer(running):
-    out, err = running.communicate(timeout=120)
+    out, err = running.communicate(timeout=LONG)
     assert running.returncode == 0, err
     assert err == ""
     return json.loads(out)
@@ -422,7 +423,7 @@ logging.basicConfig(level=logging.DEBUG, stream=sys.stdout, format="log %(messag
 for noisy in ("numba", "asyncio"):
     logging.getLogger(noisy).setLevel(logging.WARNING)
 from fastgmm import GaussianMixture
-model = GaussianMixture(1, init_params="random_from_data", random_state=0)
+model = GaussianMixture(1, covariance_type="diag", init_params="random_from_data", random_state=0)
 model.fit([[0.0], [1.0], [5.0]])
 import fastgmm
 from fastgmm._jit import kernel_cache_folder, loaded_kernels
@@ -441,7 +442,7 @@ def test_a_fit_from_a_read_only_package_where_nothing_can_be_written(tmp_path):
         FIT, "", HOME=NOWHERE, XDG_CACHE_HOME=NOWHERE, TMPDIR=NOWHERE,
         PYTHONPATH=str(tmp_path), PYTHONDONTWRITEBYTECODE="1",
     )  # fmt: skip
-    out, err = running.communicate(timeout=120)
+    out, err = running.communicate(timeout=LONG)
     for folder in (package, *filter(Path.is_dir, package.rglob("*"))):
         folder.chmod(0o755)
     assert stored(package) == files  # root may write: nothing has tried
@@ -478,7 +479,8 @@ print(json.dumps([kernel.name for kernel in loaded_kernels()]))
 
 START_KERNELS = {
     "kmeans": {
-        *("kmeans.draw_sketch", "kmeans.judge", "kmeans.draw", "kmeans.settle", "kmeans.assign"),
+        *("sketch.draw_sketch", "seeding.judge", "seeding.draw", "seeding.settle"),
+        "assignment.assign",
     },
     "random": {"expectation.accumulate_given"},
     "random_from_data": set(),

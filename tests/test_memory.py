@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from hanging import LONG
 
 CHILD = """
 import resource, sys, warnings
@@ -46,7 +47,7 @@ def test_four_times_the_limit_gives_the_same_bits(folder):
     for ending in ("npy", "parquet"):
         done = subprocess.run(
             [sys.executable, "-c", CHILD, str(folder / f"rows.{ending}"), str(LIMIT)],
-            capture_output=True, text=True, timeout=240,
+            capture_output=True, text=True, timeout=LONG,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         limited, found = done.stdout.split()

@@ -25,6 +25,11 @@ class Outer:
     settings: dict[str, object] = field(default_factory=dict)
 
 
+class Grown(NamedTuple):
+    name: str
+    learned: str | None = None
+
+
 def through_a_file(value):
     arrays = {}
     text = json.dumps(plain(value, arrays))
@@ -43,6 +48,13 @@ def test_records_come_back():
         back = record(Outer, through_a_file(given))
         np.testing.assert_equal(vars(back), vars(given))
         assert type(back.last) is type(given.last)
+
+
+def test_files_are_older_than_fields_with_defaults():
+    assert vars(record(Outer, {"parts": [], "last": None})) == vars(Outer([], None))
+    assert record(Grown, {"name": "x"}) == Grown("x", None)
+    with pytest.raises((KeyError, TypeError)):
+        record(Grown, {"learned": "y"})
 
 
 def test_other_things_are_refused():

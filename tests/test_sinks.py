@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import zarr
 from distributed import Client
+from executors.leftovers import await_workers
 from problems import blobs
 from pyarrow import parquet as pq
 
@@ -190,4 +191,4 @@ def test_a_killed_worker_leaves_no_litter(file: Path, two_workers: Client) -> No
     expected = {f"part-{i}": X[i * 300 : i * 300 + 300, 0].tobytes() for i in range(10)}
     assert contents(out) == {**expected, "about": b"deadly"}
     assert sorted(path.name for path in file.parents[1].iterdir()) == ["in", "out.deadly"]
-    two_workers.wait_for_workers(2)
+    await_workers(two_workers, 2)

@@ -9,6 +9,7 @@ from types import FrameType
 
 import click
 
+from fastgmm.exceptions import KEPT
 from fastgmm.progress import Event
 
 TIME_UP, TERMINATED = 3, 143
@@ -91,11 +92,14 @@ def resumable(checkpoint: Path | None, resume: bool) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        kept = getattr(error, "__notes__", None) is not None
+        notes = getattr(error, "__notes__", [])
+        others = [note for note in notes if not note.startswith(KEPT)]
+        kept = len(others) < len(notes)
         # stopped before the fit was at it: what an earlier run has left is still there
         early = resume and isinstance(error, KeyboardInterrupt)
         if checkpoint is not None and (kept or (early and checkpoint.exists())):
-            error.__notes__ = [f"checkpoint {checkpoint}; to go on: {_resuming_command()}"]
+            to_go_on = f"checkpoint {checkpoint}; to go on: {_resuming_command()}"
+            error.__notes__ = [*others, to_go_on]
         raise
 
 

@@ -50,6 +50,8 @@ class Run:
         reseeds = np.zeros(len(start.parameters.weights), np.int64)
         model = Model(start, training, index, start.parameters, reseeds, reseeds[:0])
         try:
+            if start.failure is not None:
+                raise FitError(start.failure)
             model.parameters, model.density, model.lift = prepared(
                 family, start.parameters, training.ridge, self.dtype
             )

@@ -37,6 +37,8 @@ class Start:
     """Where a warm start left off, else minus infinity."""
     training: Training | None = None
     """None: all rows, as the run says."""
+    failure: str | None = None
+    """Why there is none: the parameters are then only their shapes."""
 
 
 @dataclass(frozen=True)
@@ -166,4 +168,4 @@ class Standing(NamedTuple):
     seconds: list[float]
     converged: bool
     stopped: bool
-    failure: str | None
+    failure: str | None = None

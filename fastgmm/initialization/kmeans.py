@@ -21,7 +21,7 @@ from fastgmm.initialization.seeding import placed, seed_rows, sketched
 from fastgmm.sources import NO_WEIGHTS, ArraySource, Chunk
 
 if TYPE_CHECKING:
-    from fastgmm.kernels.kmeans import Clustering
+    from fastgmm.kernels.clustering.assignment import Clustering
 
 MAX_ITER = 300
 TOLERANCE = 1e-4
@@ -97,14 +97,14 @@ def _lloyd(
     """
     rows, n_blocks = start.rows, placement.grid.n_blocks
     weights = NO_WEIGHTS if start.weights is None else start.weights
-    state = kernels.kmeans.clustering(len(rows), len(centres), n_blocks, rows.shape[1])
+    state = kernels.assignment.unassigned(len(rows), len(centres), n_blocks, rows.shape[1])
     drift = np.zeros(len(centres))
 
     def assign(centres: FloatArray) -> int:
-        targets = kernels.kmeans.centres_of(centres, shift, drift)
+        targets = kernels.assignment.centres_of(centres, shift, drift)
 
         def update(first: int, last: int) -> None:
-            kernels.kmeans.assign(rows, weights, targets, state, block_rows, first, last)
+            kernels.assignment.assign(rows, weights, targets, state, block_rows, first, last)
 
         placement.share(update, n_blocks)
         return int(state.changed.sum())

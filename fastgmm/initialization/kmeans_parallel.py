@@ -30,7 +30,7 @@ from fastgmm.sources import Chunk
 from fastgmm.statistics import Statistics, merge, zeros
 
 if TYPE_CHECKING:
-    from fastgmm.kernels.kmeans import Centres, Clustering
+    from fastgmm.kernels.clustering.assignment import Centres, Clustering
 
 Read: TypeAlias = Callable[[Sequence[Work[Any]]], list[Any]]
 """Runs works over all rows and returns their merged states."""
@@ -54,12 +54,12 @@ class Assignment:
 
     @cached_property
     def _targets(self) -> "Centres":
-        return kernels.kmeans.centres_of(self.centres, self.shift, np.zeros(len(self.centres)))
+        return kernels.assignment.centres_of(self.centres, self.shift, np.zeros(len(self.centres)))
 
     def _assigned(self, chunk: Chunk, n_sums: int) -> "Clustering":
         """Return the clusters of a chunk's rows and the sums of so many columns."""
-        found = kernels.kmeans.clustering(len(chunk.rows), len(self.centres), 1, n_sums)
-        kernels.kmeans.assign(
+        found = kernels.assignment.unassigned(len(chunk.rows), len(self.centres), 1, n_sums)
+        kernels.assignment.assign(
             chunk.rows, chunk.weights, self._targets, found, len(chunk.rows), 0, 1
         )
         return found

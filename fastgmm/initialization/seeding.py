@@ -13,7 +13,7 @@ from fastgmm.initialization.first_pass import StartRows
 from fastgmm.sources import NO_WEIGHTS, ArraySource
 
 if TYPE_CHECKING:
-    from fastgmm.kernels.kmeans import Sketch
+    from fastgmm.kernels.clustering.sketch import Sketch
 
 BLOCK_PRODUCTS = 2**20
 """Products of a row's and a centre's number that a block is worth: about 0.1 ms."""
@@ -39,7 +39,7 @@ def placed(start: StartRows, n_centres: int, n_threads: int) -> tuple[ThreadPlac
     wanted = products // BLOCK_PRODUCTS
     # a power of two, so that two threads, or four, have the same to do
     wanted = 1 << (min(max(wanted, 1), MOST_BLOCKS).bit_length() - 1)
-    step = kernels.kmeans.MASS_ROWS
+    step = kernels.seeding.MASS_ROWS
     block_rows = -(-n_samples // (step * wanted)) * step
     n_threads = min(n_threads, -(-n_samples // block_rows), max(products // WORTH_SHARING, 1))
     source = ArraySource(start.rows, start.weights)
@@ -49,10 +49,10 @@ def placed(start: StartRows, n_centres: int, n_threads: int) -> tuple[ThreadPlac
 def sketched(start: StartRows, n_threads: int) -> "Sketch":
     """Return the rows about one of them, in float32, and their sums and squares."""
     placement, block_rows = placed(start, 1, n_threads)
-    sketch = kernels.kmeans.sketch_of(len(start.rows), block_rows, start.rows[0])
+    sketch = kernels.sketch.sketch_of(len(start.rows), block_rows, start.rows[0])
 
     def draw(first: int, last: int) -> None:
-        kernels.kmeans.draw_sketch(start.rows, sketch, block_rows, first, last)
+        kernels.sketch.draw_sketch(start.rows, sketch, block_rows, first, last)
 
     with closing(placement):
         placement.share(draw, placement.grid.n_blocks)
@@ -75,16 +75,16 @@ def seed_rows(
     n_candidates = 2 + int(np.log(n_components))
     placement, block_rows = placed(start, n_candidates, n_threads)
     n_blocks = placement.grid.n_blocks
-    state = kernels.kmeans.seeding(n_samples, block_rows, n_candidates, rows.dtype)
+    state = kernels.seeding.unseeded(n_samples, block_rows, n_candidates, rows.dtype)
     chosen = np.empty(n_components, np.int64)
 
     def judge(first: int, last: int) -> None:
         arguments = rows, weights, rows[candidates], sketch, state, block_rows
-        kernels.kmeans.judge(*arguments, first, last)
+        kernels.seeding.judge(*arguments, first, last)
 
     def settle(first: int, last: int) -> None:
         seed = rows[chosen[k]]
-        kernels.kmeans.settle(rows, weights, seed, best, state, block_rows, first, last)
+        kernels.seeding.settle(rows, weights, seed, best, state, block_rows, first, last)
 
     with closing(placement):
         best, candidates = 0, _drawn_by_weight(start, random_state)
@@ -93,7 +93,7 @@ def seed_rows(
                 ends = np.cumsum(state.masses)
                 marks = random_state.uniform(size=n_candidates) * ends[-1]
                 candidates = np.empty(n_candidates, np.int64)
-                kernels.kmeans.draw(marks, ends, state.closest, n_samples, weights, candidates)
+                kernels.seeding.draw(marks, ends, state.closest, n_samples, weights, candidates)
                 placement.share(judge, n_blocks)
                 best = int(np.argmax(state.gains.sum(axis=0)))
             chosen[k] = candidates[best]

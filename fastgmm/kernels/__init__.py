@@ -9,23 +9,27 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastgmm.kernels import blocks, expectation, factorisation, kmeans, rows
+    from fastgmm.kernels import blocks, expectation, factorisation, rows
+    from fastgmm.kernels.clustering import assignment, seeding, sketch
     from fastgmm.kernels.densities import axes, linear, narrow, triangles, unrolled
 
 _FOLDERS = {
-    "": ("blocks", "expectation", "factorisation", "kmeans", "rows"),
+    "": ("blocks", "expectation", "factorisation", "rows"),
+    "clustering.": ("assignment", "seeding", "sketch"),
     "densities.": ("axes", "linear", "narrow", "triangles", "unrolled"),
 }
 
 __all__ = [
+    "assignment",
     "axes",
     "blocks",
     "expectation",
     "factorisation",
-    "kmeans",
     "linear",
     "narrow",
     "rows",
+    "seeding",
+    "sketch",
     "triangles",
     "unrolled",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 
 from fastgmm._jit import kernel, maker, part
 from fastgmm.kernels.columns import pitch_of
-from fastgmm.kernels.memory import aligned, fill, stride_of
+from fastgmm.kernels.memory import aligned, fill, flattened, stride_of
 from fastgmm.kernels.softmax import (
     blank,
     exponentiate,
@@ -21,6 +21,7 @@ from fastgmm.kernels.softmax import (
     weighted_log_likelihood_of,
 )
 from fastgmm.kernels.steps import (
+    Tile,
     accumulate,
     common_log_density,
     finish,
@@ -64,7 +65,7 @@ def expectation(rows: Any, weights: Any, density: Any, statistics: Any) -> None:
     ``weights`` is (n,), or empty for unit weights.
     """
     n_components = density.means.shape[0]
-    flat = rows.reshape(rows.size)
+    flat = flattened(rows)
     tile_rows, chunk_rows, stride = shape_of_tile(density, rows.shape[0])
     scratch = work(density, tile_rows)
     joint = joint_of(n_components, tile_rows, flat)
@@ -74,7 +75,8 @@ def expectation(rows: Any, weights: Any, density: Any, statistics: Any) -> None:
     log_likelihood = 0.0
     for start in range(0, rows.shape[0], tile_rows):
         size = min(tile_rows, rows.shape[0] - start)
-        log_density(flat, start, size, density, scratch, joint, stride)
+        tile = Tile(flat, start, size, joint, stride)
+        log_density(tile, density, scratch)
         end = 0
         for first in range(0, size, chunk_rows):
             some = min(chunk_rows, size - first)
@@ -90,7 +92,7 @@ def expectation(rows: Any, weights: Any, density: Any, statistics: Any) -> None:
         if weights.size == 0:
             log_likelihood += log_likelihood_of(size, end, highest, sums)
         # the sums are shares now
-        accumulate(flat, start, size, density, scratch, joint, stride, sums, statistics)
+        accumulate(tile, density, scratch, sums, statistics)
     finish(density, scratch, statistics)
     statistics.log_likelihood[0] += log_likelihood
 
@@ -104,7 +106,7 @@ def accumulate_given(
     The density says about which origins; the log likelihood is left alone.
     """
     n_components = density.origins.shape[0]
-    flat = rows.reshape(rows.size)
+    flat = flattened(rows)
     tile_rows, chunk_rows, stride = shape_of_tile(density, rows.shape[0])
     scratch = work(density, tile_rows)
     joint = joint_of(n_components, tile_rows, flat)
@@ -112,7 +114,8 @@ def accumulate_given(
     for start in range(0, rows.shape[0], tile_rows):
         size = min(tile_rows, rows.shape[0] - start)
         # for the columns that it leaves behind
-        log_density(flat, start, size, density, scratch, joint, stride)
+        tile = Tile(flat, start, size, joint, stride)
+        log_density(tile, density, scratch)
         fill(joint, 0, joint.size, 0)
         fill(shares, 0, shares.size, 0)
         for t in range(size):
@@ -120,7 +123,7 @@ def accumulate_given(
             at = t // chunk_rows * pitch_of(n_components, stride, flat) + t % chunk_rows
             for k in range(n_components):
                 joint[at + k * stride] = responsibilities[start + t, k]
-        accumulate(flat, start, size, density, scratch, joint, stride, shares, statistics)
+        accumulate(tile, density, scratch, shares, statistics)
     finish(density, scratch, statistics)
 
 
@@ -132,27 +135,27 @@ def score(rows: Any, density: Any, log_probability: Any, labels: Any, posterior:
     responsibility. ``posterior`` (n, k): responsibilities.
     """
     n_components = density.means.shape[0]
-    flat = rows.reshape(rows.size)
+    flat = flattened(rows)
     tile_rows, chunk_rows, stride = shape_of_tile(density, rows.shape[0])
     scratch = work(density, tile_rows)
     joint = joint_of(n_components, tile_rows, flat)
     highest = aligned(tile_rows, flat)
     sums = aligned(tile_rows, flat)
     turned = aligned(lanes_of(flat) * (n_components + lanes_of(flat)), flat)
-    shares = posterior.reshape(posterior.size)
-    for tile in range(0, rows.shape[0], tile_rows):
-        size = min(tile_rows, rows.shape[0] - tile)
-        log_density(flat, tile, size, density, scratch, joint, stride)
-        for start in range(tile, tile + size, chunk_rows):
-            some = min(chunk_rows, tile + size - start)
-            at = (start - tile) // chunk_rows * pitch_of(n_components, stride, flat)
+    shares = flattened(posterior)
+    for first in range(0, rows.shape[0], tile_rows):
+        size = min(tile_rows, rows.shape[0] - first)
+        log_density(Tile(flat, first, size, joint, stride), density, scratch)
+        for start in range(first, first + size, chunk_rows):
+            some = min(chunk_rows, first + size - start)
+            at = (start - first) // chunk_rows * pitch_of(n_components, stride, flat)
             n_vectors = vectors_of_chunk(some, chunk_rows, stride, flat)
             if labels.size > 0:
                 write_labels(joint, at, stride, n_components, n_vectors, sums, labels, start, some)
             if log_probability.size > 0 or posterior.size > 0:
                 exponentiate(joint, at, stride, n_components, n_vectors, highest, sums, 0)
             if log_probability.size > 0:
-                chunk = (start - tile) // chunk_rows
+                chunk = (start - first) // chunk_rows
                 common_log_density(density, scratch, chunk, stride, highest)
                 write_log_sums(highest, sums, n_vectors, log_probability, start, some)
             if posterior.size > 0:

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastgmm._jit import kernel, maker, part
 from fastgmm.kernels.blocks import PRODUCT_HEIGHT, add_square_products
-from fastgmm.kernels.memory import aligned
+from fastgmm.kernels.memory import aligned, flattened
 from fastgmm.simd import (
     broadcast,
     fma,
@@ -126,7 +126,7 @@ def factorise(matrix: Any, work: Any) -> bool:
     would be zero in both triangles is left out. Of A only the upper triangle counts.
     """
     d = matrix.shape[0]
-    flat = matrix.reshape(d * d)
+    flat = flattened(matrix)
     across, size = work.across, work.size
     for i in range(0, d, PANEL):
         own = i // across
@@ -229,8 +229,8 @@ def whiten(
     """
     n_components, d, _ = covariances.shape
     work = work_of(d, covariances)
-    sums = np.empty(2 * d)
-    flat = factors.reshape(factors.size)
+    sums = aligned(2 * d, biases)
+    flat = flattened(factors)
     for k in range(n_components):
         if not factorise(covariances[k], work):
             return k
@@ -331,9 +331,9 @@ def estimate(second: Any, counts: Any, delta: Any, covariances: Any) -> None:
     """
     groups, d, _ = covariances.shape
     members = counts.size // groups
-    scatter = second.reshape(second.size)
-    out = covariances.reshape(covariances.size)
-    shift = delta.reshape(delta.size)
+    scatter = flattened(second)
+    out = flattened(covariances)
+    shift = flattened(delta)
     width = lanes_of(out)
     for g in range(groups):
         total = 0.0

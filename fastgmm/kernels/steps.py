@@ -8,8 +8,24 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from fastgmm._jit import overload, part
+from fastgmm._typing import FloatArray
 from fastgmm.kernels import columns
 from fastgmm.kernels.memory import stride_of
+
+
+class Tile(NamedTuple):
+    """Some rows of a block, and where their joint densities are."""
+
+    rows: FloatArray
+    """The block's, flat: d numbers a row."""
+    start: int
+    """The tile's first row."""
+    size: int
+    """How many rows it has."""
+    joint: FloatArray
+    """(k, stride) of each chunk, one behind the other (see ``columns.pitch_of``)."""
+    stride: int
+    """From one component of a chunk to the next."""
 
 
 def work(density: Any, tile_rows: int) -> Any:
@@ -25,14 +41,12 @@ def shape_of_tile(density: Any, n_rows: int) -> tuple[int, int, int]:
     raise NotImplementedError("implemented for each density, for kernels only")
 
 
-def log_density(
-    rows: Any, start: int, size: int, density: Any, scratch: Any, joint: Any, stride: int
-) -> None:
-    """Write log(weight_k N(x_t | k)) of a tile's rows, ``size`` from ``start`` on, to ``joint``.
+def log_density(tile: Tile, density: Any, scratch: Any) -> None:
+    """Write log(weight_k N(x_t | k)) of a tile's rows to its joint densities.
 
-    ``rows`` is flat, d numbers a row; row t of a chunk goes to k stride + t behind its beginning.
-    Whole vectors are written, whole chunks where these are smaller than tiles: what lies behind the
-    last row is finite but means nothing.
+    Row t of a chunk goes to k stride + t behind its beginning. Whole vectors are written, whole
+    chunks where these are smaller than tiles: what lies behind the last row is finite but means
+    nothing.
     """
     raise NotImplementedError("implemented for each density, for kernels only")
 
@@ -47,20 +61,10 @@ def common_log_density(density: Any, scratch: Any, chunk: int, stride: int, high
     raise NotImplementedError("implemented for each density, for kernels only")
 
 
-def accumulate(
-    rows: Any,
-    start: int,
-    size: int,
-    density: Any,
-    scratch: Any,
-    joint: Any,
-    stride: int,
-    shares: Any,
-    statistics: Any,
-) -> None:
+def accumulate(tile: Tile, density: Any, scratch: Any, shares: Any, statistics: Any) -> None:
     """Add a tile's counts and moments about ``density.origins``.
 
-    A row's responsibilities are its numbers in ``joint`` times its share; both are zero behind the
+    A row's responsibilities are its joint densities times its share; both are zero behind the
     last row, up to a whole vector, or a whole chunk where chunks are smaller than tiles. Called
     after ``log_density`` of the same rows, which may have left things in ``scratch``. Sums may
     stay there until ``finish``.
@@ -135,9 +139,7 @@ def _shape_of_tile(density: Any, n_rows: Any) -> Any:
 
 
 @overload(log_density)
-def _log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
-) -> Any:
+def _log_density(tile: Any, density: Any, scratch: Any) -> Any:
     return _of(density).log_density
 
 
@@ -147,17 +149,7 @@ def _common_log_density(density: Any, scratch: Any, chunk: Any, stride: Any, hig
 
 
 @overload(accumulate)
-def _accumulate(
-    rows: Any,
-    start: Any,
-    size: Any,
-    density: Any,
-    scratch: Any,
-    joint: Any,
-    stride: Any,
-    shares: Any,
-    statistics: Any,
-) -> Any:
+def _accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statistics: Any) -> Any:
     return _of(density).accumulate
 
 

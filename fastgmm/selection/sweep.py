@@ -1,5 +1,6 @@
 """The sweep: all starts of all candidates, on all rows and outside of every fold, at once."""
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -33,6 +34,8 @@ from fastgmm.selection.judging import Judgement
 from fastgmm.selection.results import Candidate, Passes
 from fastgmm.selection.together import Read, together
 
+log = logging.getLogger("fastgmm")
+
 
 class Outcome(NamedTuple):
     """A sweep that is over."""
@@ -43,12 +46,19 @@ class Outcome(NamedTuple):
     passes: Passes
 
 
+class Made(NamedTuple):
+    """A start, or why there is none: then the parameters are not numbers."""
+
+    parameters: Parameters
+    failure: str | None = None
+
+
 class Beginning(NamedTuple):
     """What the first pass and the starts have come to."""
 
     constants: list[DataConstants]
     """Of all rows, then of those outside of each fold."""
-    starts: list[Parameters]
+    starts: list[Made]
     """Of one candidate after the other on all rows, then the same outside of each fold; the first
     of them in a sweep that was interrupted while it made them."""
 
@@ -84,10 +94,11 @@ class Sweep:
         starts = [
             em.Start(
                 self.models[owner.candidate].covariance_type,
-                parameters,
+                made.parameters,
                 training=trainings[owner.part],
+                failure=made.failure,
             )
-            for owner, parameters in zip(owners, beginning.starts, strict=True)
+            for owner, made in zip(owners, beginning.starts, strict=True)
         ]
         whole = trainings[0]
         settings = self.models[0]._em_settings(whole.ridge, fixed)
@@ -115,7 +126,7 @@ class Sweep:
             for part, one in zip(self._parts, constants, strict=True)
         ]
 
-    def _begin(self, made: Sequence[Parameters], observe: Observer) -> Beginning:
+    def _begin(self, made: Sequence[Made], observe: Observer) -> Beginning:
         """Read the rows once and make the starts that are not made from what was gathered."""
         observe(PassBegan("checking", self.placement.grid.n_samples))
         generator = np.random.RandomState(self.seed)
@@ -144,9 +155,7 @@ class Sweep:
         init_params = self.models[0].init_params
         return STREAMED_STARTS.get(init_params) if isinstance(init_params, str) else None
 
-    def _read_together(
-        self, constants: Sequence[DataConstants], observe: Observer
-    ) -> list[Parameters]:
+    def _read_together(self, constants: Sequence[DataConstants], observe: Observer) -> list[Made]:
         """Make starts that read all rows in passes that all candidates share."""
         streamed, placement = self._streamed, self.placement
         assert streamed is not None
@@ -169,28 +178,34 @@ class Sweep:
             )
 
         makers = [partial(make, *one) for one in product(self._trainings(constants), self.models)]
-        return [start for starts in together(makers, read) for start in starts]
+        return [Made(start) for starts in together(makers, read) for start in starts]
 
     def _drawn(
         self,
-        made: Sequence[Parameters],
+        made: Sequence[Made],
         constants: list[DataConstants],
         found: Survey,
         generator: np.random.RandomState,
         observe: Observer,
-    ) -> list[Parameters]:
+    ) -> list[Made]:
         """Make the starts that are left, several candidates' at a time: each has its own draws."""
         state = generator.get_state()
         n_threads = self.models[0].n_threads or available_threads()
         at_once = self._at_once(found, n_threads)
 
-        def draw(training: em.Training, model: GaussianMixture) -> list[em.Start]:
+        def draw(training: em.Training, model: GaussianMixture) -> list[Made]:
             # as in a fit of its own: what was left of the generator after the rows were gathered
             own = np.random.RandomState()
             own.set_state(state)
             rows = found.start_rows(model.n_components, training.part)
             share = max(n_threads // at_once, 1)
-            return model._drawn(model.n_init, rows, own, training.ridge, share)
+            try:
+                starts = model._drawn(model.n_init, rows, own, training.ridge, share)
+            except Exception as error:
+                if not callable(model.init_params):
+                    raise
+                return [_failed(model, rows.rows.shape[1], error)] * model.n_init
+            return [Made(start.parameters) for start in starts]
 
         starts = [*made]
         wanted = [*product(self._trainings(constants), self.models)]
@@ -201,7 +216,7 @@ class Sweep:
                 for task in tasks:
                     for start in task.result():
                         observe(StartMade(len(starts)))
-                        starts.append(start.parameters)
+                        starts.append(start)
                     self.checkpoint.keep(
                         "beginning", lambda: Beginning(constants, [*starts]), over=False
                     )
@@ -231,3 +246,12 @@ class Sweep:
             next((fit for fit in group if fit.failure is not None), group[best_start(group)])
             for group in of.values()
         ]
+
+
+def _failed(model: GaussianMixture, d: int, error: Exception) -> Made:
+    """Return what becomes of a start whose function raises: the other candidates go on."""
+    log.info("init_params failed for %r", model, exc_info=error)
+    k = model.n_components
+    shapes = (k,), (k, d), FAMILIES[model.covariance_type].shape(k, d)
+    parameters = Parameters(*(np.full(shape, np.nan) for shape in shapes))
+    return Made(parameters, f"{type(error).__name__} in init_params: {error}")

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Protocol, TypeAlias
 
-from fastgmm.exceptions import DataError
+from fastgmm.exceptions import DataError, UnreadableError
 
 MARKERS = (".", "_")
 """What hidden files and the notes of writers (``_SUCCESS``, ``_metadata``) start with."""
@@ -201,9 +201,9 @@ def _check_readable(file: str) -> None:
         raise DataError(f"{file} is empty: write it again or leave it out")
 
 
-def unreadable(file: str, error: OSError) -> DataError:
+def unreadable(file: str, error: OSError) -> UnreadableError:
     """Return the error for a file that the system does not let us read."""
-    return DataError(f"{file} cannot be read: {error.strerror or error}")
+    return UnreadableError(f"{file} cannot be read: {error.strerror or error}")
 
 
 def size_on_disk(path: str) -> int:

@@ -46,6 +46,13 @@ class Grid(NamedTuple):
         """First row of a block and the first row after it."""
         return int(self.boundaries[block]), int(self.boundaries[block + 1])
 
+    def name(self, first: int, last: int | None = None) -> str:
+        """Name the block ``first``, or the run of blocks from there to ``last`` (excluded)."""
+        last = first + 1 if last is None else last
+        start, stop = self.boundaries[[first, last]]
+        what = f"block {first}" if last == first + 1 else f"blocks {first} to {last - 1}"
+        return f"{what} (rows {start:,} to {stop - 1:,})"
+
 
 def row_grid(n_samples: int, n_features: int, chunk_size: int | None = None) -> Grid:
     """Return the grid of so many rows and columns; ``chunk_size`` rows a block if given."""

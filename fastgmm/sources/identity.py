@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from fastgmm._typing import Float64Array
-from fastgmm.exceptions import DataError
+from fastgmm.exceptions import DataError, UnreadableError
 from fastgmm.sources.base import Source
 
 Fingerprint: TypeAlias = Mapping[str, Any]
@@ -53,7 +53,7 @@ def check_stamps(stamps: Iterable[Stamp]) -> None:
         try:
             unchanged = stamp(one.path) == one
         except OSError as error:
-            raise DataError(
+            raise UnreadableError(
                 f"{one.path} cannot be read any more: {error.strerror or error}"
             ) from error
         if not unchanged:
@@ -91,7 +91,7 @@ def _file_digest(path: str) -> list[Any]:
                 file.seek(max(start, 0))
                 digest.update(file.read(EXCERPT_BYTES))
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise UnreadableError(f"{path} cannot be read: {error.strerror or error}") from error
     return [os.path.basename(path), size, digest.hexdigest()]
 
 

@@ -254,9 +254,9 @@ def _reading(path: str) -> Iterator[None]:
         yield
     except pa.ArrowMemoryError:  # no fault of the file
         raise
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        raise unreadable(path, error) from error
     except (pa.ArrowException, OSError) as error:
+        if getattr(error, "errno", None) is not None:  # the system's; Arrow's own have none
+            raise unreadable(path, error) from error
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise DataError(
             f"{path} is damaged or not a Parquet file, write or copy it again: {reason}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hanging import LONG
 
 from fastgmm.cli.messages import explain
 
@@ -197,7 +198,7 @@ def test_an_interrupted_fit_leaves_nothing(tmp_path, where):
     process.stderr.readline()  # a line of progress: it is in the loop
     time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=LONG)
     assert process.returncode == INTERRUPTED
     assert "fastgmm: interrupted\n" in errors
     # what a cluster logs of a lost connection may come after it

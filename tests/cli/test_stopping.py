@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hanging import LONG
 
 from fastgmm import GaussianMixture, archive, checkpoint
 from fastgmm.cli.stopping import TERMINATED, TIME_UP, Stopped, stoppable
@@ -70,7 +71,7 @@ def test_signals(folder, run, monkeypatch, sent, code, where):
     process.stderr.readline()  # a line of progress: it is in the loop
     # Ctrl-C reaches all processes of a terminal, a scheduler's signal often the first alone
     (os.killpg if sent == signal.SIGINT else os.kill)(process.pid, sent)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=LONG)
     assert process.returncode == code, errors
     if where:  # what a cluster logs of a lost connection may come after
         errors = errors[: errors.index("\n", errors.index("to go on")) + 1]

@@ -92,7 +92,7 @@ def test_starts_from_single_rows_are_scikit_learns(init_params):
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_single_precision_is_close_to_double(covariance_type):
-    X, means = blobs(3000, 4, 3)
+    X, means = blobs(3000, 5, 3)
     start = start_of(X, means, covariance_type)
     settings = {"n_components": 3, "covariance_type": covariance_type, "tol": 0, "max_iter": 10}
     double = fit(X, **settings, **start)

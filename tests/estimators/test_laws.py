@@ -125,10 +125,10 @@ def sample_covariance(X, covariance_type):
 
 @every_shape
 def test_one_component_is_the_sample_covariance(covariance_type):
-    X = blobs(501, 4, 2)[0]
+    X = blobs(501, 5, 2)[0]
     model = GaussianMixture(covariance_type=covariance_type, reg_covar=0).fit(X)
     expected = sample_covariance(X, covariance_type)
-    dense = as_matrices(model.covariances_, covariance_type, 1, 4)[0]
+    dense = as_matrices(model.covariances_, covariance_type, 1, 5)[0]
     np.testing.assert_allclose(dense, expected, rtol=0, atol=1e-13)
     np.testing.assert_allclose(model.means_[0], X.mean(axis=0), rtol=0, atol=1e-14)
 

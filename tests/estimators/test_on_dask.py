@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from dask.base import is_dask_collection
+from hanging import LONG
 from problems import blobs, fingerprint, fit
 
 from fastgmm import GaussianMixture, open_dataset
@@ -184,5 +185,5 @@ def test_a_fit_inside_a_task_of_a_cluster_of_one_thread(one_worker):
         rows = da.from_array(rows, chunks=(PARTITIONS, rows.shape[1]))
         return GaussianMixture(**SETTINGS).fit(rows).means_
 
-    means = one_worker.submit(task, X).result(timeout=60)
+    means = one_worker.submit(task, X).result(timeout=LONG)
     np.testing.assert_array_equal(means, fit(lazy(X), n_threads=1, **SETTINGS).means_)

@@ -6,11 +6,12 @@ import signal
 import time
 
 from distributed import Client
+from hanging import LONG
 
 
 def left(client: Client, prefix: str = "") -> list[str]:
     """Return the futures that stay alive; the client lets go of them a little later."""
-    for attempt in range(100):
+    for attempt in range(1500):
         keys = [key for key in map(str, list(client.futures)) if key.startswith(prefix)]
         if not keys:
             break
@@ -24,14 +25,19 @@ def await_workers(client: Client, n: int) -> None:
     """Wait until a local cluster has so many workers again after some were killed.
 
     About one in ten that a nanny of distributed 2026.8 starts anew never registers (without
-    fastgmm, too): it is killed, for its nanny to try again.
+    fastgmm, too): it is killed, for its nanny to try again. Looks are counted, not seconds: those
+    in which nobody could start, since this process was stopped with all others, are no reason.
     """
-    give_up, patience = time.monotonic() + 120, time.monotonic() + 10
-    while len(known := client.nthreads()) != n:
-        assert time.monotonic() < give_up, known
-        if time.monotonic() > patience:
-            patience += 10
+    patience = until = 200
+    for look in range(20 * LONG):
+        known = client.nthreads()
+        if len(known) == n:
+            return
+        if look == until:
+            patience *= 2  # it may be the machine that is slow
+            until += patience
             for nanny in client.cluster.workers.values():
                 if nanny.process is not None and nanny.worker_address not in known:
                     os.kill(nanny.process.pid, signal.SIGKILL)
         time.sleep(0.05)
+    raise AssertionError(f"{n} workers are expected, there are {known}")

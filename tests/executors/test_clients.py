@@ -7,7 +7,7 @@ import pytest
 from distributed import Client
 
 from fastgmm.exceptions import ClusterError
-from fastgmm.executors.dask import active_client, connected, local_workers
+from fastgmm.executors.dask import active_client, clients, connected, local_workers
 
 
 def test_worker_processes_end_with_their_client() -> None:
@@ -28,7 +28,9 @@ def test_a_cluster_stays_when_its_client_goes(one_worker: Client, tmp_path: Path
     assert one_worker.submit(sum, [4, 5]).result() == 9
 
 
-def test_a_dead_address_is_named(tmp_path: Path) -> None:
+def test_a_dead_address_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # it will not answer later either
+    monkeypatch.setitem(clients.SETTINGS, "distributed.comm.timeouts.connect", "500ms")
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # taken, but nobody listens
         address = f"tcp://127.0.0.1:{closed.getsockname()[1]}"

@@ -1,6 +1,7 @@
 """What a cluster computes has the bits of one thread, whatever happens on the way."""
 
 import os
+import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +17,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from distributed import Client, Future, LocalCluster
+from hanging import LONG, ends_within
 from leftovers import await_workers, left
-from works import Deadly, Fussy, Slow, Sum, Warmed, first_and_sum
+from works import Deadly, Fussy, Slow, Sum, Waiting, Warmed, fail_reads, first_and_sum
 
 from fastgmm import _jit
-from fastgmm.exceptions import ClusterError, DataError
+from fastgmm.exceptions import ClusterError, DataError, UnreadableError
 from fastgmm.executors import ThreadExecutor, Work
 from fastgmm.executors.dask import DaskExecutor, active_client
 from fastgmm.executors.dask.warming import live_within_limit
@@ -135,6 +137,23 @@ def test_a_file_and_an_array_have_the_bits_of_threads(
     local = passed(ThreadExecutor(n_threads), ArraySource(rows))
     assert passed(DaskExecutor(client), open_dataset(tmp_path / "rows.npy")) == local
     assert passed(DaskExecutor(client), ArraySource(rows)) == local
+
+
+@pytest.mark.parametrize(("inline_bytes", "held"), [(2**14, []), (0, ["grid", "source", "works"])])
+def test_what_tasks_need_travels_with_them_or_as_results(
+    client: Client,
+    rows: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    inline_bytes: int,
+    held: list[str],
+) -> None:
+    monkeypatch.setattr("fastgmm.executors.dask.holding.INLINE_BYTES", inline_bytes)
+    np.save(tmp_path / "rows.npy", rows)
+    source, submitted = open_dataset(tmp_path / "rows.npy"), []
+    expected = passed(ThreadExecutor(1), source)
+    assert passed(DaskExecutor(Counting(client, submitted)), source) == expected
+    assert sorted({key.split("-")[1] for key in submitted} - {"reduce"}) == held
 
 
 def test_weights_travel(client: Client, rows: np.ndarray, weights: np.ndarray) -> None:
@@ -319,23 +338,54 @@ def test_an_error_in_the_graph_comes_through(client: Client, rows: np.ndarray) -
             placement.reduce([Sum()])
 
 
+def test_a_file_is_read_again_before_it_is_given_up(
+    client: Client, rows: np.ndarray, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "rows.npy", rows)
+    source = open_dataset(tmp_path / "rows.npy")
+    expected = passed(ThreadExecutor(1), source)
+    with closing(DaskExecutor(client).place(source)) as placement:
+        client.run(fail_reads, 1)
+        assert [state.tobytes() for state in placement.reduce(WORKS)] == expected
+        client.run(fail_reads, 1000)
+        with pytest.raises(UnreadableError, match=r"rows\.npy cannot be read: Input/out") as caught:
+            placement.reduce(WORKS)
+        (note,) = caught.value.__notes__
+        assert re.fullmatch(r"This happened in block \d \(rows .*\), on the worker tcp:.*", note)
+        client.run(fail_reads, 0)
+        assert [state.tobytes() for state in placement.reduce(WORKS)] == expected
+
+
+def states_of_reductions(client: Client) -> set[str]:
+    """Return what has become of the tasks of a pass, as the workers know them."""
+
+    def states(dask_worker: Any) -> list[str]:
+        tasks = dask_worker.state.tasks.items()
+        return [task.state for key, task in tasks if str(key).startswith("fastgmm-reduce")]
+
+    return {state for found in client.run(states).values() for state in found}
+
+
 def test_ctrl_c_leaves_a_usable_cluster(client: Client, rows: np.ndarray, tmp_path: Path) -> None:
     source = as_source(da.from_array(rows, chunks=(1, -1)))
-    marks = tmp_path / "marks"
+    marks, file = tmp_path / "marks", tmp_path / "go"
 
     def interrupt(n_rows: int) -> None:
         raise KeyboardInterrupt
 
-    with closing(DaskExecutor(client).place(source)) as placement:
-        with pytest.raises(KeyboardInterrupt):
-            placement.reduce([Slow(0.01, str(marks))], interrupt)
-        assert left(client, "fastgmm-reduce") == left(client, "fastgmm-works") == []
-        # shards are 64 blocks: one is done, the others on the two workers stop where they are
-        assert len(marks.read_text()) < 3 * 64
-        time.sleep(0.1)
-        stopped_at = len(marks.read_text())
-        time.sleep(0.2)
-        assert len(marks.read_text()) == stopped_at
+    with closing(DaskExecutor(client).place(source)) as placement, ends_within():
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                placement.reduce([Waiting(64, str(marks), str(file))], interrupt)
+            assert left(client, "fastgmm-reduce") == left(client, "fastgmm-works") == []
+            while states_of_reductions(client) - {"cancelled"}:
+                time.sleep(0.01)
+        finally:
+            file.touch()
+        while states_of_reductions(client):
+            time.sleep(0.01)
+        # shards are 64 blocks: one is done, two others on the two workers stop where they are
+        assert len(marks.read_text()) <= 64 + 2
         assert placement.reduce([Sum()])[0][3] == pytest.approx(N)
 
 
@@ -355,6 +405,7 @@ def test_lost_shards_are_computed_again(client: Client, rows: np.ndarray, persis
         works = [Sum(), Slow(0.005)]
         assert placement.reduce(works, forget)[0].tobytes() == expected[0]
         assert sum(reported) == N
+        assert placement.costs.retries > 0
         assert placement.reduce([Sum()])[0].tobytes() == expected[0]
 
 
@@ -383,7 +434,7 @@ def test_a_block_that_kills_every_worker_is_named(
     allowed, scheduler.allowed_failures = scheduler.allowed_failures, 0
     try:
         with closing(DaskExecutor(client).place(source)) as placement:
-            with pytest.raises(ClusterError, match=r"blocks 23 to 23 \(rows 460 to 479\) killed"):
+            with pytest.raises(ClusterError, match=r"block 23 \(rows 460 to 479\) killed"):
                 placement.reduce([Deadly(469, str(marks), lives=99)])
             assert marks.read_text() == "xx"
             await_workers(client, 2)
@@ -429,7 +480,7 @@ def test_inside_a_task_of_a_cluster_of_one_thread(one_worker: Client, rows: np.n
 
     future = one_worker.submit(task, rows)
     source = as_source(da.from_array(rows, chunks=(LENGTHS, -1)))
-    assert future.result(timeout=60) == passed(ThreadExecutor(1), source)
+    assert future.result(timeout=LONG) == passed(ThreadExecutor(1), source)
 
 
 def test_without_a_client_there_is_none() -> None:

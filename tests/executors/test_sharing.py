@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+from hanging import LONG
 
 from fastgmm.executors import ThreadExecutor
 from fastgmm.executors.dask import DaskExecutor
@@ -29,7 +30,7 @@ def test_the_ranges_make_up_the_whole_in_order(placement, n):
 
 def test_ranges_are_under_way_at_the_same_time():
     placement = ThreadExecutor(3).place(ArraySource(np.zeros((4, 2))))
-    meeting = threading.Barrier(3, timeout=60)
+    meeting = threading.Barrier(3, timeout=LONG)
     assert sorted(placement.share(lambda first, last: meeting.wait(), 9)) == [0, 1, 2]
     placement.close()
 

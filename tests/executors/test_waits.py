@@ -20,7 +20,7 @@ def hanging(client: Client) -> Iterator[int]:
     worker = next(iter(client.run(os.getpid).values()))
     os.kill(worker, signal.SIGSTOP)
     try:
-        with ends_within(120):
+        with ends_within():
             yield worker
     finally:
         os.kill(worker, signal.SIGCONT)
@@ -41,8 +41,6 @@ def test_a_worker_that_hangs_is_not_waited_for(
     cluster.warm_up([], weighted=False)
     cluster.close()
     os.kill(hanging, signal.SIGCONT)
-    for _ in range(1000):
-        if not plugins(client):
-            break
-        time.sleep(0.02)
-    assert not plugins(client), "a worker that was asked while it hung keeps its plugin"
+    with ends_within():  # a worker that was asked while it hung keeps no plugin
+        while plugins(client):
+            time.sleep(0.02)

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,23 +105,57 @@ class Deadly(NamedTuple):
 
 
 class Slow(NamedTuple):
-    """Waits a little at every block, having left a mark."""
+    """Waits a little at every block."""
 
     seconds: float
-    marks: str = os.devnull
     level: int = 0
 
     def start(self) -> State:
         return np.zeros(1)
 
     def accumulate(self, state: State, chunk: Chunk) -> State:
-        with Path(self.marks).open("a") as file:
-            file.write("x")
         time.sleep(self.seconds)
         return state
 
     def merge(self, left: State, right: State) -> State:
         return left + right
+
+
+class Waiting(NamedTuple):
+    """Leaves a mark at every block, and from a row on waits there until a file exists."""
+
+    row: int
+    marks: str
+    file: str
+    level: int = 0
+
+    def start(self) -> State:
+        return np.zeros(1)
+
+    def accumulate(self, state: State, chunk: Chunk) -> State:
+        with Path(self.marks).open("a") as marks:
+            marks.write("x")
+        while chunk.first_row >= self.row and not Path(self.file).exists():
+            time.sleep(0.01)
+        return state
+
+    def merge(self, left: State, right: State) -> State:
+        return left + right
+
+
+READ = os.preadv
+
+
+def fail_reads(times: int) -> None:
+    """Let the next reads of a file in this process fail."""
+    left = [OSError(5, "Input/output error")] * times
+
+    def preadv(*args: Any) -> int:
+        if left:
+            raise left.pop()
+        return READ(*args)
+
+    os.preadv = preadv
 
 
 def first_and_sum(chunk: Chunk) -> tuple[int, float]:

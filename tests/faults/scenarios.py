@@ -20,8 +20,10 @@ stopped, and going on                     "stopped for 4 s",
 retire                                    "a worker retires"
 scale up and down, adaptively, late       "2, 3, then 1 worker", "Dask scales adaptively",
                                           "no worker at first"
-a passing fault of the file system        "reading fails twice"
+a passing fault of the file system        "reading fails twice",
+                                          test_a_file_is_read_again_before_it_is_given_up
 scheduler killed and restarted            test_a_fit_goes_on_with_a_scheduler_that_is_started_again
+... after the client has given it up      test_a_fit_outlives_a_client_that_gives_its_scheduler_up
 ... or resumed on a new cluster           test_a_fit_that_lost_its_cluster_is_resumed_on_another
 ... futures it has forgotten              test_lost_shards_are_computed_again,
                                           test_a_cluster_that_loses_everything_is_given_up
@@ -38,7 +40,8 @@ partitions of one row                     test_five_hundred_partitions_of_a_row
 disk full while checkpointing             test_a_full_disk_is_one_warning_and_the_fit_goes_on
 source changed between iterations         test_a_file_that_changes_between_passes_is_noticed,
                                           test_a_changed_file_is_named
-a block that crashes its worker           test_a_block_that_kills_every_worker_is_named
+a block that crashes its worker           test_a_block_that_kills_every_worker_is_named,
+                                          test_a_partition_that_kills_every_worker_is_named
 no worker within a minute                 test_a_cluster_without_workers_is_an_error
 ========================================= ==========================================================
 """
@@ -56,12 +59,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 import dask.array as da
 import numpy as np
-from distributed import Client, WorkerPlugin
+from distributed import Client, WorkerPlugin, get_worker
+from hanging import LONG
 from problems import fingerprint
 
 from fastgmm import GaussianMixture
 from fastgmm.executors.dask.clients import active_client
-from fastgmm.progress import IterationDone, PassBegan, RowsDone
+from fastgmm.progress import IterationDone, PassBegan
 
 N_ROWS, PARTITION = 6400, 100
 N_ITER = 3
@@ -81,7 +85,10 @@ class Scene(NamedTuple):
 
 
 Reading: TypeAlias = Callable[[Path], None]
-"""What happens when the first partition is computed, given a folder that keeps marks."""
+"""What happens when partition ``EVENTFUL`` is computed, given a folder that keeps marks."""
+
+EVENTFUL = 7
+"""The last of the second shard."""
 
 
 def at_ease(folder: Path) -> None:
@@ -123,10 +130,10 @@ def marks_at(file: Path) -> int:
 
 
 def slowly(block: np.ndarray, folder: Path, reading: Reading, seconds: float) -> np.ndarray:
-    """Compute a partition: leave a mark, take a while; something may happen at the first."""
+    """Compute a partition: leave a mark, take a while; something may happen at one."""
     if block.shape[0] == PARTITION:
         marks_at(folder / "computed")
-        if block[0, 0] == rows()[0, 0]:
+        if block[0, 0] == rows()[EVENTFUL * PARTITION, 0]:
             reading(folder)
         time.sleep(seconds)
     return block
@@ -143,11 +150,35 @@ def takes_all_memory(folder: Path) -> None:
     if marks_at(folder / "failures") > 1:
         return
     hoard = []
-    for _ in range(600):
+    for _ in range(20 * LONG):
         if len(hoard) < 20:
             hoard.append(np.ones(2**23))  # 64 MB, of a limit of 1 GB
         time.sleep(0.05)
     raise AssertionError("nobody has killed this worker")
+
+
+def dies_alone(folder: Path) -> None:
+    """Kill -9 this worker in the second pass, when all else that it has found has arrived."""
+    if marks_at(folder / "failures") != 2:
+        return
+    tasks = get_worker().state.tasks
+    while any(
+        str(key).startswith("fastgmm-reduce") and task.state == "memory"
+        for key, task in list(tasks.items())
+    ):
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def always_dies(folder: Path) -> None:
+    """Kill -9 this worker."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def waits_for_company(folder: Path) -> None:
+    """Wait until there are other workers, who have enough to do meanwhile."""
+    while not (folder / "company").exists():
+        time.sleep(0.05)
 
 
 def collection(folder: Path, reading: Reading = at_ease, seconds: float = BLOCK_SECONDS) -> Any:
@@ -215,6 +246,19 @@ def kill_at(
         assert marks.stat().st_size >= times, "nothing was killed"
     finally:
         scene.client.unregister_worker_plugin(plugin.name)
+
+
+@contextmanager
+def parameters_held(scene: Scene) -> Iterator[list[Any]]:
+    """Kill the worker that holds the parameters, which otherwise these small ones need not have."""
+    from fastgmm.executors.dask import holding
+
+    before, holding.INLINE_BYTES = holding.INLINE_BYTES, 0
+    try:
+        with kill_at(scene, "fastgmm-works", nth=2, state="memory") as callbacks:
+            yield callbacks
+    finally:
+        holding.INLINE_BYTES = before
 
 
 @contextmanager
@@ -298,9 +342,7 @@ def retire(scene: Scene) -> None:
 def scale(scene: Scene) -> None:
     """Have three workers, then one."""
     scene.client.cluster.scale(3)
-    for _ in range(600):
-        if len(scene.client.nthreads()) >= 3:
-            break
+    while len(scene.client.nthreads()) < 3:
         time.sleep(0.05)
     scene.client.cluster.scale(1)
 
@@ -309,24 +351,26 @@ def scale(scene: Scene) -> None:
 def adaptively(scene: Scene) -> Iterator[list[Any]]:
     """Dask starts workers and sends them home as it sees fit."""
     cluster = scene.client.cluster
-    seen: set[int] = set()
-
-    def count(event: Any) -> None:
-        if isinstance(event, RowsDone):
-            seen.add(len(scene.client.nthreads()))
-
     cluster.scale(1)
     while len(scene.client.nthreads()) > 1:
         time.sleep(0.05)
+
+    def tell_of_company() -> None:
+        while len(scene.client.nthreads()) < 2:
+            time.sleep(0.05)
+        (scene.folder / "company").touch()
+
     scaling = cluster.adapt(
         minimum=1, maximum=3, interval="100ms", target_duration="100ms", wait_count=1
     )
     try:
-        yield [count]
+        with ThreadPoolExecutor(1) as threads:
+            told = threads.submit(tell_of_company)
+            yield []
+            told.result()
     finally:
         scaling.stop()
         cluster.scale(scene.n_workers)
-    assert len(seen) > 1, "the number of workers stayed as it was"
 
 
 @contextmanager
@@ -391,11 +435,7 @@ TROUBLES = [
         quick=False,
     ),
     Trouble("kill -9 in a reduction", merged_on_workers),
-    Trouble(
-        "kill -9 of who holds the parameters",
-        partial(kill_at, prefix="fastgmm-works", nth=2, state="memory"),
-        quick=False,
-    ),
+    Trouble("kill -9 of who holds the parameters", parameters_held, quick=False),
     Trouble("kill -9 between iterations", partial(after_iteration, act=kill_one), quick=False),
     Trouble(
         "kill -9 between iterations, kept in memory",
@@ -424,7 +464,13 @@ TROUBLES = [
         quick=False,
     ),
     Trouble("a worker takes all its memory", nothing, reading=takes_all_memory, quick=False),
-    Trouble("Dask scales adaptively", adaptively, quick=False, block_seconds=0.05),
+    Trouble(
+        "Dask scales adaptively",
+        adaptively,
+        quick=False,
+        reading=waits_for_company,
+        block_seconds=0.02,
+    ),
     Trouble("reading fails twice", nothing, reading=fails_twice),
     Trouble("another fit on the client", another_fit),
     Trouble("another client's fit", another_client, quick=False),

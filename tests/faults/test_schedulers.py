@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,12 +14,12 @@ import numpy as np
 import pytest
 from distributed import Client
 from faults.scenarios import rows
-from hanging import ends_within
+from hanging import LONG, ends_within
 from problems import fingerprint
 
 from fastgmm import GaussianMixture, open_dataset
 from fastgmm.exceptions import ClusterError
-from fastgmm.executors.dask import holding
+from fastgmm.executors.dask import holding, placement
 from fastgmm.executors.dask.clients import SETTINGS
 from fastgmm.progress import IterationDone, PassBegan, RowsDone
 
@@ -78,6 +79,8 @@ class Cluster:
 def lone() -> Iterator[Cluster]:
     cluster = Cluster()
     cluster.start()
+    with Client(cluster.address, timeout=240, set_as_default=False) as client:
+        client.wait_for_workers(1, timeout=240)
     with dask.config.set(SETTINGS):
         yield cluster
     cluster.stop()
@@ -104,6 +107,12 @@ def once_in_pass(n: int, act: object) -> object:
 
 
 @pytest.fixture(autouse=True)
+def _many_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes of several tasks, so that there is a midst of them."""
+    monkeypatch.setattr(placement, "RANGE_SECONDS", 1e-9)
+
+
+@pytest.fixture(autouse=True)
 def _ends() -> Iterator[None]:
     """A fit that hangs is an error."""
     with ends_within():
@@ -114,7 +123,7 @@ def test_a_fit_goes_on_with_a_scheduler_that_is_started_again(
     lone: Cluster, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # a busy machine takes its time to start processes
-    monkeypatch.setattr(holding, "RECOVERY", 240.0)
+    monkeypatch.setattr(holding, "RECOVERY", float(LONG))
     expected = fingerprint(GaussianMixture(**SETTINGS_OF_FIT, n_threads=1).fit(data))
 
     def replace() -> None:
@@ -122,7 +131,30 @@ def test_a_fit_goes_on_with_a_scheduler_that_is_started_again(
         lone.stop()
         lone.start()
 
-    with Client(lone.address, timeout=240, set_as_default=False) as client:
+    with Client(lone.address, timeout=LONG, set_as_default=False) as client:
+        model = GaussianMixture(**SETTINGS_OF_FIT).set_client(client)
+        model.set_callbacks(once_in_pass(3, replace)).fit(data)
+        assert fingerprint(model) == expected
+
+
+@pytest.mark.parametrize("when", ["midst", "end"])
+def test_a_fit_outlives_a_client_that_gives_its_scheduler_up(
+    lone: Cluster, data: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    if when == "end":  # of a pass of one task
+        monkeypatch.setattr(placement, "RANGE_SECONDS", 1e9)
+    monkeypatch.setattr(holding, "RECOVERY", 240.0)
+    expected = fingerprint(GaussianMixture(**SETTINGS_OF_FIT, n_threads=1).fit(data))
+
+    with Client(lone.address, timeout=5, set_as_default=False) as client:
+
+        def replace() -> None:
+            lone.kill_scheduler()
+            while client.status != "closed":
+                time.sleep(0.1)
+            lone.stop()
+            lone.start()
+
         model = GaussianMixture(**SETTINGS_OF_FIT).set_client(client)
         model.set_callbacks(once_in_pass(3, replace)).fit(data)
         assert fingerprint(model) == expected
@@ -131,21 +163,27 @@ def test_a_fit_goes_on_with_a_scheduler_that_is_started_again(
 def test_a_fit_that_lost_its_cluster_is_resumed_on_another(
     lone: Cluster, data: Path, two_workers: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holding, "RECOVERY", 2.0)
     kept = {**SETTINGS_OF_FIT, "checkpoint": data.with_suffix(".ckpt"), "resume": True}
     expected = fingerprint(GaussianMixture(**SETTINGS_OF_FIT, n_threads=1).fit(data))
     done: list[int] = []
-    with Client(lone.address, set_as_default=False) as client:
+
+    def count(event: object) -> None:
+        if isinstance(event, IterationDone):
+            done.append(event.iteration)
+
+    with Client(lone.address, timeout=LONG, set_as_default=False) as client:
+
+        def kill_for_good() -> None:
+            monkeypatch.setattr(holding, "RECOVERY", 2.0)
+            lone.kill_scheduler()
+
         model = GaussianMixture(**kept, checkpoint_interval=1e9).set_client(client)
-        model.set_callbacks(once_in_pass(3, lone.kill_scheduler))
+        client.wait_for_workers(1)
+        model.set_callbacks(once_in_pass(3, kill_for_good), count)
         with pytest.raises(ClusterError, match="cannot be reached") as lost:
             model.fit(data)
         assert "rows.ckpt: fit again with resume=True" in lost.value.__notes__[0]
-
-        def count(event: object) -> None:
-            if isinstance(event, IterationDone):
-                done.append(event.iteration)
-
+        monkeypatch.undo()
         again = GaussianMixture(**kept).set_client(two_workers).set_callbacks(count)
         assert fingerprint(again.fit(open_dataset(data))) == expected
-        assert done[0] == 3, "what was done before is done again"
+        assert done == [1, 2, 3, 4, 5, 6], "what was done before is done again"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
+from clusters import cluster
 from problems import fingerprint
 
 from fastgmm import GaussianMixture, open_dataset
@@ -33,12 +33,7 @@ def test_a_shard_larger_than_its_worker(tmp_path: Path, monkeypatch: pytest.Monk
     settings = {"n_components": 2, "max_iter": 2, "tol": 0, "random_state": 0}
     rows = open_dataset(tmp_path / "rows.npy")
     expected = fingerprint(GaussianMixture(**settings).fit(rows))
-    with (
-        LocalCluster(
-            n_workers=1, threads_per_worker=1, dashboard_address=":0", memory_limit="512MiB"
-        ) as workers,
-        Client(workers, set_as_default=False) as client,
-    ):
+    with cluster(1, memory_limit="512MiB") as client:
         before = client.run(os.getpid)
         model = GaussianMixture(**settings).set_client(client).fit(rows)
         assert client.run(os.getpid) == before, "the worker was killed for its memory"

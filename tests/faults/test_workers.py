@@ -1,5 +1,6 @@
 """Whatever happens to workers, a fit has the bits of one thread and leaves nothing behind."""
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +15,19 @@ from faults.scenarios import (
     TROUBLES,
     Scene,
     Trouble,
+    always_dies,
+    collection,
     computed,
+    dies_alone,
+    fit,
     fit_in_a_task,
     fit_with,
+    nothing,
     undisturbed,
 )
-from hanging import ends_within
+from hanging import LONG, ends_within
+
+from fastgmm.exceptions import ClusterError
 
 # not caught in fits: threads would take each other's filters away
 pytestmark = [pytest.mark.faults, pytest.mark.filterwarnings("ignore:Best performing")]
@@ -62,7 +70,8 @@ def test_trouble(client: Client, tmp_path: Path, expected: str, trouble: Trouble
     await_workers(client, 2)
     assert fit_with(trouble, Scene(client, tmp_path, 2)) == expected
     assert left(client) == []
-    assert {file.name for file in tmp_path.iterdir()} <= {"computed", "kills", "failures"}
+    marks = {"computed", "kills", "failures", "company"}
+    assert {file.name for file in tmp_path.iterdir()} <= marks
 
 
 def test_every_fault_has_a_test_that_is_there() -> None:
@@ -77,7 +86,7 @@ def test_every_fault_has_a_test_that_is_there() -> None:
 
 
 def test_a_fit_inside_a_task(one_worker: Client, tmp_path: Path, expected: str) -> None:
-    assert one_worker.submit(fit_in_a_task, tmp_path).result(timeout=60) == expected
+    assert one_worker.submit(fit_in_a_task, tmp_path).result(timeout=LONG) == expected
 
 
 def test_a_kill_costs_the_work_of_one_shard(
@@ -85,10 +94,23 @@ def test_a_kill_costs_the_work_of_one_shard(
 ) -> None:
     await_workers(two_workers, 2)
     passes = 4  # three iterations, and one that looks at the rows
-    kill = next(one for one in TROUBLES if one.name == "kill -9 in an E-step")
-    kill = kill._replace(block_seconds=0.02)
+    kill = Trouble("", nothing, reading=dies_alone)
     assert fit_with(kill, Scene(two_workers, tmp_path, 2)) == expected
-    again = computed(tmp_path) - passes * 64
-    # shards are 4 partitions: the one under way dies, and on a busy machine the result of the one
-    # before may still be on its way to the driver
-    assert 0 < again <= 8
+    # a shard is four partitions, and it died in the last of them
+    assert computed(tmp_path) - passes * 64 == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("persist", [False, True])
+@pytest.mark.parametrize("lengths_known", [True, False])
+def test_a_partition_that_kills_every_worker_is_named(
+    client: Client, tmp_path: Path, persist: bool, lengths_known: bool
+) -> None:
+    client.cluster.scheduler.allowed_failures = 0
+    X = collection(tmp_path, always_dies)
+    if not lengths_known:
+        X._chunks = ((math.nan,) * X.npartitions, X.chunks[1])
+    named = r"block 7 \(rows 700 to 799\)" if lengths_known else r"partitions \d+ to \d+ of X"
+    with pytest.raises(ClusterError, match=f"{named} killed every worker"):
+        fit(X, client, persist)
+    assert left(client) == []

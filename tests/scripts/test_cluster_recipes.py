@@ -16,6 +16,7 @@ import yaml
 import zarr
 from distributed import SSHCluster
 from distributed.deploy.ssh import Scheduler, Worker
+from hanging import LONG
 
 from fastgmm import GaussianMixture
 from fastgmm._jit import kernel_cache_folder
@@ -77,7 +78,7 @@ def test_a_recipe_runs_with_worker_processes(tmp_path: Path, recipe: str) -> Non
         ),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=LONG,
     )
     assert result.returncode == 0, result.stderr
     if fits:
@@ -155,7 +156,7 @@ def test_the_slurm_job_requeues_itself_when_time_is_up(tmp_path: Path, code: int
             assert job.poll() is None
             time.sleep(0.05)
         job.send_signal(signal.SIGTERM)  # what --signal=B:TERM@120 sends
-    assert job.wait(timeout=60) == code
+    assert job.wait(timeout=LONG) == code
     calls = log.read_text().splitlines()
     (fit,) = [call for call in calls if call.startswith("fastgmm ")]
     assert fit.startswith("fastgmm fit rows.zarr -k 8 -o model.npz --scheduler-file ")

@@ -76,6 +76,34 @@ def test_what_is_given_up_reads_no_further():
     assert sum(type(event).__name__ == "IterationDone" for event in events) <= 4
 
 
+def test_a_function_that_raises_is_its_candidates_failure(tmp_path):
+    def init(rows, n_components, random_state):
+        """Has no start of three components; is interrupted at the second of two others."""
+        if n_components == 3:
+            raise ZeroDivisionError("of the user")
+        if interrupted.pop() if interrupted else False:
+            raise KeyboardInterrupt
+        return random_state.randint(n_components, size=len(rows))
+
+    interrupted = []
+    sweep = {**SWEEP, "covariance_type": ("full",), "init_params": init, "n_components": (3, 2)}
+    sweep["allow_degenerate"] = True
+    with pytest.warns(UserWarning, match="full 3 thus: ZeroDivisionError in init_params: of the"):
+        straight = select(X, **sweep)
+    assert [one.failure is None for one in straight.table] == [False, True]
+    kept = {**sweep, "checkpoint": tmp_path / "sweep.ckpt"}
+    interrupted += [True, False]
+    with pytest.raises(KeyboardInterrupt):
+        select(X, **kept)
+    with pytest.warns(UserWarning, match="full 3 thus: ZeroDivisionError"):
+        resumed = select(X, **kept, resume=True)
+    assert fingerprint(resumed.best) == fingerprint(straight.best)
+    with pytest.raises(FitError, match="all candidates failed, full 3 thus: ZeroDivisionError"):
+        select(X, **sweep | {"n_components": 3})
+    with pytest.raises(ZeroDivisionError, match="of the user"):
+        fit(X, n_components=3, init_params=init)
+
+
 def test_a_fit_that_fails_outside_of_a_fold_has_no_cross_validation():
     n = 200
     rows = np.random.default_rng(1).normal(size=(n, 2))

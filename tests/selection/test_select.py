@@ -129,7 +129,7 @@ def test_whoever_waits_when_ctrl_c_comes_between_two_passes_is_told():
 
     with pytest.raises(KeyboardInterrupt):
         together([partial(ask, interrupting=which) for which in (False, True)], list)
-    for _ in range(1000):  # a thread interrupted while it was started is not waited for
+    for _ in range(10_000):  # a thread interrupted while it was started is not waited for
         if len(told) == 4:
             break
         time.sleep(0.01)

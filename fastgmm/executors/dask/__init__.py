@@ -2,9 +2,10 @@
 
 Cost on a cluster is per task, so tasks are bounded, not partitions: every shard is 2^m blocks, one
 node of the tree, and one task per pass streams it and sends back one state per work. What all tasks
-of a pass need (the works, the grid, a file source) travels as the result of a task: as cheap as
-scattered data, but recomputed from the scheduler's own copy when its holder dies. Nothing is pinned
-to a worker. Importing this package imports Dask: only who has a cluster to use does.
+of a pass need (the works, the grid, a file source) travels with them where it is small, else as the
+result of a task: as cheap as scattered data, but recomputed from the scheduler's own copy when its
+holder dies. Nothing is pinned to a worker. Importing this package imports Dask: only who has a
+cluster to use does.
 """
 
 from fastgmm.executors.dask.clients import (

@@ -1,6 +1,7 @@
 """Clients: the one in use, one of worker processes made for a fit, one of a cluster elsewhere."""
 
 import json
+import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from fastgmm.exceptions import ClusterError
 from fastgmm.executors.threads import available_threads
 
 Client: TypeAlias = Any
+
+log = logging.getLogger("fastgmm")
 
 SETTINGS = {"distributed.comm.timeouts.connect": "5s"}
 """Dask's own 30 s are what a worker waits for another that is gone, and a user to be told that the
@@ -47,8 +50,25 @@ def local_workers(n_workers: int) -> Iterator[Client]:
             cluster = distributed.LocalCluster(
                 n_workers=n_workers, threads_per_worker=threads, dashboard_address=":0"
             )
-        with cluster, distributed.Client(cluster) as client:
+        with closing_in_the_end(cluster), distributed.Client(cluster) as client:
             yield client
+
+
+@contextmanager
+def closing_in_the_end(cluster: Any) -> Iterator[None]:
+    """Close a local cluster afterwards, however long its workers take to end.
+
+    On a busy machine they take longer than the 5 s that Dask waits before and after it kills them;
+    all work is done, and nothing that this process has started outlives it.
+    """
+    try:
+        yield
+    finally:
+        try:
+            cluster.close()
+        except TimeoutError as error:
+            log.debug("a worker process has not ended in time: %s", error)
+            cluster.status = distributed.Status.closed
 
 
 @contextmanager

@@ -11,12 +11,13 @@ from time import monotonic, sleep
 from typing import Any, TypeAlias
 
 import dask
+import distributed
 from distributed import CancelledError, KilledWorker, worker_client
 
 from fastgmm.exceptions import ClusterError
 from fastgmm.executors.base import Costs, Work
 from fastgmm.executors.dask.clients import Client, inside_task
-from fastgmm.executors.dask.tasks import raise_failure
+from fastgmm.executors.dask.tasks import Parcel, raise_failure, unwrap
 from fastgmm.executors.dask.warming import WarmUp
 
 Future: TypeAlias = Any
@@ -28,6 +29,11 @@ RETRIES = 2
 """Times a task that raised is run again by Dask: passing faults of a file system."""
 
 
+INLINE_BYTES = 2**14
+"""What is so small travels with every task: the result of a task, which waits for a worker and is
+passed on from there, is 10 ms of a pass, and draws tasks to that worker; but it travels once to a
+worker, and not 512 times."""
+
 WARM_UP_PATIENCE = 180.0
 """Seconds to wait for workers to compile: more than all kernels of a model take."""
 
@@ -35,7 +41,8 @@ COOL_DOWN_PATIENCE = 10.0
 """Seconds to wait for workers to let go of what warms them up."""
 
 RECOVERY = 60.0
-"""Seconds to wait for a worker when there is none."""
+"""Seconds to wait for a worker when there is none, and for a scheduler that a client has given up:
+after ``Client(timeout=...)``, 30 s by default, it closes itself."""
 
 
 class Cluster:
@@ -43,6 +50,8 @@ class Cluster:
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self._given = client
+        self._address = getattr(client.scheduler, "address", None)  # a closed client has none
         self._held: list[Held] = []
         self._futures: list[Future] = []
         self._warm_up: str | None = None
@@ -77,13 +86,26 @@ class Cluster:
     def _nthreads(self) -> dict[str, int]:
         """Return the threads of every worker, as the scheduler says; none if it does not answer."""
         try:
+            if self.client.status == "closed" and self._address is not None:
+                self.client = distributed.Client(
+                    self._address,
+                    timeout=RECOVERY,
+                    security=self._given.security,
+                    set_as_default=False,
+                )
             nthreads: dict[str, int] = self.client.nthreads()
         except Exception:  # whatever a lost connection raises in this or that version
             return {}
         return nthreads
 
+    def _await_client(self) -> None:
+        """Have a client of our own when the given one has given up the scheduler."""
+        if self.client.status == "closed":
+            self.await_worker()
+
     def submit(self, what: str, function: Callable[..., Any], *args: Any) -> Future:
         """Submit a task under a name that no other has."""
+        self._await_client()
         key = f"fastgmm-{what}-{uuid.uuid4().hex}"
         # a large model is meant to travel in the graph: once
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
@@ -95,6 +117,7 @@ class Cluster:
         """Submit tasks as one graph: 16 took 1 ms instead of 20."""
         if not calls:
             return []
+        self._await_client()
         keys = [f"fastgmm-{what}-{uuid.uuid4().hex}" for _ in calls]
         columns = zip(*calls, strict=True)
         futures: list[Future] = self.client.map(
@@ -109,7 +132,7 @@ class Cluster:
             "seconds": seconds,
             "workers": sorted(costs.workers),
         }
-        with suppress(OSError):  # a cluster lost meanwhile is for the next pass to notice
+        with suppress(Exception):  # a cluster lost meanwhile is for the next pass to notice
             self.client.log_event("fastgmm", note)
 
     def warm_up(self, works: Sequence[Work[Any]], weighted: bool) -> None:
@@ -144,6 +167,13 @@ class Cluster:
         self._held.append(held)
         return held
 
+    def send(self, what: str, content: Any) -> "Sent":
+        """Return what tasks can be given to have the content, and what to :meth:`drop` after."""
+        parcel = Parcel(content)
+        if parcel.n_bytes() <= INLINE_BYTES:
+            return parcel
+        return self.hold(what, unwrap, parcel)
+
     def persist(self, collections: Sequence[Any]) -> Sequence[Any]:
         """Compute collections on the cluster and keep them until :meth:`close`."""
         from fastgmm.sources.dask_collections import futures_of
@@ -152,17 +182,24 @@ class Cluster:
         self._futures += futures_of(persisted).values()
         return persisted
 
-    def results(self, held: "Sequence[Held]") -> Sequence[Any]:
-        """Return the values of what is held."""
+    def results(self, held: "Sequence[Held]", names: Sequence[str]) -> Sequence[Any]:
+        """Return the values of what is held; an error tells the name of what it is about."""
         futures = [one.future() for one in held]
         try:
             results: Sequence[Any] = self.client.gather(futures)
         except BaseException as error:
+            failed = [future.status == "error" for future in futures]
             self.cancel(futures)
-            if isinstance(error, CancelledError | KilledWorker):
+            if isinstance(error, KilledWorker):
+                raise ClusterError(
+                    f"{names[failed.index(True)]} killed every worker that computed them, or what "
+                    "was computed beside them did: look into the workers' logs for a lack of "
+                    "memory or a crash in reading these rows"
+                ) from error
+            if isinstance(error, CancelledError):
                 raise ClusterError(
                     "the Dask cluster was lost while it counted the rows of X: look into the "
-                    "workers' logs, or start again on another cluster"
+                    "scheduler's log, or start again on another cluster"
                 ) from error
             raise
         for result in results:
@@ -176,11 +213,12 @@ class Cluster:
         for future in futures:
             future.release()
 
-    def drop(self, held: "Sequence[Held]") -> None:
+    def drop(self, sent: "Sequence[Sent]") -> None:
         """Let go of what is held; what was computed from it stays recomputable."""
-        for one in held:
-            one.release()
-            self._held.remove(one)
+        for one in sent:
+            if isinstance(one, Held):
+                one.release()
+                self._held.remove(one)
 
     def close(self) -> None:
         """Let go of everything."""
@@ -191,6 +229,8 @@ class Cluster:
             future.release()
         self._held, self._futures = [], []
         self._away.close()
+        if self.client is not self._given:
+            self.client.close()
 
 
 class Held:
@@ -209,7 +249,7 @@ class Held:
             self.release()
         if self._future is None:
             what, function, args = self._recipe
-            self._future = self._cluster.submit(what, function, *map(_resolve, args))
+            self._future = self._cluster.submit(what, function, *map(resolve, args))
         return self._future
 
     def release(self) -> None:
@@ -219,7 +259,11 @@ class Held:
             self._future = None
 
 
-def _resolve(argument: Any) -> Any:
+Sent: TypeAlias = Held | Parcel[Any]
+
+
+def resolve(argument: Any) -> Any:
+    """Return the future of what is held, also in a list; anything else as it is."""
     if isinstance(argument, list):
-        return [_resolve(one) for one in argument]
+        return [resolve(one) for one in argument]
     return argument.future() if isinstance(argument, Held) else argument

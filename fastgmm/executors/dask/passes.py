@@ -8,9 +8,9 @@ from typing import Any
 from distributed import CancelledError, KilledWorker, as_completed
 
 from fastgmm.exceptions import ClusterError
-from fastgmm.executors.dask.holding import Cluster, Future
+from fastgmm.executors.dask.holding import Cluster, Future, Sent, resolve
 from fastgmm.executors.dask.shards import Shards, cut
-from fastgmm.executors.dask.tasks import Parcel, Range, merge_shards, raise_failure, unwrap
+from fastgmm.executors.dask.tasks import Parcel, Range, merge_shards, raise_failure
 
 ROUNDS = 3
 """Times that shards lost with the scheduler or with all workers are submitted again."""
@@ -35,7 +35,7 @@ class Pass:
         shards: Shards,
         what: str,
         function: Callable[..., Any],
-        load: Any,
+        load: Sent,
         leaf: int,
         level: int,
     ) -> None:
@@ -43,7 +43,7 @@ class Pass:
         self._shards = shards
         self._what = what
         self._function = function
-        self._load = self._cluster.hold("works", unwrap, Parcel(load))
+        self._load = load
         self._ranges: dict[Future, Range] = {}
         self._leaf = leaf
         self._level = level
@@ -72,7 +72,7 @@ class Pass:
     def _merged(self, parts: list[list[Future]]) -> list[list[Future]]:
         """Have every MERGED neighbours in each list merged into one."""
         calls = [
-            (self._load.future(), run[start : start + MERGED])
+            (resolve(self._load), run[start : start + MERGED])
             for run in parts
             for start in range(0, len(run), MERGED)
         ]
@@ -83,9 +83,10 @@ class Pass:
         shards = self._shards.between(first, last)
         spans = [(max(first, shard.first), min(last, shard.last)) for shard in shards]
         return (
-            self._load.future(),
-            self._shards.shared_grid.future(),
-            [shard.rows.future() for shard in shards],
+            resolve(self._load),
+            resolve(self._shards.shared_grid),
+            # a suspect block must not be blamed for its neighbours, which are loaded with it
+            [resolve(shard.rows if self._alone is None else shard.origin) for shard in shards],
             Parcel(spans),
         )
 

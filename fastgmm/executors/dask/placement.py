@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from dask.sizeof import sizeof
 
 from fastgmm.executors.base import Costs, Ledger, Report, Work, ranges
-from fastgmm.executors.dask.holding import Cluster
+from fastgmm.executors.dask.holding import Cluster, Held, Sent
 from fastgmm.executors.dask.passes import MERGED, Pass
 from fastgmm.executors.dask.shards import SHARDS_PER_THREAD, Shards, cut, n_bytes_of
 from fastgmm.executors.dask.tasks import Range, map_shard, reduce_shard
@@ -30,11 +30,16 @@ RETURNED_BYTES = 2**27
 
 
 FEWEST_RANGES = 2
-"""Tasks per thread of a short pass over files, each 5 ms of two processors."""
-
 RANGE_BYTES = 2**27
+"""Tasks per thread of a first pass over files: at least so few, and one for so much to read."""
+
 RANGE_SECONDS = 0.2
-"""What is worth one more task in every thread: so much to read, or so much of the last pass."""
+"""What is worth a task in every thread, as the last pass went: one costs two processors 5 ms, and a
+pass of 0.25 s over threads' 0.2 s becomes one of 0.23 with one task instead of two."""
+
+SPREAD_RANGES = 3
+"""Tasks per thread from which Dask spreads those that depend on the same few results; all of fewer
+go to the worker that has these."""
 
 SMALL_STATES = 2**17
 """States of a pass so small that a task may send back a dozen of each."""
@@ -76,10 +81,11 @@ class DaskPlacement:
         """Run one pass; on an exception or Ctrl-C the tasks that wait are cancelled."""
         forest = Forest(works, self, report)
         leaf = max(work.level for work in works)
-        level, shards = self._equal_ranges(works) or self._nodes(works)
+        load = self._cluster.send("works", tuple(works))
+        level, shards = self._equal_ranges(works, load) or self._nodes(works)
         self.costs = Costs()
         began = perf_counter()
-        with closing(self._tasks("reduce", reduce_shard, tuple(works), leaf, level)) as tasks:
+        with closing(self._tasks("reduce", reduce_shard, load, leaf, level)) as tasks:
             tasks.submit(forest.missing(shards))
             for _, (rows, nodes, costs) in tasks.arrivals():
                 self.costs.add(costs)
@@ -97,7 +103,9 @@ class DaskPlacement:
         level = max(self._level, *(work.level for work in works))
         return level, cut(self.grid.n_blocks, level + self._merged_levels(works, level))
 
-    def _equal_ranges(self, works: Sequence[Work[Any]]) -> tuple[int, list[Range]] | None:
+    def _equal_ranges(
+        self, works: Sequence[Work[Any]], load: Sent
+    ) -> tuple[int, list[Range]] | None:
         """Cut the blocks of files into few equal ranges; None if that would not be better.
 
         With as few tasks as a short pass deserves, nodes of the tree would be too unequal. What
@@ -111,9 +119,13 @@ class DaskPlacement:
             or _state_bytes(works) > SMALL_STATES
         ):
             return None
-        by_time = int(min(self._seconds / RANGE_SECONDS, SHARDS_PER_THREAD))
-        wanted = max(by_bytes, by_time, FEWEST_RANGES) * n_threads
-        return self.grid.n_blocks.bit_length(), ranges(self.grid.n_blocks, works, wanted)
+        wanted = max(by_bytes, FEWEST_RANGES)
+        if self._seconds:
+            wanted = int(min(max(self._seconds / RANGE_SECONDS, 1), SHARDS_PER_THREAD))
+        if any(isinstance(one, Held) for one in (load, *self._shards.sent())):
+            wanted = max(wanted, SPREAD_RANGES)
+        cut_equally = ranges(self.grid.n_blocks, works, wanted * n_threads)
+        return self.grid.n_blocks.bit_length(), cut_equally
 
     def _merged_levels(self, works: Sequence[Work[Any]], level: int) -> int:
         """Return how far up the tree the workers merge before states come back."""
@@ -134,7 +146,8 @@ class DaskPlacement:
         waiting = iter(cut(self.grid.n_blocks, level))
         arrived: dict[int, list[R]] = {}
         next_block = 0
-        with closing(self._tasks("map", map_shard, function, 0, level)) as tasks:
+        load = self._cluster.send("function", function)
+        with closing(self._tasks("map", map_shard, load, 0, level)) as tasks:
             tasks.submit(list(islice(waiting, 2 * self._cluster.n_threads())))
             for (first, _), results in tasks.arrivals():
                 arrived[first] = results
@@ -145,7 +158,7 @@ class DaskPlacement:
                     yield from results
 
     def _tasks(
-        self, what: str, function: Callable[..., Any], load: Any, leaf: int, level: int
+        self, what: str, function: Callable[..., Any], load: Sent, leaf: int, level: int
     ) -> Pass:
         return Pass(self._cluster, self._shards, what, function, load, leaf, level)
 

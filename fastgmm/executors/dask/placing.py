@@ -76,14 +76,14 @@ class _Placing:
         if isinstance(source, ArraySource):
             shards = self._array_shards(source, grid, level)
         else:
-            held = self.cluster.hold("source", unwrap, Parcel(source))
-            shards = [Shard(0, grid.n_blocks, held)]
+            sent = self.cluster.send("source", source)
+            shards = [Shard(0, grid.n_blocks, sent, sent)]
         return self._placement(source, grid, shards, level)
 
     def _placement(
         self, source: Source, grid: Grid, shards: list[Shard], level: int
     ) -> DaskPlacement:
-        shared_grid = self.cluster.hold("grid", unwrap, Parcel(grid))
+        shared_grid = self.cluster.send("grid", grid)
         return DaskPlacement(self.cluster, source, Shards(grid, shared_grid, shards), level)
 
     def _level(self, n_blocks: int, n_bytes: int = 0) -> int:
@@ -99,7 +99,8 @@ class _Placing:
         for first, last in cut(grid.n_blocks, level):
             chunks = source.chunks(grid, first, last)
             blocks = Blocks(first, [Block(chunk.rows, chunk.weights) for chunk in chunks])
-            shards.append(Shard(first, last, self.cluster.hold("rows", unwrap, Parcel(blocks))))
+            held = self.cluster.hold("rows", unwrap, Parcel(blocks))
+            shards.append(Shard(first, last, held, held))
         return shards
 
     def _place_collection(self, source: "DaskSource", chunk_size: int | None) -> DaskPlacement:
@@ -108,20 +109,20 @@ class _Placing:
         partitions = source.independent
         level = self._level(len(partitions.parts))
         ranges = cut(len(partitions.parts), level)
-        rows = self._partition_shards(partitions, ranges)
+        rows = lazy = self._partition_shards(partitions, ranges)
         if source.n_samples is None and self._persist is not True:
-            source = self._counted(source, rows)
+            source = self._counted(source, rows, ranges)
         keeps = self._keeps(source)
         if keeps:
             rows = self._instead("load", load_blocks, rows)
         if source.n_samples is None:
-            source = self._counted(source, rows)
+            source = self._counted(source, rows, ranges)
         grid = source.grid(chunk_size)
         if keeps and grid.level:
             rows = self._instead("join", join_blocks, rows, grid.level)
         shards = [
-            Shard(first >> grid.level, -(-last >> grid.level), held)
-            for (first, last), held in zip(ranges, rows, strict=True)
+            Shard(first >> grid.level, -(-last >> grid.level), *held)
+            for (first, last), *held in zip(ranges, rows, lazy, strict=True)
         ]
         return self._placement(source, grid, shards, level - grid.level)
 
@@ -159,8 +160,9 @@ class _Placing:
             one.release()
         return made
 
-    def _counted(self, source: "DaskSource", rows: list[Held]) -> "DaskSource":
+    def _counted(self, source: "DaskSource", rows: list[Held], ranges: list[Range]) -> "DaskSource":
         counts = [self.cluster.hold("count", count_rows, one) for one in rows]
-        lengths = list(chain.from_iterable(self.cluster.results(counts)))
+        names = [f"partitions {first} to {last - 1} of X" for first, last in ranges]
+        lengths = list(chain.from_iterable(self.cluster.results(counts, names)))
         self.cluster.drop(counts)
         return source.with_lengths(lengths)

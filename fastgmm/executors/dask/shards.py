@@ -4,7 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from fastgmm.executors.dask.holding import Held
+from fastgmm.executors.dask.holding import Sent, resolve
 from fastgmm.executors.dask.tasks import Range
 from fastgmm.sources import Grid, Source
 
@@ -17,22 +17,26 @@ class Shard(NamedTuple):
 
     first: int
     last: int
-    rows: Held
+    rows: Sent
+    origin: Sent
+    """The same, block by block, where ``rows`` are kept in memory all together."""
 
 
 class Shards(NamedTuple):
     """All the blocks of a source, and where each is read from."""
 
     grid: Grid
-    shared_grid: Held
-    """The grid on the cluster."""
+    shared_grid: Sent
+    """The grid for tasks."""
     shards: list[Shard]
 
     def submit(self) -> None:
         """Have everything that is not there computed."""
-        self.shared_grid.future()
-        for shard in self.shards:
-            shard.rows.future()
+        resolve(self.sent())
+
+    def sent(self) -> list[Sent]:
+        """Return all that tasks depend on."""
+        return [self.shared_grid, *(shard.rows for shard in self.shards)]
 
     def between(self, first: int, last: int) -> list[Shard]:
         """Return the shards that hold the blocks ``first`` to ``last``."""
@@ -43,9 +47,7 @@ class Shards(NamedTuple):
     def describe(self, ranges: Iterable[Range]) -> str:
         """Name the blocks and rows from the first of some ranges to the last."""
         firsts, lasts = zip(*ranges, strict=True)
-        first, last = min(firsts), max(lasts)
-        start, stop = self.grid.boundaries[[first, last]]
-        return f"blocks {first} to {last - 1} (rows {start:,} to {stop - 1:,})"
+        return self.grid.name(min(firsts), max(lasts))
 
 
 def cut(n_blocks: int, level: int) -> list[Range]:

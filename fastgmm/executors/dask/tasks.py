@@ -7,8 +7,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from distributed import get_worker
+from distributed.protocol import pickle
 
-from fastgmm.exceptions import FastGMMError
+from fastgmm.exceptions import FastGMMError, UnreadableError
 from fastgmm.executors.base import Costs, Work, reduce_range
 from fastgmm.executors.dask.warming import live_within_limit
 from fastgmm.executors.threads import read_ahead
@@ -30,6 +31,12 @@ class Parcel(Generic[T]):
     def __init__(self, content: T) -> None:
         self.content = content
 
+    def n_bytes(self) -> int:
+        """Return how long it is on its way."""
+        arrays: list[Any] = []  # which are not copied for this
+        rest = pickle.dumps(self.content, buffer_callback=arrays.append)
+        return len(rest) + sum(memoryview(array).nbytes for array in arrays)
+
 
 class Rows(Protocol):
     """What a shard's rows are read from: a source, partitions or blocks."""
@@ -42,6 +49,11 @@ class Rows(Protocol):
 def unwrap(parcel: Parcel[T]) -> T:
     """Return what was sent: the result of this task is what others depend on."""
     return parcel.content
+
+
+def opened(sent: Parcel[T] | T) -> T:
+    """Return what was sent with a task, or what a task returned that it depends on."""
+    return sent.content if isinstance(sent, Parcel) else sent
 
 
 def fill_inputs(
@@ -57,6 +69,14 @@ class Failure(NamedTuple):
     error: FastGMMError
 
 
+def _failed(error: Exception, where: str) -> Failure:
+    """Return an error of the data; raise what may pass, for Dask to try again, or is not ours."""
+    if isinstance(error, FastGMMError) and not isinstance(error, UnreadableError):
+        return Failure(error)
+    error.add_note(f"This happened in {where}, on the worker {get_worker().address}")
+    raise error
+
+
 def raise_failure(result: Any) -> None:
     """Raise the error that a result may be."""
     if isinstance(result, Failure):
@@ -67,8 +87,8 @@ def load_blocks(partitions: "Partitions") -> "Blocks | Failure":
     """Compute partitions once and for all."""
     try:
         return partitions.load()
-    except FastGMMError as error:
-        return Failure(error)
+    except Exception as error:
+        return _failed(error, str(partitions))
 
 
 def join_blocks(blocks: "Blocks | Failure", level: int) -> "Blocks | Failure":
@@ -78,10 +98,12 @@ def join_blocks(blocks: "Blocks | Failure", level: int) -> "Blocks | Failure":
 
 def count_rows(rows: "Partitions | Blocks | Failure") -> list[int] | Failure:
     """Return the number of rows of every partition."""
+    if isinstance(rows, Failure):
+        return rows
     try:
-        return rows if isinstance(rows, Failure) else rows.lengths()
-    except FastGMMError as error:
-        return Failure(error)
+        return rows.lengths()
+    except Exception as error:
+        return _failed(error, str(rows))
 
 
 def _while_wanted(chunks: Generator[Chunk, None, None]) -> Iterator[Chunk]:
@@ -109,28 +131,36 @@ class Reduced(NamedTuple):
     costs: Costs
 
 
+Works: TypeAlias = Sequence[Work[Any]]
+
+
 def reduce_shard(
-    works: Sequence[Work[Any]], grid: Grid, rows: list[Rows], spans: Parcel[list[Range]]
+    works: Parcel[Works] | Works,
+    grid: Parcel[Grid] | Grid,
+    rows: list[Parcel[Rows] | Rows],
+    spans: Parcel[list[Range]],
 ) -> Reduced | Failure:
     """Run the works over a shard."""
-    first = spans.content[0][0]
-    n_rows = 0
+    works, grid, first = opened(works), opened(grid), spans.content[0][0]
+    n_rows, n_blocks = 0, 0
     result: list[list[Node[Any]]] = []
     costs = Costs(workers=frozenset({get_worker().address}))
     try:
         with closing(_chunks(grid, rows, spans.content)) as chunks:
             for n, nodes in reduce_range(_while_wanted(chunks), works, first, grid.n_blocks, costs):
-                n_rows += n
+                n_rows, n_blocks = n_rows + n, n_blocks + 1
                 result = nodes or result
-    except FastGMMError as error:
-        return Failure(error)
+    except Exception as error:
+        return _failed(error, grid.name(first + n_blocks))
     return Reduced(n_rows, result, costs)
 
 
-def merge_shards(works: Sequence[Work[Any]], shards: list[Reduced | Failure]) -> Reduced | Failure:
+def merge_shards(
+    works: Parcel[Works] | Works, shards: list[Reduced | Failure]
+) -> Reduced | Failure:
     """Complete the subtree of neighbouring shards as far as they go."""
     began = perf_counter()
-    trees: list[Tree[Any]] = [Tree(work.merge) for work in works]
+    trees: list[Tree[Any]] = [Tree(work.merge) for work in opened(works)]
     n_rows, costs = 0, Costs()
     for shard in shards:
         if isinstance(shard, Failure):
@@ -146,21 +176,26 @@ def merge_shards(works: Sequence[Work[Any]], shards: list[Reduced | Failure]) ->
 
 
 def map_shard(
-    function: Callable[[Chunk], R],
-    grid: Grid,
-    rows: list[Rows],
+    function: Parcel[Callable[[Chunk], R]] | Callable[[Chunk], R],
+    grid: Parcel[Grid] | Grid,
+    rows: list[Parcel[Rows] | Rows],
     spans: Parcel[list[Range]],
 ) -> list[R] | Failure:
     """Return ``function(chunk)`` for every block."""
+    function, grid = opened(function), opened(grid)
+    results: list[R] = []
     try:
         with closing(_chunks(grid, rows, spans.content)) as chunks:
-            return [function(chunk) for chunk in _while_wanted(chunks)]
-    except FastGMMError as error:
-        return Failure(error)
+            results.extend(map(function, _while_wanted(chunks)))
+    except Exception as error:
+        return _failed(error, grid.name(spans.content[0][0] + len(results)))
+    return results
 
 
-def _chunks(grid: Grid, rows: list[Rows], spans: list[Range]) -> Generator[Chunk, None, None]:
-    for one, (first, last) in zip(rows, spans, strict=True):
+def _chunks(
+    grid: Grid, rows: list[Parcel[Rows] | Rows], spans: list[Range]
+) -> Generator[Chunk, None, None]:
+    for one, (first, last) in zip(map(opened, rows), spans, strict=True):
         raise_failure(one)
         chunks = one.chunks(grid, first, last)
         # files on a cluster mostly lie across a network, so waiting is worth a thread; partitions

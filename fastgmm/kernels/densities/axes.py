@@ -34,7 +34,7 @@ from fastgmm.kernels.blocks import (
     vector_at,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about
-from fastgmm.kernels.memory import aligned, fill, stride_of
+from fastgmm.kernels.memory import aligned, cleared, fill, flattened, stride_of
 from fastgmm.kernels.softmax import share_out
 from fastgmm.kernels.steps import Steps, implement, whole_tiles
 from fastgmm.simd import lanes_of
@@ -100,24 +100,22 @@ def axes_work(density: Any, tile_rows: Any) -> Any:
     columns = aligned(whole * stride_of(tile_rows, density.means), density.means)
     height = height_of(n_components, MOMENTS_HEIGHT)
     slots = (n_components + height - 1) // height * height
-    sums = aligned((2 * d + 1) * slots, np.empty(0))
-    fill(sums, 0, sums.size, 0)
+    sums = cleared((2 * d + 1) * slots, np.empty(0))
     shifts = density.means if centred else density.offsets
     return AxesWork(
         centred,
         shift,
-        density.scales.reshape(density.scales.size),
-        shifts.reshape(shifts.size),
-        density.origins.reshape(density.origins.size),
+        flattened(density.scales),
+        flattened(shifts),
+        flattened(density.origins),
         columns,
         sums,
     )
 
 
-def axes_log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
-) -> None:
+def axes_log_density(tile: Any, density: Any, scratch: Any) -> None:
     """Write log_scale - |scale (x - mean)|^2 for all components (see kernels/steps.py)."""
+    rows, start, size, joint, stride = tile
     n_components, d = density.means.shape
     columns, scales, shifts = scratch.columns, scratch.scales, scratch.shifts
     log_scale = density.log_scale
@@ -157,18 +155,9 @@ def axes_log_density(
                 )  # fmt: skip
 
 
-def axes_accumulate(
-    rows: Any,
-    start: Any,
-    size: Any,
-    density: Any,
-    scratch: Any,
-    joint: Any,
-    stride: Any,
-    shares: Any,
-    statistics: Any,
-) -> None:
+def axes_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statistics: Any) -> None:
     """Add sums of r, r x and r x^2 over a tile, x about the origins or the common centre."""
+    rows, _, size, joint, stride = tile
     n_components, d = density.means.shape
     columns, origins, sums = scratch.columns, scratch.origins, scratch.sums
     n_vectors = (size + lanes_of(rows) - 1) // lanes_of(rows)

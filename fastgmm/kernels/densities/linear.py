@@ -40,7 +40,7 @@ from fastgmm.kernels.densities.products import (
     scale_rows,
     write_linear,
 )
-from fastgmm.kernels.memory import aligned, fill
+from fastgmm.kernels.memory import aligned, cleared, fill, flattened
 from fastgmm.kernels.steps import Steps, implement, tile_of
 from fastgmm.simd import (
     broadcast,
@@ -140,25 +140,24 @@ def linear_work(density: Any, tile_rows: Any) -> Any:
     kept = keeps_rows(d, like)
     n_dots = 1 + (m - d if kept else m)
     row = padded_row(d, like)
-    centre = np.zeros(row, like.dtype)
+    centre = cleared(row, like)
     for j in range(d):
         centre[j] = density.centre[j]
-    constants = np.empty(n_components, like.dtype)
+    constants = aligned(n_components, like)
     for k in range(n_components):
         constants[k] = density.log_scale[k] - density.squares[k]
     height = product_height(n_components)
     n_sums = (n_components + height - 1) // height * height * n_dots
     n_sums = (n_sums + width - 1) // width * width
-    dots, dot_totals = aligned(n_sums * width, like), np.zeros(n_sums)
+    double = np.empty(0)
+    dots, dot_totals = cleared(n_sums * width, like), cleared(n_sums, double)
     n_sums = (n_components + height - 1) // height * height * row if kept else 0
-    sums, totals = aligned(n_sums, like), np.zeros(n_sums)
-    fill(dots, 0, dots.size, 0)
-    fill(sums, 0, sums.size, 0)
+    sums, totals = cleared(n_sums, like), cleared(n_sums, double)
     # columns are written in whole vectors
     n_rows = n_dots if kept else 1 + max(padded, m)
     n_chunks = tile_rows // run
     return LinearWork(
-        density.slopes.reshape(density.slopes.size),
+        flattened(density.slopes),
         constants,
         aligned((n_chunks - 1) * pitch_of(n_dots, run, like) + n_rows * run, like),
         n_dots,
@@ -166,7 +165,7 @@ def linear_work(density: Any, tile_rows: Any) -> Any:
         row,
         aligned(max(padded, m) * run if kept else 0, like),
         centre,
-        np.zeros(d, like.dtype),
+        cleared(d, like),
         aligned(run, like),
         dots,
         sums,
@@ -174,10 +173,6 @@ def linear_work(density: Any, tile_rows: Any) -> Any:
         totals,
         np.zeros(1, np.int64),
     )
-
-
-# The functions below are the implementations themselves and hold their loops over register
-# blocks: every function between a block and its kernel is optimised once more.
 
 
 def linear_tiles(density: Any, n_rows: Any) -> Any:
@@ -205,10 +200,9 @@ def turn(scratch: Any, d: int, first: int, stride: int) -> None:
             )  # fmt: skip
 
 
-def linear_log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
-) -> None:
+def linear_log_density(tile: Any, density: Any, scratch: Any) -> None:
     """Write constants + slopes x features (see kernels/steps.py)."""
+    rows, start, size, joint, stride = tile
     n_components, d = density.means.shape
     slopes, constants = scratch.slopes, scratch.constants
     m = slopes.size // n_components
@@ -271,18 +265,9 @@ def add_common_squares(density: Any, scratch: Any, chunk: Any, stride: Any, high
         store(highest, t, load(highest, t) - load(squares, t))
 
 
-def linear_accumulate(
-    rows: Any,
-    start: Any,
-    size: Any,
-    density: Any,
-    scratch: Any,
-    joint: Any,
-    stride: Any,
-    shares: Any,
-    statistics: Any,
-) -> None:
+def linear_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statistics: Any) -> None:
     """Add the sums of responsibilities, and of these times the features, over a tile."""
+    rows, _, size, joint, stride = tile
     n_components, d = density.means.shape
     features, n_dots, kept, row = scratch.features, scratch.n_dots, scratch.rows, scratch.row
     width = lanes_of(rows)

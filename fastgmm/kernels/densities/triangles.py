@@ -27,7 +27,7 @@ from fastgmm.kernels.blocks import (
     add_whitened_squares,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of, turn_shared
-from fastgmm.kernels.memory import aligned, fill
+from fastgmm.kernels.memory import aligned, fill, flattened
 from fastgmm.kernels.softmax import share_out
 from fastgmm.kernels.steps import Steps, implement, whole_tiles
 from fastgmm.simd import (
@@ -212,21 +212,15 @@ def triangle_work(density: Any, tile_rows: Any) -> Any:
     return TriangleWork(columns, away, panel, turned, sums, corner)
 
 
-# The functions below are the implementations themselves and hold their loops over register
-# blocks: every function between a block and its kernel is optimised once more.
-
-
-def banded_log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
-) -> None:
+def banded_log_density(tile: Any, density: Any, scratch: Any) -> None:
     """Write log_scale - |L^-1 (x - mean)|^2 for all components (see kernels/steps.py).
 
     ``density.whitening`` has one row for all components, or one a component.
     """
+    rows, start, size, joint, stride = tile
     n_components, d = density.means.shape
-    factors = density.whitening.reshape(density.whitening.size)
-    means, biases = density.means.reshape(density.means.size), density.biases
-    biases = biases.reshape(biases.size)
+    factors = flattened(density.whitening)
+    means, biases = flattened(density.means), flattened(density.biases)
     apart = density.whitening.shape[1] if density.whitening.shape[0] > 1 else 0
     width = lanes_of(rows)
     run = chunk_rows(rows)
@@ -270,17 +264,10 @@ def banded_log_density(
 
 
 def triangle_accumulate(
-    rows: Any,
-    start: Any,
-    size: Any,
-    density: Any,
-    scratch: Any,
-    joint: Any,
-    stride: Any,
-    shares: Any,
-    statistics: Any,
+    tile: Any, density: Any, scratch: Any, shares: Any, statistics: Any
 ) -> None:
     """Add counts, first moments and scatter of all components over a tile."""
+    rows, start, size, joint, stride = tile
     n_components, d = density.origins.shape
     width = lanes_of(rows)
     if density.near:
@@ -327,7 +314,7 @@ def triangle_accumulate(
                     k += width
         return
     share_out(joint, 0, stride, n_components, (size + width - 1) // width, shares, 0)
-    origins = density.origins.reshape(density.origins.size)
+    origins = flattened(density.origins)
     away, sums = scratch.away, scratch.sums
     apart = band_size(d) if density.whitening.shape[0] > 1 else 0
     row = padded_row(d, rows)
@@ -383,7 +370,7 @@ def triangle_finish(density: Any, scratch: Any, statistics: Any) -> None:
         # square by square: number by number, every one on a page of its own, it was the dearest
         # part of a pass over few rows
         step = lanes_of(sums)
-        triangles = second.reshape(second.size)
+        triangles = flattened(second)
         for p in range(0, size, step):
             for k in range(0, n_components, step):
                 transpose_block(sums, (1 + d + p) * whole + k, whole, corner, 0, step)

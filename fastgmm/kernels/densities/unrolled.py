@@ -36,7 +36,7 @@ from fastgmm.kernels.densities.features import (
     write_shares,
 )
 from fastgmm.kernels.densities.moments import add_moments
-from fastgmm.kernels.memory import aligned, fill
+from fastgmm.kernels.memory import aligned, cleared, fill
 from fastgmm.kernels.softmax import share_out
 from fastgmm.kernels.steps import Steps, implement, small_chunks
 from fastgmm.simd import broadcast, lanes_of, load, load_broadcast, store
@@ -190,12 +190,11 @@ def unrolled_work(density: Any, tile_rows: Any) -> Any:
         fill(columns, one, one + stride, 1)
     height = height_of(n_components, most)
     slots = (n_components + height - 1) // height * height
-    sums = aligned((features + block - 1) // block * block * slots, np.empty(0))
-    fill(sums, 0, sums.size, 0)
+    sums = cleared((features + block - 1) // block * block * slots, np.empty(0))
     return UnrolledWork(
         columns,
         aligned(d * stride, like),
-        np.zeros(d, like.dtype),
+        cleared(d, like),
         sums,
     )
 
@@ -212,14 +211,9 @@ def group_of(typingctx: Any, band: Any) -> Any:
     return constant(band), codegen
 
 
-# The functions below are the implementations themselves and hold their loops over register
-# blocks: every function between a block and its kernel is optimised once more.
-
-
-def unrolled_log_density(
-    rows: Any, start: Any, size: Any, density: Any, scratch: Any, joint: Any, stride: Any
-) -> None:
+def unrolled_log_density(tile: Any, density: Any, scratch: Any) -> None:
     """Write log_scale - |L^-1 (x - mean)|^2 for all components (see kernels/steps.py)."""
+    rows, start, size, joint, stride = tile
     n_components, d = density.means.shape
     band = density.band
     width = lanes_of(rows)
@@ -265,17 +259,10 @@ def unrolled_log_density(
 
 
 def unrolled_accumulate(
-    rows: Any,
-    start: Any,
-    size: Any,
-    density: Any,
-    scratch: Any,
-    joint: Any,
-    stride: Any,
-    shares: Any,
-    statistics: Any,
+    tile: Any, density: Any, scratch: Any, shares: Any, statistics: Any
 ) -> None:
     """Add counts and first and second moments about the origins over a tile."""
+    rows, _, size, joint, stride = tile
     n_components = density.means.shape[0]
     band = density.band
     columns = scratch.columns

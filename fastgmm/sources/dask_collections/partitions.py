@@ -108,6 +108,9 @@ class Partitions:
     inputs: Mapping[Key, Any] = field(default_factory=dict)
     """Values, or futures of values, of the inputs."""
 
+    def __str__(self) -> str:
+        return f"partitions {self.first_part} to {self.first_part + len(self.parts) - 1} of X"
+
     def share(self, first: int, last: int) -> "Partitions":
         """Return some of the partitions, without their inputs: ready to travel."""
         return Partitions(first, self.parts[first:last], self.layout)

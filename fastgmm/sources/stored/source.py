@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgmm._typing import Float64Array
-from fastgmm.exceptions import DataError
+from fastgmm.exceptions import DataError, UnreadableError
 from fastgmm.sources.base import NO_WEIGHTS, Chunk
 from fastgmm.sources.blocks import Piece, Ring, reblock
 from fastgmm.sources.grid import Grid, row_grid
@@ -248,6 +248,7 @@ def _digest(arrays: Iterable[NDArray[Any]]) -> str:
 def unreadable_rows(path: str, start: int, stop: int, error: Exception) -> DataError:
     """Return the error for rows that a store's library could not read."""
     reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-    return DataError(
+    kind = UnreadableError if isinstance(error, OSError) else DataError
+    return kind(
         f"{path} cannot be read in rows {start:,} to {stop - 1:,}, write or copy it again: {reason}"
     )

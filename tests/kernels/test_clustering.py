@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from fastgmm.kernels import kmeans
+from fastgmm.kernels import assignment, seeding
+from fastgmm.kernels import sketch as sketches
 
 NOTHING = np.empty(0), np.empty((0, 0))
 NO_WEIGHTS = np.empty(0)
@@ -36,16 +37,16 @@ def blocks_of(n):
 
 def targets_of(centres, shift, drift=0.0):
     drifts = np.full(len(centres), drift)
-    return kmeans.centres_of((centres - shift).astype(shift.dtype), shift, drifts)
+    return assignment.centres_of((centres - shift).astype(shift.dtype), shift, drifts)
 
 
 def assigned(rows, centres, shift=None, weights=NO_WEIGHTS):
     shift = rows.mean(axis=0) if shift is None else shift
-    found = kmeans.clustering(len(rows), len(centres), blocks_of(len(rows)), rows.shape[1])
+    found = assignment.unassigned(len(rows), len(centres), blocks_of(len(rows)), rows.shape[1])
     arguments = rows, weights, targets_of(centres, shift), found, BLOCK, 0, len(found.changed)
-    kmeans.assign(*arguments)
+    assignment.assign(*arguments)
     assert found.changed.sum() == len(rows)
-    kmeans.assign(*arguments)
+    assignment.assign(*arguments)
     assert found.changed.sum() == 0
     return found
 
@@ -107,7 +108,7 @@ def test_sums_are_those_of_the_labels(n, d, k, dtype, weighted):
     tolerance = 1e-12 if dtype == np.float64 else 1e-5
     for moved in (centres, centres[::-1], rows[:k]):  # each from where the last has left the rows
         targets = targets_of(moved, shift, drift=np.inf)
-        kmeans.assign(rows, weights, targets, found, BLOCK, 0, blocks_of(n))
+        assignment.assign(rows, weights, targets, found, BLOCK, 0, blocks_of(n))
         assert np.array_equal(found.labels, labels_of(rows, moved, shift))
         belongs = counted * (found.labels == np.arange(k)[:, None])
         expected = belongs.sum(axis=1), belongs @ (rows - shift).astype(float)
@@ -131,9 +132,9 @@ def test_rows_that_are_passed_over_would_keep_their_labels(n, d, k, dtype):
         ways = np.sqrt(((moved.astype(float) - centres) ** 2).sum(axis=1))
         drift += ways + ways.max()
         centres = moved
-        targets = kmeans.centres_of((centres - shift).astype(dtype), shift, drift)
+        targets = assignment.centres_of((centres - shift).astype(dtype), shift, drift)
         skipped += (found.slack > targets.limits[found.labels]).sum()
-        kmeans.assign(rows, NO_WEIGHTS, targets, found, BLOCK, 0, blocks_of(n))
+        assignment.assign(rows, NO_WEIGHTS, targets, found, BLOCK, 0, blocks_of(n))
         assert np.array_equal(found.labels, labels_of(rows, centres, shift))
     assert k == 1 or skipped > 0
 
@@ -146,20 +147,20 @@ def test_candidates_are_judged_by_what_they_would_save(n, d, k, dtype, weighted)
     weights = np.random.default_rng(1).gamma(2.0, size=n) if weighted else NO_WEIGHTS
     counted = weights if weighted else np.ones(n)
     n_blocks, candidates = blocks_of(n), centres[: min(k, 5)]
-    state = kmeans.seeding(n, BLOCK, len(candidates), dtype)
-    sketch = kmeans.sketch_of(n, BLOCK, rows[0])
-    kmeans.draw_sketch(rows, sketch, BLOCK, 0, n_blocks)
+    state = seeding.unseeded(n, BLOCK, len(candidates), dtype)
+    sketch = sketches.sketch_of(n, BLOCK, rows[0])
+    sketches.draw_sketch(rows, sketch, BLOCK, 0, n_blocks)
     tolerance = 1e-12 if dtype == np.float64 else 1e-5
     closest = np.full(n, np.inf)
     # the first is nearer to all; then many rows are concerned, then few
     for seed in (rows[-1], *rows[: min(n, 40)]):
         if np.isfinite(closest).all():
-            kmeans.judge(rows, weights, seed[None], sketch, state, BLOCK, 0, n_blocks)
-        kmeans.settle(rows, weights, seed, 0, state, BLOCK, 0, n_blocks)
+            seeding.judge(rows, weights, seed[None], sketch, state, BLOCK, 0, n_blocks)
+        seeding.settle(rows, weights, seed, 0, state, BLOCK, 0, n_blocks)
         closest = np.minimum(closest, distances(rows, seed[None])[:, 0])
         np.testing.assert_allclose(state.closest[:n], closest, rtol=tolerance, atol=tolerance)
         np.testing.assert_allclose(state.masses.sum(), counted @ closest, rtol=tolerance)
-        kmeans.judge(rows, weights, candidates, sketch, state, BLOCK, 0, n_blocks)
+        seeding.judge(rows, weights, candidates, sketch, state, BLOCK, 0, n_blocks)
         lowered = np.minimum(closest[:, None], distances(rows, candidates))
         saved = counted @ (closest[:, None] - lowered)
         np.testing.assert_allclose(
@@ -173,7 +174,7 @@ def test_rows_are_drawn_where_the_masses_reach_the_marks():
     ends = np.cumsum(np.add.reduceat(closest, range(0, 2048, 512)))
     marks = np.random.default_rng(1).uniform(size=50) * ends[-1]
     drawn = np.empty(50, np.int64)
-    kmeans.draw(marks, ends, closest, 1300, NO_WEIGHTS, drawn)
+    seeding.draw(marks, ends, closest, 1300, NO_WEIGHTS, drawn)
     assert np.array_equal(drawn, np.searchsorted(np.cumsum(closest), marks))
 
 
@@ -181,8 +182,8 @@ def test_rows_are_drawn_where_the_masses_reach_the_marks():
 @every_dtype
 def test_a_sketch_has_sums_and_squares_about_a_row(n, d, k, dtype):
     rows, _ = rows_and_centres(n, d, k, dtype)
-    sketch = kmeans.sketch_of(n, BLOCK, rows[0])
-    kmeans.draw_sketch(rows, sketch, BLOCK, 0, blocks_of(n))
+    sketch = sketches.sketch_of(n, BLOCK, rows[0])
+    sketches.draw_sketch(rows, sketch, BLOCK, 0, blocks_of(n))
     away = rows.astype(float) - rows[0]
     expected = away.sum(axis=0), (away**2).sum(axis=0)
     tolerance = 1e-12 if dtype == np.float64 else 1e-5
