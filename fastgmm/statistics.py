@@ -32,7 +32,7 @@ class Scatter(NamedTuple):
 
     weight: float
     origin: Float64Array
-    """(d,) one of the rows."""
+    """(d,) somewhere among the rows."""
     means: Float64Array
     """(d,) less the origin: far from zero their sum would lose the digits that matter."""
     matrix: Float64Array
