@@ -272,6 +272,9 @@ class _PartLibrary(JITCodeLibrary):
     def get_pointer_to_function(self, name: str) -> int:
         return 0
 
+    def _optimize_functions(self, ll_module: Any) -> None:
+        pass
+
     def _optimize_final_module(self) -> None:
         pass
 
@@ -307,8 +310,13 @@ def kernel(function: F) -> F:
 
     Threads belong to the executors, so kernels are never parallel themselves.
     """
-    compiled: Any = numba.njit(
-        nogil=True, error_model="numpy", fastmath=FASTMATH, pipeline_class=_Compiler
+    njit: Any = numba.njit  # its types do not know all its options
+    compiled = njit(
+        nogil=True,
+        error_model="numpy",
+        fastmath=FASTMATH,
+        no_cfunc_wrapper=True,
+        pipeline_class=_Compiler,
     )(function)
     if kernel_cache_folder() is not None:
         compiled._cache = _Cache(function)

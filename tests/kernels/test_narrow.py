@@ -42,7 +42,7 @@ def added(family, density, X, in_groups):
 @pytest.mark.parametrize(
     ("family", "d", "k"),
     [
-        *product(["full", "tied", "diag", "spherical"], [1], [1]),
+        *product(["full", "tied", "diag", "spherical"], [1], [2]),
         *product(["full", "tied", "diag", "spherical"], [3], [4, 5]),
         ("diag", 4, 3),
     ],
@@ -67,8 +67,8 @@ def test_single_precision_is_as_good_in_groups(family):
             np.testing.assert_allclose(one, other, atol=2e-6 * np.abs(other).max())
 
 
-def test_what_is_too_large_for_the_cache_is_left_to_tiles():
-    for d, k in ((3, 33), (2, 54), (1, 65), (4, 2)):
+def test_what_is_too_large_for_the_cache_or_one_component_is_left_to_tiles():
+    for d, k in ((3, 33), (2, 54), (1, 65), (4, 2), (1, 1)):
         density = mixture("full", d, k)
         statistics = zeros(k, d, FAMILIES["full"].second_shape(k, d))
         assert kernels.narrow.add_whole_groups(np.zeros((640, d)), density, statistics) == 0

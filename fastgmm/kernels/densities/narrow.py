@@ -15,6 +15,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from fastgmm._jit import intrinsic, ir, kernel, overload, types
 from fastgmm._typing import FloatArray
 from fastgmm.kernels.blocks import WHITENING_WIDTH, data_of, index, loop, number_at, vector_at
@@ -24,7 +26,7 @@ from fastgmm.kernels.densities.linear import VECTORS_TOGETHER, LinearDensity
 from fastgmm.kernels.densities.powers import fractions_of, powers_near, without_exponent
 from fastgmm.kernels.densities.products import add_lanes, chosen
 from fastgmm.kernels.densities.unrolled import UnrolledDensity
-from fastgmm.kernels.memory import aligned, cleared, flattened
+from fastgmm.kernels.memory import aligned, cleared, fill, flattened
 from fastgmm.simd import lanes, lanes_of
 from fastgmm.simd.arithmetic import added, fused, larger, reciprocal_of
 from fastgmm.simd.elementary import log_of
@@ -65,11 +67,12 @@ def n_features(density: Any) -> int:
 def add_whole_groups(rows: FloatArray, density: Any, statistics: Any) -> int:
     """Add rows (n, d) of weight one to the statistics, as many as fill groups; return how many.
 
-    None, and 0, if columns or components are too many, or too far apart.
+    None, and 0, if columns or components are too many, or too far apart; or for one component,
+    whose responsibilities are 1 in tiles, and here the product of a number and its reciprocal.
     """
     k = len(density.means)
     m = n_features(density)
-    if not m or k > MOST_COMPONENTS or k * (1 + m) > MOST_SUMS:
+    if not m or not 1 < k <= MOST_COMPONENTS or k * (1 + m) > MOST_SUMS:
         return 0
     group = WHITENING_WIDTH * lanes(rows.dtype)
     whole = len(rows) // group * group
@@ -131,28 +134,34 @@ def _of_linear(density: Any) -> Any:
 
 
 def _of_unrolled(density: Any) -> Any:
-    """-|W x + b|^2 = -b.b - 2 (b W) x - sum over rows w of W of (w x)^2."""
-    per_bit = density.means.dtype.type(1 / math.log(2.0))
+    """-|W x + b|^2 = -b.b - 2 (b W) x - sum over rows w of W of (w x)^2, in float64.
+
+    What is rounded here errs alike for all rows: in float32 it shows in the log likelihood.
+    """
+    per_bit = 1 / math.log(2.0)
     n_components, d = density.means.shape
     p = density.whitening.shape[1]
     is_triangle = p > d
     m = d + p
-    slopes = cleared(n_components * m, density.means)
+    slopes, sums = aligned(n_components * m, density.means), aligned(m, np.empty(0))
     constants = aligned(n_components, density.means)
     for k in range(n_components):
-        constants[k] = per_bit * density.log_scale[k]
+        fill(sums, 0, m, 0)
+        constant = float(density.log_scale[k])
         for i in range(d):
-            bias = density.biases[k, i]
-            constants[k] -= per_bit * bias * bias
+            bias = float(density.biases[k, i])
+            constant -= bias * bias
             start = i * (i + 1) // 2 if is_triangle else 0
             for j in range(0 if is_triangle else i, i + 1):
-                w = per_bit * density.whitening[k, start + j]
-                slopes[k * m + j] -= 2 * w * bias
+                w = float(density.whitening[k, start + j])
+                sums[j] -= 2 * w * bias
                 before = j * (j + 1) // 2 if is_triangle else 0
                 for other in range(0 if is_triangle else j, j):
-                    both = 2 * w * density.whitening[k, start + other]
-                    slopes[k * m + d + before + other] -= both
-                slopes[k * m + d + before + j] -= w * density.whitening[k, start + j]
+                    sums[d + before + other] -= 2 * w * density.whitening[k, start + other]
+                sums[d + before + j] -= w * w
+        constants[k] = per_bit * constant
+        for f in range(m):
+            slopes[k * m + f] = per_bit * sums[f]
     return slopes, constants
 
 
