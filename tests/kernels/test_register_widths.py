@@ -17,7 +17,7 @@ def test_the_textbook_holds_with_32_byte_registers():
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
-            *("tests/covariance", "-k", "one_iteration and (7 or 1)"),
+            *("tests/covariance", "-k", "one_iteration"),
         ],
         cwd=ROOT,
         env={**os.environ, "FASTGMM_SIMD_BYTES": "32"},
@@ -25,4 +25,4 @@ def test_the_textbook_holds_with_32_byte_registers():
         text=True,
     )
     assert done.returncode == 0, done.stdout
-    assert f"{4 * len(FAMILIES)} passed" in done.stdout
+    assert f"{5 * len(FAMILIES)} passed" in done.stdout
