@@ -59,10 +59,26 @@ def stoppable(max_seconds: float | None) -> Iterator[Stop]:
         signal.setitimer(signal.ITIMER_REAL, max_seconds)
     try:
         yield stop
+    except RuntimeError as error:
+        interrupt = _interrupt_behind(error)
+        if interrupt is None:
+            raise
+        interrupt.__notes__ = getattr(error, "__notes__", [])
+        raise interrupt from error
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Return the interrupt that led to an error, if one did.
+
+    A condition that is interrupted while it takes its lock back says that it has none to release.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 @contextmanager

@@ -127,3 +127,21 @@ def test_a_stop_that_got_lost_comes_at_the_next_event():
         with pytest.raises(Stopped, match="terminated"):
             stop(RowsDone(1))
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_lock_that_an_interrupt_has_broken_is_an_interrupt():
+    def wait(error):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            error.add_note("checkpoint kept")
+            raise error
+
+    with pytest.raises(KeyboardInterrupt) as stopped, stoppable(None):
+        wait(RuntimeError("cannot release un-acquired lock"))
+    assert stopped.value.__notes__ == ["checkpoint kept"]
+    # what goes wrong while a fit is ended is worth knowing
+    with pytest.raises(OSError, match="disk full"), stoppable(None):
+        wait(OSError("disk full"))
+    with pytest.raises(RuntimeError, match="of its own"), stoppable(None):
+        raise RuntimeError("of its own")

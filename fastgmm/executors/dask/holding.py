@@ -97,7 +97,11 @@ class Cluster:
                     security=self._given.security,
                     set_as_default=False,
                 )
-            nthreads: dict[str, int] = self.client.nthreads()
+            # client.nthreads() but for the end: a client that looks for its scheduler waits for as
+            # long as its own timeout says
+            nthreads: dict[str, int] = self.client.sync(
+                self.client.scheduler.ncores, callback_timeout=RECOVERY
+            )
         except Exception:  # whatever a lost connection raises in this or that version
             return {}
         return nthreads
