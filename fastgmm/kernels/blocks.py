@@ -196,29 +196,6 @@ def add_totals(builder: Any, pointer: Any, at: Any, vectors: list[Any]) -> None:
         store_at(builder, place, builder.fadd(load_at(builder, place, total.type), total))
 
 
-def dot_products(
-    builder: Any,
-    left: Operand,
-    right: Operand,
-    n_chunks: Any,
-    vectors: int,
-    height: int,
-    width: int,
-    vector: Any,
-) -> list[list[Any]]:
-    """Return height rows of width vectors: sum over t of left[t, row] * right[t, column].
-
-    Both operands are vectors here, one for each t of each row and of each column, ``vectors`` of
-    them side by side in a chunk; a step is from chunk to chunk. To add the lanes of a sum is left
-    to the caller.
-    """
-
-    def columns(turn: Any, apart: Any) -> list[Any]:
-        return _vectors_of(builder, right, turn, apart, width, vector)
-
-    return products_with(builder, left, columns, n_chunks, vectors, height, width, vector)
-
-
 def products_with(
     builder: Any,
     left: Operand,
@@ -229,7 +206,12 @@ def products_with(
     width: int,
     vector: Any,
 ) -> list[list[Any]]:
-    """Return the same with ``columns(chunk, numbers from its beginning)`` as the right operand."""
+    """Return height rows of width vectors: sum over t of left[t, row] * right[t, column].
+
+    Both operands are vectors here, one for each t of each row and of each column, ``vectors`` of
+    them side by side in a chunk; a step of the left one is from chunk to chunk, the right one is
+    ``columns(chunk, numbers from its beginning)``. To add the lanes of a sum is left to the caller.
+    """
     n_sums = height * width
     ways = min(vectors, -(-8 // n_sums))  # as above
 

@@ -57,6 +57,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
+from unittest import mock
 
 import dask.array as da
 import numpy as np
@@ -254,12 +255,11 @@ def parameters_held(scene: Scene) -> Iterator[list[Any]]:
     """Kill the worker that holds the parameters, which otherwise these small ones need not have."""
     from fastgmm.executors.dask import holding
 
-    before, holding.INLINE_BYTES = holding.INLINE_BYTES, 0
-    try:
-        with kill_at(scene, "fastgmm-works", nth=2, state="memory") as callbacks:
-            yield callbacks
-    finally:
-        holding.INLINE_BYTES = before
+    with (
+        mock.patch.object(holding, "INLINE_BYTES", 0),
+        kill_at(scene, "fastgmm-works", nth=2, state="memory") as callbacks,
+    ):
+        yield callbacks
 
 
 @contextmanager
@@ -267,12 +267,11 @@ def merged_on_workers(scene: Scene) -> Iterator[list[Any]]:
     """Kill a worker while it completes a subtree."""
     from fastgmm.executors.dask import placement
 
-    before, placement.RETURNED_BYTES = placement.RETURNED_BYTES, 1
-    try:
-        with kill_at(scene, "fastgmm-merge", nth=2, state="memory") as callbacks:
-            yield callbacks
-    finally:
-        placement.RETURNED_BYTES = before
+    with (
+        mock.patch.object(placement, "RETURNED_BYTES", 1),
+        kill_at(scene, "fastgmm-merge", nth=2, state="memory") as callbacks,
+    ):
+        yield callbacks
 
 
 @contextmanager

@@ -29,6 +29,15 @@ CENTRES = WHITENING_HEIGHT
 """Centres of a block: what is searched is padded to a multiple of it."""
 
 
+def starts_of(builder: Any, pointer: Any, first: Any, lanes: int) -> list[Any]:
+    """Return what a block of distances begins with: a number of each centre, in all its vectors."""
+    starts = []
+    for r in range(CENTRES):
+        number = number_at(builder, pointer, builder.add(first, index(r)))
+        starts += [splat(builder, number, lanes)] * WHITENING_WIDTH
+    return starts
+
+
 @intrinsic(prefer_literal=True)
 def find_nearest(
     typingctx: Any,
@@ -66,10 +75,7 @@ def find_nearest(
             label = found[WHITENING_WIDTH : 2 * WHITENING_WIDTH]
             other = found[2 * WHITENING_WIDTH :]
             k = builder.mul(turn, index(CENTRES))
-            starts = []
-            for r in range(CENTRES):
-                half = number_at(builder, halves_at, builder.add(k, index(r)))
-                starts += [splat(builder, half, lanes)] * WHITENING_WIDTH
+            starts = starts_of(builder, halves_at, k, lanes)
             scores = distance_block(
                 builder,
                 columns_at,

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from fastgmm._jit import intrinsic, ir, kernel, maker, types
 from fastgmm._typing import Float64Array, FloatArray
-from fastgmm.kernels.blocks import WHITENING_WIDTH, data_of, index, number_at, vector_at
+from fastgmm.kernels.blocks import WHITENING_WIDTH, data_of, index, vector_at
 from fastgmm.kernels.clustering.bits import BITS, bits_of_masks
 from fastgmm.kernels.clustering.chunks import columns_for
 from fastgmm.kernels.clustering.distances import DIFFERENCES, distance_block
-from fastgmm.kernels.clustering.nearest import CENTRES
+from fastgmm.kernels.clustering.nearest import CENTRES, starts_of
 from fastgmm.kernels.columns import chunk_rows, load_about
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened, sum_of
 from fastgmm.simd import fma, lanes_of, load, store
@@ -154,10 +154,7 @@ def find_nearer(
         )
         step, n_columns, c, row = (arguments[i] for i in (1, 2, 5, 8))
         columns_at = builder.gep(sketch_at, [builder.mul(row, n_columns)])
-        begins = []
-        for r in range(CENTRES):
-            start = number_at(builder, starts_at, builder.add(c, index(r)))
-            begins += [splat(builder, start, lanes)] * WHITENING_WIDTH
+        begins = starts_of(builder, starts_at, c, lanes)
         scores = distance_block(
             builder,
             columns_at,

@@ -1,4 +1,4 @@
-"""Mixtures in three columns or four: a few vectors of rows from end to end in one loop.
+"""Mixtures in up to four columns: a few vectors of rows from end to end in one loop.
 
 With so few columns nearly all time goes to exponentials, and the passes over a tile, which wait for
 each other and for the cache, cost as much again. Here a group of vectors of rows stays in
@@ -53,7 +53,7 @@ GROUPS_AT_ONCE = VECTORS_TOGETHER // WHITENING_WIDTH
 """Groups that are summed before their lanes are, and float32 becomes float64."""
 
 
-def n_features(density: Any) -> int:
+def n_linear_features(density: Any) -> int:
     """Return in how many features of a row all log densities are linear; 0 if in none, or many."""
     d = density.means.shape[1]
     if isinstance(density, LinearDensity) and d <= MOST_COLUMNS:
@@ -71,7 +71,7 @@ def add_whole_groups(rows: FloatArray, density: Any, statistics: Any) -> int:
     whose responsibilities are 1 in tiles, and here the product of a number and its reciprocal.
     """
     k = len(density.means)
-    m = n_features(density)
+    m = n_linear_features(density)
     if not m or not 1 < k <= MOST_COMPONENTS or k * (1 + m) > MOST_SUMS:
         return 0
     group = WHITENING_WIDTH * lanes(rows.dtype)
