@@ -24,6 +24,12 @@ SETTINGS = {"distributed.comm.timeouts.connect": "5s"}
 """Dask's own 30 s are what a worker waits for another that is gone, and a user to be told that the
 address is wrong."""
 
+QUIET = {
+    "distributed.nanny.pre-spawn-environ.DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical",
+}
+"""What workers log themselves: their tasks' errors are the fit's, and connections that end with it
+are no news (Ctrl-C left a traceback of a heartbeat above the last line, now and then)."""
+
 
 def active_client() -> Client | None:
     """Return the client in use, or None; inside a task its worker's."""
@@ -46,7 +52,7 @@ def local_workers(n_workers: int) -> Iterator[Client]:
     """Yield a client of so many new worker processes, which share the CPUs; stop them after."""
     threads = max(1, available_threads() // n_workers)
     with dask.config.set(SETTINGS):
-        with _deaf_children():
+        with _deaf_children(), dask.config.set(QUIET):
             cluster = distributed.LocalCluster(
                 n_workers=n_workers, threads_per_worker=threads, dashboard_address=":0"
             )
