@@ -344,6 +344,50 @@ def test_where_no_other_process_can_compile_this_one_does(tmp_path):
     assert run(sparing, tmp_path) == {"results": [8], "compiled": 1, "loaded": 0}
 
 
+AHEAD = """
+import threading
+from fastgmm._jit import disk
+
+asked = []
+disk.run_elsewhere = lambda code, given: asked.append(code)
+
+def times(name, *numbers):
+    with _jit.compiling_ahead(name, b""):
+        for number in numbers:
+            double(np.array([number]))
+
+times("two are not on disk", 4, 4.5)
+times("both are in memory", 4, 4.5)
+times("nothing is used")
+double(np.array([np.float32(4.5)]))
+for thread in threading.enumerate():
+    if thread.name == "fastgmm-ahead":
+        thread.join()
+print(json.dumps(asked))
+"""
+
+
+def test_another_process_is_asked_once_and_only_if_something_is_not_on_disk(tmp_path):
+    assert run(KERNEL + AHEAD, tmp_path) == ["two are not on disk"]
+    assert run(KERNEL + AHEAD, tmp_path) == []
+
+
+WITH_ANOTHER = """
+there = sys.argv[1]
+double(np.array([4.5]))
+code = "import sys; open(sys.stdin.read(), 'x').close()"
+with _jit.compiling_ahead(code, there.encode()):
+    double(np.array([4]))
+while not Path(there).exists():
+    time.sleep(0.01)
+report()
+"""
+
+
+def test_the_other_process_runs_beside_this_one(tmp_path):
+    assert run(KERNEL + WITH_ANOTHER, tmp_path, tmp_path / "there")["compiled"] == 2
+
+
 MEET = """
 here, there, number, *delays = sys.argv[1:]
 rename = _kernel_cache.os.replace

@@ -143,7 +143,8 @@ class Fitting(Conditional):
         observe(FitBegan(n_samples, d, entry.n_init))
         beginning = checkpoint.restored("beginning", Beginning)
         if beginning is None:
-            beginning = self._begin(placement, entry, observe)
+            with em.rehearsed(placement, [self.covariance_type], self.n_components):
+                beginning = self._begin(placement, entry, observe)
             checkpoint.keep("beginning", lambda: beginning)
         elif beginning.random_state is not None:
             as_random_state(self.random_state).set_state(beginning.random_state)

@@ -85,7 +85,11 @@ class Sweep:
         books(FitBegan(n_samples, source.n_features, len(owners)))
         beginning = self.checkpoint.restored("beginning", Beginning)
         if beginning is None or len(beginning.starts) < len(owners):
-            beginning = self._begin([] if beginning is None else beginning.starts, books)
+            made = [] if beginning is None else beginning.starts
+            shapes = dict.fromkeys(model.covariance_type for model in self.models)
+            most = max(model.n_components for model in self.models)
+            with em.rehearsed(self.placement, shapes, most):
+                beginning = self._begin(made, books)
         fixed = names_of(self.models[0].fixed)
         trainings = [
             replace(one, ridge=ridge_beside(fixed, one.ridge))

@@ -1,0 +1,62 @@
+"""Rehearsals: what another process compiles while a start is made is what the iterations use."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from hanging import LONG
+
+from fastgmm.covariance import FAMILIES
+
+CHECKOUT = Path(__file__).parents[1]
+
+REHEARSE_AND_FIT = """
+import io, json, sys, warnings
+import numpy as np
+from fastgmm import GaussianMixture
+from fastgmm._jit import loaded_kernels
+from fastgmm.covariance import FAMILIES
+from fastgmm.em import rehearsal
+
+def new():
+    kernels = [f"{one.name}({one.signature})" for one in loaded_kernels()]
+    fresh = [kernel for kernel in kernels if kernel not in known]
+    known.update(fresh)
+    return fresh
+
+known, found = set(), {}
+rows = np.random.default_rng(0).normal(size=(200, 2))
+warnings.simplefilter("ignore")
+for covariance_type in FAMILIES:
+    sys.stdin = io.StringIO(json.dumps([[covariance_type], 3, 2, "float64"]))
+    rehearsal.rehearse_asked()
+    rehearsed = new()
+    model = GaussianMixture(3, covariance_type=covariance_type, max_iter=2, random_state=0)
+    model.set_params(n_threads=1).fit(rows)
+    found[covariance_type] = rehearsed, new()
+print(json.dumps(found))
+"""
+
+OF_STARTS = {"rows", "sketch", "seeding", "assignment"}
+"""Modules of kernels that come before the first iteration."""
+
+
+def test_a_rehearsal_uses_the_kernels_of_the_iterations():
+    done = subprocess.run(
+        [sys.executable, "-c", REHEARSE_AND_FIT],
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert set(found) == set(FAMILIES)
+    assert found["full"][0]  # the first: others share its kernels
+    for covariance_type, (_, missed) in found.items():
+        late = [one for one in missed if one.partition(".")[0] not in OF_STARTS]
+        # the scatter of all rows, which goes before the start, and its norm
+        of_scatter = 2 if covariance_type == "tied" else 0
+        assert len(late) == of_scatter, late
