@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import time
+from typing import Any
 
 from distributed import Client
 from hanging import LONG
@@ -25,8 +26,9 @@ def await_workers(client: Client, n: int) -> None:
     """Wait until a local cluster has so many workers again after some were killed.
 
     About one in ten that a nanny of distributed 2026.8 starts anew never registers (without
-    fastgmm, too): it is killed, for its nanny to try again. Looks are counted, not seconds: those
-    in which nobody could start, since this process was stopped with all others, are no reason.
+    fastgmm, too): it is killed, for its nanny to try again, and a nanny that has given its worker
+    up is replaced. Looks are counted, not seconds: those in which nobody could start, since this
+    process was stopped with all others, are no reason.
     """
     patience = until = 200
     for look in range(20 * LONG):
@@ -36,8 +38,16 @@ def await_workers(client: Client, n: int) -> None:
         if look == until:
             patience *= 2  # it may be the machine that is slow
             until += patience
-            for nanny in client.cluster.workers.values():
-                if nanny.process is not None and nanny.worker_address not in known:
-                    os.kill(nanny.process.pid, signal.SIGKILL)
+            for name, nanny in list(client.cluster.workers.items()):
+                if nanny.worker_address not in known:
+                    _start_again(client.cluster, name, nanny)
+            client.cluster.scale(n)
         time.sleep(0.05)
     raise AssertionError(f"{n} workers are expected, there are {known}")
+
+
+def _start_again(cluster: Any, name: Any, nanny: Any) -> None:
+    if nanny.is_alive():
+        os.kill(nanny.process.pid, signal.SIGKILL)
+    else:
+        cluster.worker_spec.pop(name, None)
