@@ -102,6 +102,28 @@ def test_a_job_that_is_queued_until_it_is_done(folder, run, monkeypatch):
         assert np.array_equal(np.load("out.npz")[name], whole[name])
 
 
+@pytest.mark.faults
+@pytest.mark.slow
+def test_a_job_on_workers_of_its_own_is_queued_until_it_is_done(folder):
+    """The first slot ends while the workers start; the model is that of threads."""
+    fit = [*FIT, "--max-iter", "100", "-q"]
+    started(folder, *fit).communicate(timeout=LONG)
+    whole = dict(np.load(folder / "out.npz"))
+    os.remove(folder / "out.npz")
+    codes, slot = [TIME_UP], 0.5
+    while codes[-1] == TIME_UP:
+        flags = [*KEPT, "--workers", "2", "--max-seconds", str(slot)]
+        process = started(folder, *fit, *flags)
+        _, errors = process.communicate(timeout=LONG)
+        assert "Traceback" not in errors
+        codes.append(process.returncode)
+        slot *= 4.0
+    assert codes[1] == TIME_UP
+    assert codes[-1] == 0, errors
+    for name in ("weights", "means", "covariances"):
+        assert np.array_equal(np.load(folder / "out.npz")[name], whole[name])
+
+
 def test_usage(folder, run, monkeypatch):
     monkeypatch.chdir(folder)
     for flags, says in (

@@ -5,6 +5,7 @@ import logging
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -53,11 +54,29 @@ def local_workers(n_workers: int) -> Iterator[Client]:
     threads = max(1, available_threads() // n_workers)
     with dask.config.set(SETTINGS):
         with _deaf_children(), dask.config.set(QUIET):
-            cluster = distributed.LocalCluster(
-                n_workers=n_workers, threads_per_worker=threads, dashboard_address=":0"
-            )
+            cluster = _started(n_workers, threads)
         with closing_in_the_end(cluster), distributed.Client(cluster) as client:
             yield client
+
+
+def _started(n_workers: int, n_threads: int) -> Any:
+    """Return a new local cluster, made on a thread of its own, which no signal interrupts.
+
+    One that is half made cannot be closed: it ends with tracebacks when the process does.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="fastgmm") as pool:
+        cluster = pool.submit(
+            distributed.LocalCluster,
+            n_workers=n_workers,
+            threads_per_worker=n_threads,
+            dashboard_address=":0",
+        )
+        try:
+            return cluster.result()
+        except BaseException:
+            if cluster.exception() is None:  # there is one, but nobody who waits for it any more
+                cluster.result().close()
+            raise
 
 
 @contextmanager
