@@ -436,8 +436,10 @@ class Slowly(Counting):
         await asyncio.sleep(self.seconds)
         return await self._client.gather(*args, **kwargs)
 
-    def nthreads(self) -> Any:
-        return self._client.nthreads() if self.workers is None else self.workers
+    def sync(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """Ask the scheduler for its workers."""
+        answer = self._client.sync(function, *args, **kwargs)
+        return answer if self.workers is None else self.workers
 
 
 def test_lost_results_are_awaited_while_there_are_workers(
