@@ -32,7 +32,7 @@ def rehearsed(
     if placement.n_threads == 1:
         return nullcontext()
     source = placement.source
-    what = (list(covariance_types), n_components, source.n_features, source.dtype.name)
+    what = (list(covariance_types), int(n_components), source.n_features, source.dtype.name)
     code = "from fastgmm.em.rehearsal import rehearse_asked; rehearse_asked()"
     return compiling_ahead(code, json.dumps(what).encode())
 
