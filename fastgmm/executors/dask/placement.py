@@ -33,9 +33,10 @@ FEWEST_RANGES = 2
 RANGE_BYTES = 2**27
 """Tasks per thread of a first pass over files: at least so few, and one for so much to read."""
 
-RANGE_SECONDS = 0.2
-"""What is worth a task in every thread, as the last pass went: one costs two processors 5 ms, and a
-pass of 0.25 s over threads' 0.2 s becomes one of 0.23 with one task instead of two."""
+RANGE_SECONDS = 0.5
+"""What is worth a task in every thread, as the last pass went: one costs two processors 5 ms. With
+one task instead of two a pass of 0.25 s becomes one of 0.23, with three instead of seven one of
+1.56 s becomes one of 1.41 (threads: 0.2 and 1.37)."""
 
 SPREAD_RANGES = 3
 """Tasks per thread from which Dask spreads those that depend on the same few results; all of fewer
