@@ -30,10 +30,11 @@ RETRIES = 2
 """Times a task that raised is run again by Dask: passing faults of a file system."""
 
 
-INLINE_BYTES = 2**14
-"""What is so small travels with every task: the result of a task, which waits for a worker and is
-passed on from there, is 10 ms of a pass, and draws tasks to that worker; but it travels once to a
-worker, and not 512 times."""
+INLINE_BYTES = 2**16
+INLINE_TOTAL = 2**23
+"""What is so small, once and in all tasks together, travels with every task: the result of a task,
+which waits for a worker and is passed on from there, is 10 to 20 ms of a pass, and draws tasks to
+that worker; but it travels once to a worker, and not 512 times."""
 
 WARM_UP_PATIENCE = 180.0
 """Seconds to wait for workers to compile: more than all kernels of a model take."""
@@ -175,10 +176,10 @@ class Cluster:
         self._held.append(held)
         return held
 
-    def send(self, what: str, content: Any) -> "Sent":
-        """Return what tasks can be given to have the content, and what to :meth:`drop` after."""
+    def send(self, what: str, content: Any, n_tasks: int) -> "Sent":
+        """Return what so many tasks can be given to have it, and what to :meth:`drop` after."""
         parcel = Parcel(content)
-        if parcel.n_bytes() <= INLINE_BYTES:
+        if parcel.n_bytes() <= min(INLINE_BYTES, INLINE_TOTAL // n_tasks):
             return parcel
         return self.hold(what, unwrap, parcel)
 

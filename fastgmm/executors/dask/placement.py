@@ -12,7 +12,7 @@ from dask.sizeof import sizeof
 from fastgmm.executors.base import Costs, Ledger, Report, Work, ranges
 from fastgmm.executors.dask.holding import Cluster, Held, Sent
 from fastgmm.executors.dask.passes import MERGED, Pass
-from fastgmm.executors.dask.shards import SHARDS_PER_THREAD, Shards, cut, n_bytes_of
+from fastgmm.executors.dask.shards import MOST_SHARDS, SHARDS_PER_THREAD, Shards, cut, n_bytes_of
 from fastgmm.executors.dask.tasks import Range, map_shard, reduce_shard
 from fastgmm.executors.forest import Forest
 from fastgmm.executors.threads import available_memory, available_threads, share
@@ -59,6 +59,7 @@ class DaskPlacement:
         self._level = level
         self._n_threads = available_threads()
         self._workers_threads = cluster.n_threads()
+        self._most_tasks = min(SHARDS_PER_THREAD * self._workers_threads, MOST_SHARDS)
         self.costs = Costs()
         self._seconds = 0.0
         self._pool = ThreadPoolExecutor(self._n_threads, thread_name_prefix="fastgmm")
@@ -82,7 +83,7 @@ class DaskPlacement:
         """Run one pass; on an exception or Ctrl-C the tasks that wait are cancelled."""
         forest = Forest(works, self, report)
         leaf = max(work.level for work in works)
-        load = self._cluster.send("works", tuple(works))
+        load = self._cluster.send("works", tuple(works), self._most_tasks)
         level, shards = self._equal_ranges(works, load) or self._nodes(works)
         self.costs = Costs()
         began = perf_counter()
@@ -147,7 +148,7 @@ class DaskPlacement:
         waiting = iter(cut(self.grid.n_blocks, level))
         arrived: dict[int, list[R]] = {}
         next_block = 0
-        load = self._cluster.send("function", function)
+        load = self._cluster.send("function", function, MOST_SHARDS)
         with closing(self._tasks("map", map_shard, load, 0, level)) as tasks:
             tasks.submit(list(islice(waiting, 2 * self._cluster.n_threads())))
             for (first, _), results in tasks.arrivals():

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 from fastgmm.executors.dask.clients import Client
 from fastgmm.executors.dask.holding import Cluster, Held
 from fastgmm.executors.dask.placement import DaskPlacement
-from fastgmm.executors.dask.shards import SHARDS_PER_THREAD, Shard, Shards, cut, n_bytes_of
+from fastgmm.executors.dask.shards import (
+    MOST_SHARDS,
+    SHARDS_PER_THREAD,
+    Shard,
+    Shards,
+    cut,
+    n_bytes_of,
+)
 from fastgmm.executors.dask.tasks import (
     Parcel,
     Range,
@@ -17,15 +24,11 @@ from fastgmm.executors.dask.tasks import (
     load_blocks,
     unwrap,
 )
-from fastgmm.sources import BLOCKS_OF_PARTITIONS, ArraySource, Grid, Source
+from fastgmm.sources import ArraySource, Grid, Source
 
 if TYPE_CHECKING:
     from fastgmm.sources.dask_collections import DaskSource, Partitions
 
-
-MOST_SHARDS = BLOCKS_OF_PARTITIONS
-"""In a pass; at 4,096 partitions a task for each took 7.0 s a pass, 16 shards 0.09 s. No more than
-collections always have blocks, so that shards can be cut before their rows are counted."""
 
 SHARD_BYTES = 2**31
 """A shard of a long file is no larger, while there are fewer than MOST_SHARDS: seconds of work, so
@@ -76,14 +79,14 @@ class _Placing:
         if isinstance(source, ArraySource):
             shards = self._array_shards(source, grid, level)
         else:
-            sent = self.cluster.send("source", source)
+            sent = self.cluster.send("source", source, MOST_SHARDS)
             shards = [Shard(0, grid.n_blocks, sent, sent)]
         return self._placement(source, grid, shards, level)
 
     def _placement(
         self, source: Source, grid: Grid, shards: list[Shard], level: int
     ) -> DaskPlacement:
-        shared_grid = self.cluster.send("grid", grid)
+        shared_grid = self.cluster.send("grid", grid, MOST_SHARDS)
         return DaskPlacement(self.cluster, source, Shards(grid, shared_grid, shards), level)
 
     def _level(self, n_blocks: int, n_bytes: int = 0) -> int:
