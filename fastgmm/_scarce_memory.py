@@ -27,6 +27,9 @@ def run_elsewhere(code: str, given: bytes) -> None:
 
     What goes wrong there, compiling here will show.
     """
+    if not sys.executable or getattr(sys, "frozen", False):
+        log.debug("no other process can compile: this one is no Python interpreter")
+        return
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         done = subprocess.run(

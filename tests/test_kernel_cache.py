@@ -388,6 +388,11 @@ def test_the_other_process_runs_beside_this_one(tmp_path):
     assert run(KERNEL + WITH_ANOTHER, tmp_path, tmp_path / "there")["compiled"] == 2
 
 
+def test_an_application_does_not_start_itself_to_compile(tmp_path):
+    frozen = "import sys; sys.frozen = True\n" + SPARING
+    assert run(frozen, tmp_path, "sparing")["compiled"] == [True]
+
+
 MEET = """
 here, there, number, *delays = sys.argv[1:]
 rename = _kernel_cache.os.replace
