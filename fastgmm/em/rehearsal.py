@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
+from fastgmm import kernels
 from fastgmm._jit import compiling_ahead
 from fastgmm.covariance import FAMILIES
 from fastgmm.executors import Placement
@@ -18,8 +19,9 @@ from fastgmm.expectation import ExpectationStep
 from fastgmm.maximization import maximum_likelihood, prepared
 from fastgmm.statistics import zeros
 
-MOST_NUMBERS = 512
-"""Of a rehearsed covariance: large matrices take time, and few run the same code."""
+MOST_COLUMNS = kernels.unrolled.MOST_COLUMNS + 1
+MOST_COMPONENTS = kernels.narrow.MOST_COMPONENTS + 1
+"""More run the same code, and take time and memory."""
 
 
 def rehearsed(
@@ -47,9 +49,9 @@ def rehearse_asked() -> None:
 def rehearse(
     covariance_type: str, n_components: int, n_features: int, dtype: np.dtype[np.floating]
 ) -> None:
-    """Make an iteration of a mixture of unit matrices, or of its first components."""
-    family, d = FAMILIES[covariance_type], n_features
-    k = min(n_components, max(2, MOST_NUMBERS // d**2))
+    """Make an iteration of a mixture of unit matrices, no larger than its code asks for."""
+    family = FAMILIES[covariance_type]
+    k, d = min(n_components, MOST_COMPONENTS), min(n_features, MOST_COLUMNS)
     statistics = zeros(k, d, family.second_shape(k, d))
     statistics.counts[:] = 1.0
     origins, ridge = np.random.default_rng(0).normal(size=(k, d)), np.ones(d)

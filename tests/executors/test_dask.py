@@ -140,16 +140,24 @@ def test_a_file_and_an_array_have_the_bits_of_threads(
     assert passed(DaskExecutor(client), ArraySource(rows)) == local
 
 
-@pytest.mark.parametrize(("inline_bytes", "held"), [(2**14, []), (0, ["grid", "source", "works"])])
+@pytest.mark.parametrize(
+    ("limits", "held"),
+    [
+        ({}, []),
+        ({"INLINE_BYTES": 0}, ["grid", "source", "works"]),
+        ({"INLINE_TOTAL": 0}, ["grid", "source", "works"]),
+    ],
+)
 def test_what_tasks_need_travels_with_them_or_as_results(
     client: Client,
     rows: np.ndarray,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    inline_bytes: int,
+    limits: dict[str, int],
     held: list[str],
 ) -> None:
-    monkeypatch.setattr("fastgmm.executors.dask.holding.INLINE_BYTES", inline_bytes)
+    for name, limit in limits.items():
+        monkeypatch.setattr(f"fastgmm.executors.dask.holding.{name}", limit)
     np.save(tmp_path / "rows.npy", rows)
     source, submitted = open_dataset(tmp_path / "rows.npy"), []
     expected = passed(ThreadExecutor(1), source)

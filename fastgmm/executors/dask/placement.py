@@ -59,7 +59,8 @@ class DaskPlacement:
         self._level = level
         self._n_threads = available_threads()
         self._workers_threads = cluster.n_threads()
-        self._most_tasks = min(SHARDS_PER_THREAD * self._workers_threads, MOST_SHARDS)
+        n_shards = -(-self.grid.n_blocks >> level)
+        self._most_tasks = max(SHARDS_PER_THREAD * self._workers_threads, n_shards)
         self.costs = Costs()
         self._seconds = 0.0
         self._pool = ThreadPoolExecutor(self._n_threads, thread_name_prefix="fastgmm")
