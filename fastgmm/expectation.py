@@ -54,10 +54,11 @@ class ExpectationStep:
     def accumulate(self, state: Statistics, chunk: Chunk) -> Statistics:
         """Add a chunk: rows of few columns in whole groups, other rows tile by tile."""
         rows = chunk.rows
-        if not chunk.weights.size:
-            rows = rows[kernels.narrow.add_whole_groups(rows, self.density, state) :]
-        if len(rows):
+        if chunk.weights.size:
             kernels.expectation.expectation(rows, chunk.weights, self.density, state)
+            return state
+        for left in kernels.narrow.add_whole_groups(rows, self.density, state):
+            kernels.expectation.expectation(rows[left], chunk.weights, self.density, state)
         return state
 
     def warm_up(self, weighted: bool) -> None:

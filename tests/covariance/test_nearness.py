@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from fastgmm import kernels
 from fastgmm.covariance import FAMILIES
 from fastgmm.covariance.nearness import FARTHEST
+from fastgmm.expectation import ExpectationStep
 from fastgmm.maximization import maximum_likelihood
 from fastgmm.parameters import Parameters
+from fastgmm.sources import Chunk
 from fastgmm.statistics import zeros
 
 FULL = FAMILIES["full"]
@@ -24,10 +25,8 @@ def mixture(k, d, apart=1.0):
 def step(density, rows, weights=()):
     k, d = density.means.shape
     statistics = zeros(k, d, FULL.second_shape(k, d))
-    weights = np.asarray(weights, rows.dtype)
-    if not weights.size:
-        rows = rows[kernels.narrow.add_whole_groups(rows, density, statistics) :]
-    kernels.expectation.expectation(rows, weights, density, statistics)
+    chunk = Chunk(0, rows, np.asarray(weights, rows.dtype))
+    ExpectationStep("full", density, 0).accumulate(statistics, chunk)
     origins = density.origins.astype(float)
     return statistics.log_likelihood, maximum_likelihood(
         FULL, statistics, origins, np.zeros(d), 1e-300

@@ -8,6 +8,7 @@ import pytest
 from fastgmm import kernels
 from fastgmm.covariance import FAMILIES
 from fastgmm.parameters import Parameters
+from fastgmm.simd import lanes
 from fastgmm.sources import NO_WEIGHTS
 from fastgmm.statistics import zeros
 
@@ -27,48 +28,125 @@ def mixture(family, d, k, dtype=float):
     return FAMILIES[family].prepare(parameters, np.dtype(dtype))
 
 
-def added(family, density, X, in_groups):
+def nothing(family, density):
     k, d = density.means.shape
-    statistics = zeros(k, d, FAMILIES[family].second_shape(k, d))
-    if in_groups:
-        assert kernels.narrow.add_whole_groups(X, density, statistics) == len(X)
-    else:
-        kernels.expectation.expectation(X, NO_WEIGHTS, density, statistics)
+    return zeros(k, d, FAMILIES[family].second_shape(k, d))
+
+
+def by_tiles(family, density, X):
+    statistics = nothing(family, density)
+    kernels.expectation.expectation(X, NO_WEIGHTS, density, statistics)
     return statistics
 
 
-# an odd number of components is left over where two are taken at a time; a row so far away that
-# its log density is no number that rounds
+def in_groups(family, density, X):
+    """Statistics by groups, what they leave by tiles; and what that is."""
+    statistics = nothing(family, density)
+    left = kernels.narrow.add_whole_groups(X, density, statistics)
+    for rows in left:
+        kernels.expectation.expectation(X[rows], NO_WEIGHTS, density, statistics)
+    return statistics, left
+
+
+def assert_equal(statistics, expected, rtol=1e-12):
+    for one, other in zip(statistics, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol * np.abs(other).max())
+
+
+# an odd number of components is left over where two are taken at a time
 @pytest.mark.parametrize(
     ("family", "d", "k"),
     [
         *product(["full", "tied", "diag", "spherical"], [1], [2]),
         *product(["full", "tied", "diag", "spherical"], [3], [4, 5]),
+        ("full", 2, 15),
         ("diag", 4, 3),
     ],
 )
 def test_groups_add_up_to_what_tiles_do(family, d, k):
     X = np.random.default_rng(d).normal(size=(640, d))
     density = mixture(family, d, k)
-    for far in (1e3, 1e9):
-        X[17] = far
-        groups, tiles = (added(family, density, X, in_groups) for in_groups in (True, False))
-        for one, other in zip(groups, tiles, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12 * np.abs(other).max())
+    statistics, left = in_groups(family, density, X)
+    assert left == []
+    assert_equal(statistics, by_tiles(family, density, X))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("family", ["full", "tied", "diag", "spherical"])
+def test_rows_at_any_distance_count_as_in_tiles(family, dtype):
+    density = mixture(family, 2, 3, dtype)
+    exact = mixture(family, 2, 3)
+    directions = np.random.default_rng(0).normal(size=(2048, 2))
+    for distance in (0, 3, 6, 9, 12, 15, 20, 40, 1e3, 1e9):
+        X = (directions * distance).astype(dtype)
+        statistics, _ = in_groups(family, density, X)
+        expected = by_tiles(family, exact, X.astype(float))
+        assert_equal(statistics, expected, rtol=1e-11 if dtype is np.float64 else 1e-4)
+
+
+def test_a_batch_with_a_row_far_away_is_left_to_tiles():
+    density = mixture("full", 2, 3)
+    batch = kernels.narrow.GROUPS_AT_ONCE * kernels.narrow.WHITENING_WIDTH * lanes(np.dtype(float))
+    X = np.random.default_rng(0).normal(size=(12 * batch + 7, 2))
+    rest = slice(12 * batch, 12 * batch + 7)
+    assert in_groups("full", density, X)[1] == [rest]
+    for where, left in (
+        ([0], [slice(0, batch), rest]),
+        ([3 * batch, 5 * batch - 1], [slice(3 * batch, 5 * batch), rest]),
+        ([12 * batch - 1], [slice(11 * batch, 12 * batch + 7)]),
+        # three of four: no more is tried
+        ([batch, 2 * batch, 3 * batch], [slice(batch, 12 * batch + 7)]),
+    ):
+        Y = X.copy()
+        Y[where] = 1e3
+        statistics, found = in_groups("full", density, Y)
+        assert found == left
+        assert_equal(statistics, by_tiles("full", density, Y))
+
+
+def test_what_is_no_number_is_left_to_tiles():
+    X = np.zeros((64, 2))
+    for number in (np.nan, np.inf):
+        X[17, 1] = number
+        statistics = nothing("full", mixture("full", 2, 3))
+        left = kernels.narrow.add_whole_groups(X, mixture("full", 2, 3), statistics)
+        assert left == [slice(0, 64)]
+        assert not any(part.any() for part in statistics)
+
+
+@pytest.mark.parametrize("family", ["full", "diag", "spherical"])
+def test_components_of_very_different_width(family):
+    for dtype, rtol in ((np.float64, 1e-11), (np.float32, 1e-5)):
+        wide = np.geomspace(1e-2, 10, 4)[:, np.newaxis] ** 2
+        covariances = {
+            "full": wide[:, :, np.newaxis] * np.eye(2),
+            "diag": wide * np.ones(2),
+            "spherical": wide[:, 0],
+        }[family]
+        parameters = Parameters(np.full(4, 0.25), np.zeros((4, 2)), covariances)
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(4096, 2)) * np.sqrt(wide)[rng.integers(4, size=4096)]
+        X = X.astype(dtype)
+        density = FAMILIES[family].prepare(parameters, np.dtype(dtype))
+        exact = FAMILIES[family].prepare(parameters, np.dtype(float))
+        statistics, left = in_groups(family, density, X)
+        assert left == []
+        assert_equal(statistics, by_tiles(family, exact, X.astype(float)), rtol)
 
 
 @pytest.mark.parametrize("family", ["full", "diag"])
 def test_single_precision_is_as_good_in_groups(family):
     X = np.random.default_rng(0).normal(size=(4096, 2))
-    exact = added(family, mixture(family, 2, 4), X, in_groups=False)
+    exact = by_tiles(family, mixture(family, 2, 4), X)
     X, density = X.astype(np.float32), mixture(family, 2, 4, np.float32)
-    for in_groups in (True, False):
-        for one, other in zip(added(family, density, X, in_groups), exact, strict=True):
+    for statistics in (in_groups(family, density, X)[0], by_tiles(family, density, X)):
+        for one, other in zip(statistics, exact, strict=True):
             np.testing.assert_allclose(one, other, atol=2e-6 * np.abs(other).max())
 
 
 def test_what_is_too_large_for_the_cache_or_one_component_is_left_to_tiles():
     for d, k in ((3, 33), (2, 54), (1, 65), (4, 2), (1, 1)):
         density = mixture("full", d, k)
-        statistics = zeros(k, d, FAMILIES["full"].second_shape(k, d))
-        assert kernels.narrow.add_whole_groups(np.zeros((640, d)), density, statistics) == 0
+        statistics = nothing("full", density)
+        left = kernels.narrow.add_whole_groups(np.zeros((640, d)), density, statistics)
+        assert left == [slice(0, 640)]

@@ -10,8 +10,8 @@ components need of the second moments is a constant of the data (``covariance/ti
 Sums grow in the compute dtype over some tiles before they are added up in float64. Those over few
 columns are kept lane by lane (*dots*: vectors of rows of responsibilities times vectors of rows of
 features). With many columns a tile's rows are kept as they are and each responsibility multiplies
-whole vectors of columns: no lanes to add, and operands that stay in L1. Rows of weight one in up to
-three columns never come here but for the last few (``narrow.py``).
+whole vectors of columns: no lanes to add, and operands that stay in L1. Of rows of weight one in up
+to three columns only the last few come here, and those far away (``narrow.py``).
 
 With means s standard deviations from the centre a product loses eps s^2; components far apart
 belong to ``axes.py`` and ``triangles.py`` (``covariance/nearness.py`` decides).

@@ -1,14 +1,12 @@
-"""Powers of two near the highest of a row: exponentials with the subtraction and the scaling free.
+"""Powers of two, and numbers without theirs: exponentials with the scaling free.
 
-exp(l - highest) of logarithms to base two is 2^(l - q) for a q next to the highest that is a
-multiple of what the table of powers knows: then q is part of the constant that rounds, and the
-fraction's exponent is an addition to its bits. That is 14 instructions in float64 and 11 in
-float32, of which ``exp_nonpositive`` needs a difference and 15 or 12.
+2^x of logarithms to base two needs no multiple of ln 2 taken off, and the result's exponent is an
+addition to its bits: 14 instructions in float64 and 11 in float32, of which ``exp_nonpositive``
+needs 15 or 12.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +17,6 @@ from fastgmm.simd.elementary import (
     EXP_TERMS_WITH_TABLE,
     EXPONENT_BIAS,
     FRACTION_BITS,
-    LOWEST_SHARE,
     exp_of,
 )
 from fastgmm.simd.vectors import FLAGS, bits_of, call, constant, integers_like
@@ -36,84 +33,31 @@ def _rounding(vector: Any) -> float:
     return float(1.5 * 2.0 ** (FRACTION_BITS[bits_of(vector)] - EXP_TABLE_BITS))
 
 
-class Power(NamedTuple):
-    """2^q of each lane, which fractions are taken of."""
-
-    exponent: Any
-    """q."""
-    offset: Any
-    """What rounds: a large number less q."""
+# What would be smaller is 0: a subnormal number takes a processor a hundred cycles.
+LOWEST_POWER = {64: -1020.0, 32: -124.0}
 
 
-def powers_near(builder: Any, highest: list[Any], subtract: Callable[[], None]) -> list[Power]:
-    """Return the powers next to 2^highest.
-
-    Where a lane's q is too large for the number that rounds (2^18 in float32, or no number at all),
-    ``subtract`` is called to take the highest from all that fractions will be asked of.
-    """
-    vector = highest[0].type
-    magic = constant(vector, _rounding(vector))
-    if not _has_table(vector):
-        return [Power(each, magic) for each in highest]
-    rounded = [builder.fadd(each, magic, flags=FLAGS) for each in highest]
-    exponents = [builder.fsub(each, magic, flags=FLAGS) for each in rounded]
-    twice = constant(vector, 2 * _rounding(vector))
-    offsets = [builder.fsub(twice, each, flags=FLAGS) for each in rounded]
-    # a sum is exact where it has the large number's sign and exponent
-    integers = integers_like(vector)
-    place = FRACTION_BITS[bits_of(vector)]
-    sign_and_exponent = ir.Constant(integers, [-1 << place] * vector.count)
-    different = [
-        builder.xor(builder.bitcast(each, integers), builder.bitcast(magic, integers))
-        for each in offsets
-    ]
-    any_different = different[0]
-    for each in different[1:]:
-        any_different = builder.or_(any_different, each)
-    far = builder.and_(any_different, sign_and_exponent)
-    lanes = builder.icmp_unsigned("!=", far, ir.Constant(integers, [0] * vector.count))
-    mask = builder.bitcast(lanes, ir.IntType(vector.count))
-    is_far = builder.icmp_unsigned("!=", mask, ir.Constant(mask.type, 0))
-    near, elsewhere = builder.block, builder.append_basic_block("far")
-    after = builder.append_basic_block("after")
-    builder.cbranch(is_far, elsewhere, after)
-    builder.position_at_end(elsewhere)
-    subtract()
-    elsewhere = builder.block
-    builder.branch(after)
-    builder.position_at_end(after)
-    powers = []
-    for exponent, offset, best in zip(exponents, offsets, highest, strict=True):
-        pairs = []
-        for usual, other in ((exponent, best), (offset, magic)):
-            phi = builder.phi(vector)
-            phi.add_incoming(usual, near)
-            phi.add_incoming(other, elsewhere)
-            pairs.append(phi)
-        powers.append(Power(*pairs))
-    return powers
-
-
-def fractions_of(builder: Any, powers: list[Power], x: list[Any]) -> list[Any]:
-    """Return 2^(x - q) for x up to the highest, 0 where that is next to nothing.
+def powers_of_two(builder: Any, x: list[Any]) -> list[Any]:
+    """Return 2^x for x up to 1000 (float32: 120), 0 below -1020 (-124).
 
     Step by step for all vectors: a core looks about 100 instructions ahead, and one vector's wait
     for each other.
     """
     vector = x[0].type
     bits = bits_of(vector)
+    lowest = constant(vector, LOWEST_POWER[bits])
+    within = [builder.fcmp_unordered(">=", each, lowest) for each in x]  # NaN stays NaN
+    zero = constant(vector, 0.0)
     if not _has_table(vector):
-        away = [
-            builder.fmul(builder.fsub(each, power.exponent), constant(vector, LN2))
-            for each, power in zip(x, powers, strict=True)
+        powers = [
+            exp_of(builder, builder.fmul(each, constant(vector, LN2)), bounded_above=True)
+            for each in x
         ]
-        return [exp_of(builder, each, bounded_above=False) for each in away]
-    offsets = [power.offset for power in powers]
-    rounded = [builder.fadd(a, b, flags=FLAGS) for a, b in zip(x, offsets, strict=True)]
-    lowest = constant(vector, _rounding(vector) + math.ceil(LOWEST_SHARE[bits] / LN2))
-    n = [builder.fsub(a, b, flags=FLAGS) for a, b in zip(rounded, offsets, strict=True)]
+        return [builder.select(a, b, zero) for a, b in zip(within, powers, strict=True)]
+    magic = constant(vector, _rounding(vector))
+    rounded = [builder.fadd(each, magic, flags=FLAGS) for each in x]
+    n = [builder.fsub(each, magic, flags=FLAGS) for each in rounded]
     r = [builder.fsub(a, b, flags=FLAGS) for a, b in zip(x, n, strict=True)]
-    within = [builder.fcmp_unordered(">=", each, lowest) for each in rounded]  # NaN stays NaN
     terms = [1.0, *EXP_TERMS_WITH_TABLE[bits]]
     terms = [term * LN2 ** (power + 1) for power, term in enumerate(terms)]
     series = [constant(vector, terms[-1])] * len(x)
@@ -124,7 +68,6 @@ def fractions_of(builder: Any, powers: list[Power], x: list[Any]) -> list[Any]:
     scales = _powers(builder, integers, vector)
     r = [builder.fmul(a, b, flags=FLAGS) for a, b in zip(scales, r, strict=True)]
     values = [fused(builder, *each) for each in zip(r, series, scales, strict=True)]
-    zero = constant(vector, 0.0)
     return [builder.select(a, b, zero) for a, b in zip(within, values, strict=True)]
 
 

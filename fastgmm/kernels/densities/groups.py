@@ -1,0 +1,346 @@
+"""Groups of vectors of rows in few columns: from rows to sums of responsibilities times features.
+
+A group is WHITENING_WIDTH vectors of rows. Its columns, features, sums and shares stay in
+registers; densities, and what the moments take of a group, wait in L1 until some groups' moments
+are added, in as many registers as there are.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from fastgmm._jit import cgutils, intrinsic, ir, types
+from fastgmm.kernels.blocks import WHITENING_WIDTH, data_of, index, loop, number_at, vector_at
+from fastgmm.kernels.columns import columns_of_rows
+from fastgmm.kernels.densities.features import products_of
+from fastgmm.kernels.densities.linear import LinearDensity
+from fastgmm.kernels.densities.powers import powers_of_two, without_exponent
+from fastgmm.kernels.densities.products import chosen
+from fastgmm.simd.arithmetic import added, fused, larger, reciprocal_of, smaller
+from fastgmm.simd.elementary import log_of
+from fastgmm.simd.memory import store_at
+from fastgmm.simd.shuffles import folded
+from fastgmm.simd.vectors import (
+    bits_of,
+    call,
+    constant,
+    integers_like,
+    llvm_vector,
+    splat,
+    vector_of,
+)
+
+MOST_COLUMNS = 3
+"""Of a ``LinearDensity``, whose passes are compiled for every number of columns at once."""
+
+FEW_FEATURES = 5
+"""So many features of a group lie in registers; more are loaded, and serve two components a time:
+with nine, 1.05 to 1.2 times as fast; with five, slower."""
+
+SUMS_IN_REGISTERS = 24
+"""Of the moments of one or several components."""
+
+# A row's sum of densities, relative to the reference, is the factor of a product of so many rows'
+# sums, which must lie between 2^-most and 2^most. No row's sum is below 2^-830 then (float32:
+# 2^-66), while densities become 0 below 2^-1020 (2^-124): of responsibilities what is lost is below
+# 2^-190 (2^-58).
+SUMS_TOGETHER = {64: 4, 32: 2}
+MOST_BITS = {64: 800.0, 32: 60.0}
+
+
+def products_in(density: Any) -> list[Any] | None:
+    """Return the features behind the columns: each is a sum of products x_i x_j.
+
+    None if the type of the density does not tell (see ``add_groups``).
+    """
+    if density.instance_class is LinearDensity:
+        return None
+    band = density.types[density.fields.index("band")]
+    return [[pair] for pair in products_of(band)]
+
+
+GROUP = range(WHITENING_WIDTH)
+
+
+class Groups:
+    """Emits the steps of groups: what all of them know, and where in memory it is."""
+
+    def __init__(self, builder: Any, vector: Any, pointers: list[Any], numbers: list[Any]) -> None:
+        self.builder, self.vector, self.width = builder, vector, vector.count
+        self.bits = bits_of(vector)
+        self.rows, self.centre, self.slopes, self.constants, self.farthest = pointers[:5]
+        self.densities, self.weighted, self.sums, self.log_likelihood = pointers[5:]
+        self.start, self.n_groups, self.together, self.n_components = numbers
+        self.row = index(WHITENING_WIDTH * vector.count)
+
+    def number(self, pointer: Any, at: Any) -> Any:
+        """Return a number of memory in all lanes."""
+        return splat(self.builder, number_at(self.builder, pointer, at), self.width)
+
+    def load(self, pointer: Any, at: Any) -> Any:
+        """Return a vector of memory."""
+        return vector_at(self.builder, pointer, at, self.vector)
+
+    def store(self, pointer: Any, at: Any, value: Any) -> None:
+        """Write a vector."""
+        store_at(self.builder, self.builder.gep(pointer, [at]), value)
+
+    def begin(self, turn: Any, n_rows: Any) -> Any:
+        """Return where a group's matrix of so many rows begins (``pitch_of`` apart)."""
+        pitch = self.builder.add(self.builder.mul(n_rows, self.row), index(self.width))
+        return self.builder.mul(turn, pitch)
+
+    def place(self, begin: Any, row: Any, v: int) -> Any:
+        """Return where vector ``v`` of a row of such a matrix is."""
+        at = self.builder.add(begin, self.builder.mul(row, self.row))
+        return self.builder.add(at, index(v * self.width))
+
+    def for_components(self, sizes: list[int], body: Callable[[list[Any]], None]) -> None:
+        """Run a body for all components, as many at a time as there are of the sizes."""
+        builder, done = self.builder, index(0)
+        for size in sizes:
+            turns = builder.sdiv(builder.sub(self.n_components, done), index(size))
+
+            def some(turn: Any, nothing: list[Any], done: Any = done, size: int = size) -> Any:
+                first = builder.add(done, builder.mul(turn, index(size)))
+                body([builder.add(first, index(i)) for i in range(size)])
+                return []
+
+            loop(builder, turns, [], some)
+            done = builder.add(done, builder.mul(turns, index(size)))
+
+    def features(self, at: Any, d: int, products: list[Any]) -> list[Any]:
+        """Return columns about the centre, and sums of products of these, of a vector of rows."""
+        builder = self.builder
+        columns = columns_of_rows(builder, self.rows, at, d, self.vector)
+        centre = [self.number(self.centre, index(j)) for j in range(d)]
+        x = [builder.fsub(column, at) for column, at in zip(columns, centre, strict=True)]
+        features = list(x)
+        for (first, second), *more in products:
+            feature = builder.fmul(x[first], x[second])
+            for i, j in more:
+                feature = fused(builder, x[i], x[j], feature)
+            features.append(feature)
+        return features
+
+    def sizes(self, x: list[Any], d: int, products: list[Any]) -> list[Any]:
+        """Return of the features of a vector of rows those that tell how far away they are."""
+        squares = [f for f, pairs in enumerate(products) if all(i == j for i, j in pairs)]
+        if squares:
+            return [x[d + f] for f in squares]
+        name = f"llvm.fabs.v{self.width}f{self.bits}"
+        return [call(self.builder, name, self.vector, each) for each in x]
+
+    def write_log_densities(self, begin: Any, x: list[Any]) -> None:
+        """Write constants + slopes x features, for all components."""
+        builder, count = self.builder, len(x[0])
+
+        def components(ks: list[Any]) -> None:
+            values = [[self.number(self.constants, k)] * len(x) for k in ks]
+            for f in range(count):
+                for value, k in zip(values, ks, strict=True):
+                    at = builder.add(builder.mul(k, index(count)), index(f))
+                    factor = self.number(self.slopes, at)
+                    value[:] = [fused(builder, factor, x[v][f], value[v]) for v in GROUP]
+            for value, k in zip(values, ks, strict=True):
+                for v in GROUP:
+                    self.store(self.densities, self.place(begin, k, v), value[v])
+
+        self.for_components([1] if count <= FEW_FEATURES else [2, 1], components)
+
+    def exponentiate(self, begin: Any) -> list[Any]:
+        """Replace log densities by densities; return their sums.
+
+        To write them first costs nothing: in one loop there are too few registers.
+        """
+
+        def component(k: Any, scale: list[Any]) -> list[Any]:
+            places = [self.place(begin, k, v) for v in GROUP]
+            powers = powers_of_two(self.builder, [self.load(self.densities, at) for at in places])
+            for at, power in zip(places, powers, strict=True):
+                self.store(self.densities, at, power)
+            return [added(self.builder, a, b) for a, b in zip(scale, powers, strict=True)]
+
+        nothing = [constant(self.vector, 0.0)] * len(GROUP)
+        return loop(self.builder, self.n_components, nothing, component)
+
+    def write_weighted(self, begin: Any, scale: list[Any], x: list[Any]) -> None:
+        """Write shares, and these times the features."""
+        for v in GROUP:
+            share = reciprocal_of(self.builder, scale[v])
+            values = [share, *(self.builder.fmul(share, each) for each in x[v])]
+            for f, value in enumerate(values):
+                self.store(self.weighted, self.place(begin, index(f), v), value)
+
+    def add_moments(self, n_groups: Any, count: int) -> None:
+        """Add the densities of some groups times what is weighted with their shares."""
+        builder = self.builder
+
+        def components(ks: list[Any]) -> None:
+            rows = [
+                builder.add(builder.mul(k, index(count)), index(f))
+                for k in ks
+                for f in range(count)
+            ]
+            places = [builder.mul(row, index(self.width)) for row in rows]
+            ways = min(len(GROUP), -(-8 // len(places)))  # fewer sums would wait for each other
+
+            def add_group(turn: Any, old: list[Any]) -> list[Any]:
+                new = list(old)
+                mine = self.begin(turn, self.n_components)
+                theirs = self.begin(turn, index(count))
+                for v in GROUP:
+                    first = v % ways * len(places)
+                    densities = [self.load(self.densities, self.place(mine, k, v)) for k in ks]
+                    for f in range(count):
+                        feature = self.load(self.weighted, self.place(theirs, index(f), v))
+                        for which in range(first + f, first + len(places), count):
+                            density = densities[(which - first) // count]
+                            new[which] = fused(builder, density, feature, new[which])
+                return new
+
+            found = [self.load(self.sums, at) for at in places]
+            found += [constant(self.vector, 0.0)] * (len(places) * (ways - 1))
+            found = loop(builder, n_groups, found, add_group)
+            for which, at in enumerate(places):
+                value = found[which]
+                for other in found[which + len(places) :: len(places)]:
+                    value = added(builder, value, other)
+                self.store(self.sums, at, value)
+
+        most = max(SUMS_IN_REGISTERS // count, 1)
+        self.for_components([size for size in (8, 4, 2, 1) if size <= most], components)
+
+    def likelihood(self, scale: list[Any], sizes: list[Any], carried: list[Any]) -> list[Any]:
+        """Multiply a product by sums of densities; note its extremes, and those of the columns."""
+        builder = self.builder
+        product, exponents, least, most, away = carried
+        for v in GROUP:
+            product = builder.fmul(product, scale[v])
+            if (v + 1) % SUMS_TOGETHER[self.bits] == 0 or v + 1 == len(GROUP):
+                least, most = smaller(builder, product, least), larger(builder, product, most)
+                product, exponent = without_exponent(builder, product)
+                exponents = builder.add(exponents, exponent)
+        for size in sizes:
+            away = larger(builder, size, away)
+        return [product, exponents, least, most, away]
+
+    def add(self, d: int, products: list[Any]) -> Any:
+        """Add all groups; return whether their densities fit."""
+        builder, together = self.builder, self.together
+        count = 1 + d + len(products)
+
+        def add_chunk(chunk: Any, carried: list[Any]) -> list[Any]:
+            first = builder.mul(chunk, together)
+            rest = builder.sub(self.n_groups, first)
+            size = builder.select(builder.icmp_signed("<", rest, together), rest, together)
+
+            def add_group(turn: Any, carried: list[Any]) -> list[Any]:
+                at = builder.mul(builder.add(first, turn), builder.mul(self.row, index(d)))
+                at = builder.add(self.start, at)
+                places = [builder.add(at, index(v * self.width * d)) for v in GROUP]
+                x = [self.features(place, d, products) for place in places]
+                begin = self.begin(turn, self.n_components)
+                self.write_log_densities(begin, x)
+                scale = self.exponentiate(begin)
+                self.write_weighted(self.begin(turn, index(count)), scale, x)
+                sizes = [size for each in x for size in self.sizes(each, d, products)]
+                return self.likelihood(scale, sizes, carried)
+
+            carried = loop(builder, size, carried, add_group)
+            self.add_moments(size, count)
+            return carried
+
+        one = constant(self.vector, 1.0)
+        zeros = ir.Constant(integers_like(self.vector), [0] * self.width)
+        n_chunks = builder.add(self.n_groups, builder.sub(together, index(1)))
+        n_chunks = builder.sdiv(n_chunks, together)
+        none = constant(self.vector, 0.0)
+        carried = loop(builder, n_chunks, [one, zeros, one, one, none], add_chunk)
+        return self.finish(*carried)
+
+    def finish(self, product: Any, exponents: Any, least: Any, most: Any, away: Any) -> Any:
+        """Add the log likelihood if all densities fit; return whether they do."""
+        builder, vector = self.builder, self.vector
+        limit = 2.0 ** MOST_BITS[self.bits]
+        within = builder.and_(
+            builder.fcmp_ordered(">=", least, constant(vector, 1 / limit)),
+            builder.fcmp_ordered("<=", most, constant(vector, limit)),
+        )
+        within = builder.and_(within, builder.fcmp_ordered("ord", product, product))  # no NaN
+        farthest = self.number(self.farthest, index(0))
+        within = builder.and_(within, builder.fcmp_ordered("<=", away, farthest))
+        within = builder.bitcast(within, ir.IntType(self.width))
+        fits = builder.icmp_unsigned("==", within, ir.Constant(within.type, -1))
+        powers = builder.sitofp(exponents, vector)
+        logarithm = log_of(builder, product)
+        value = folded(builder, fused(builder, powers, constant(vector, math.log(2.0)), logarithm))
+        total = builder.load(self.log_likelihood)
+        if value.type != total.type:
+            value = builder.fpext(value, total.type)
+        value = builder.select(fits, builder.fadd(total, value), total)
+        builder.store(value, self.log_likelihood)
+        return fits
+
+
+@intrinsic
+def add_groups(
+    typingctx: Any,
+    rows: Any,
+    start: Any,
+    n_groups: Any,
+    together: Any,
+    n_columns: Any,
+    n_features: Any,
+    n_components: Any,
+    density: Any,
+    centre: Any,
+    slopes: Any,
+    constants: Any,
+    farthest: Any,
+    joint: Any,
+    weighted: Any,
+    sums: Any,
+    log_likelihood: Any,
+) -> Any:
+    """Add responsibilities times 1 and the features to ``sums`` (k, 1 + m) of vectors.
+
+    Return whether all rows' densities fit; if not, the sums are of no use. The log likelihood, less
+    the reference, is added only if they do.
+
+    The rows begin at ``start`` in flat memory. The features are their columns about the centre and
+    products of these: those that the type of ``density`` names, or |x|^2, left out where m = d.
+    ``slopes`` (k, m) are flat, of logarithms to base two; ``farthest`` (1,) is how far from the
+    centre columns may be, or their squares where these are features. ``joint`` and ``weighted``
+    have room for densities, and for shares and these times the features, of ``together`` groups.
+    """
+    vector_type = vector_of(rows.dtype)
+    products = products_in(density)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointers = [
+            data_of(context, signature.args[i], arguments[i], builder)
+            for i in (0, *range(8, len(arguments)))
+        ]
+        start, n, together, d, m, n_components = arguments[1:7]
+        numbers = [start, n, together, n_components]
+        groups = Groups(builder, llvm_vector(vector_type), pointers, numbers)
+        if products is not None:
+            return groups.add(1 + products[-1][0][0], products)
+        fits = cgutils.alloca_once(builder, ir.IntType(1))
+
+        def add(d: int, products: list[Any]) -> None:
+            builder.store(groups.add(d, products), fits)
+
+        cases = {}
+        for columns in range(1, MOST_COLUMNS + 1):
+            cases[2 * columns] = partial(add, columns, [])
+            cases[2 * columns + 1] = partial(add, columns, [[(j, j) for j in range(columns)]])
+        chosen(builder, builder.add(d, m), cases)
+        return builder.load(fits)
+
+    size = types.intp
+    sizes = (size,) * 6
+    parameters = (density, centre, slopes, constants, farthest, joint, weighted, sums)
+    return types.boolean(rows, *sizes, *parameters, log_likelihood), codegen
