@@ -23,6 +23,7 @@ from fastgmm.kernels.blocks import (
     PRODUCT_WIDTH,
     WHITENING_HEIGHT,
     WHITENING_WIDTH,
+    WIDE,
     add_products,
     add_square_products,
     add_whitened_squares,
@@ -49,6 +50,10 @@ SCATTER_ROWS = 64
 
 BAND = 8
 """Rows of a band of scatter."""
+
+LOW_HEIGHT = 6
+"""Features of a panel whose blocks are four vectors wide, with 10 loads for 24 products: two blocks
+of eight by two, with 10 for 16, take 1.25 times as long."""
 
 LEAST_ROOT = 1e-15
 """Far components pass rows over whose r is no more than the square of this times what the rows
@@ -215,6 +220,52 @@ def write_feature(
             store(out, out_at + first + t, value)
 
 
+@part
+def panel_height(n_vectors: int) -> int:
+    """Return how many features a panel has, by the vectors that all components make."""
+    return LOW_HEIGHT if WIDE and (n_vectors == 4 or n_vectors > 6) else PRODUCT_HEIGHT
+
+
+@part
+def add_panel(
+    panel: Any, across: int, turned: Any, row: int, end: int, sums: Any, at: int, whole: int
+) -> None:
+    """Add the products of a panel of PRODUCT_HEIGHT features and all components."""
+    width = lanes_of(turned)
+    k = 0
+    while k < whole:
+        left = (whole - k) // width
+        # 4 = 2 + 2, not 3 + 1: a block of one vector waits for its loads
+        if PRODUCT_WIDTH == 3 and (left == 3 or left > 4):
+            add_products(panel, across, turned, k, row, end, PRODUCT_HEIGHT, 3, sums, at + k, whole)
+            k += 3 * width
+        elif left >= 2:
+            add_products(panel, across, turned, k, row, end, PRODUCT_HEIGHT, 2, sums, at + k, whole)
+            k += 2 * width
+        else:
+            add_products(panel, across, turned, k, row, end, PRODUCT_HEIGHT, 1, sums, at + k, whole)
+            k += width
+
+
+@part
+def add_low_panel(
+    panel: Any, across: int, turned: Any, row: int, end: int, sums: Any, at: int, whole: int
+) -> None:
+    """Add the products of a panel of LOW_HEIGHT features and all components."""
+    width = lanes_of(turned)
+    # as few blocks of three vectors as leave a multiple of four
+    narrow = -(whole // width) % 4
+    k = 0
+    while k < whole:
+        if narrow > 0:
+            add_products(panel, across, turned, k, row, end, LOW_HEIGHT, 3, sums, at + k, whole)
+            k += 3 * width
+            narrow -= 1
+        else:
+            add_products(panel, across, turned, k, row, end, LOW_HEIGHT, 4, sums, at + k, whole)
+            k += 4 * width
+
+
 def triangle_work(density: Any, tile_rows: Any) -> Any:
     """Return the memory of a pass."""
     n_components, d = density.means.shape
@@ -311,38 +362,21 @@ def triangle_accumulate(
                 turn_shared(joint, k * stride + t, stride, shares, t, turned, t * row + k, row)
         n_features = 1 + d + d * (d + 1) // 2
         across = end + width
+        height = panel_height(whole // width)
         # the pair of columns whose product comes next
         i, j = 0, 0
-        for feature in range(0, n_features, PRODUCT_HEIGHT):
-            for f in range(PRODUCT_HEIGHT):
+        for feature in range(0, n_features, height):
+            for f in range(height):
                 write_feature(scratch.columns, feature + f, i, j, d, end, panel, f * across)
                 if feature + f > d:
                     j += 1
                     if j > i:
                         i, j = i + 1, 0
-            k = 0
-            while k < whole:
-                left = (whole - k) // width
-                at = feature * whole + k
-                # 4 = 2 + 2, not 3 + 1: a block of one vector waits for its loads
-                if PRODUCT_WIDTH == 3 and (left == 3 or left > 4):
-                    add_products(
-                        panel, across, turned, k, row, end, PRODUCT_HEIGHT, 3,
-                        scratch.sums, at, whole,
-                    )  # fmt: skip
-                    k += 3 * width
-                elif left >= 2:
-                    add_products(
-                        panel, across, turned, k, row, end, PRODUCT_HEIGHT, 2,
-                        scratch.sums, at, whole,
-                    )  # fmt: skip
-                    k += 2 * width
-                else:
-                    add_products(
-                        panel, across, turned, k, row, end, PRODUCT_HEIGHT, 1,
-                        scratch.sums, at, whole,
-                    )  # fmt: skip
-                    k += width
+            at = feature * whole
+            if height == LOW_HEIGHT:
+                add_low_panel(panel, across, turned, row, end, scratch.sums, at, whole)
+            else:
+                add_panel(panel, across, turned, row, end, scratch.sums, at, whole)
         return
     share_out(joint, 0, stride, n_components, (size + width - 1) // width, shares, 0)
     origins = flattened(density.origins)
