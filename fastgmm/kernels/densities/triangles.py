@@ -4,11 +4,9 @@ A triangle of factors lies in *bands* of ``WHITENING_HEIGHT`` rows: in a band th
 each other, a number for each of its rows.
 
 The moments have two forms (see ``unrolled.py`` for when rows may be taken about one centre).
-Near it they are one matrix product: *panels* of eight features (1, x and the products x_i x_j) by
-the responsibilities turned to (t, k). A panel is made of a tile's columns, a vector of rows an
-instruction, and serves all components; no number of a triangle is computed twice. Far from it every
-component's own scatter is summed from sqrt(r) (x - origin), in bands of ``BAND`` rows, row by row,
-all rows of a band equally long.
+Near it they are one matrix product (``panels.py``). Far from it every component's own scatter is
+summed from sqrt(r) (x - origin), in bands of ``BAND`` rows, row by row, all rows of a band equally
+long.
 """
 
 import math
@@ -20,15 +18,13 @@ from fastgmm._jit import part
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.blocks import (
     PRODUCT_HEIGHT,
-    PRODUCT_WIDTH,
     WHITENING_HEIGHT,
     WHITENING_WIDTH,
-    WIDE,
-    add_products,
     add_square_products,
     add_whitened_squares,
 )
-from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of, turn_shared
+from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of
+from fastgmm.kernels.densities.panels import add_panels, finish_panels, round_up, turned_row
 from fastgmm.kernels.memory import aligned, fill, flattened
 from fastgmm.kernels.softmax import share_out
 from fastgmm.kernels.steps import Steps, implement, whole_tiles
@@ -42,7 +38,6 @@ from fastgmm.simd import (
     square_root,
     store,
     total,
-    transpose_block,
 )
 
 SCATTER_ROWS = 64
@@ -50,10 +45,6 @@ SCATTER_ROWS = 64
 
 BAND = 8
 """Rows of a band of scatter."""
-
-LOW_HEIGHT = 6
-"""Features of a panel whose blocks are four vectors wide, with 10 loads for 24 products: two blocks
-of eight by two, with 10 for 16, take 1.25 times as long."""
 
 LEAST_ROOT = 1e-15
 """Far components pass rows over whose r is no more than the square of this times what the rows
@@ -178,92 +169,10 @@ class TriangleWork(NamedTuple):
 
 
 @part
-def round_up(n: int, step: int) -> int:
-    """Return the next multiple of ``step``."""
-    return (n + step - 1) // step * step
-
-
-@part
-def turned_row(n_components: int, like: Any) -> int:
-    """Return the numbers from one row of turned responsibilities to the next: odd many lines."""
-    width = lanes_of(like)
-    return ((n_components + width - 1) // width | 1) * width
-
-
-@part
 def band_size(d: int) -> int:
     """Return how many numbers a triangle of scatter has in bands."""
     bands = (d + BAND - 1) // BAND
     return BAND * BAND * bands * (bands + 1) // 2
-
-
-@part
-def write_feature(
-    columns: Any, feature: int, i: int, j: int, d: int, end: int, out: Any, out_at: int
-) -> None:
-    """Write a feature of a tile's rows: 1, a column, the product of columns i and j, or zeros."""
-    width = lanes_of(columns)
-    run = chunk_rows(columns)
-    pitch = pitch_of(round_up(d, width), run, columns)
-    if feature == 0 or i >= d:
-        number = broadcast(columns.dtype.type(1 if feature == 0 else 0))
-        for t in range(0, end, width):
-            store(out, out_at + t, number)
-        return
-    for first in range(0, end, run):
-        at = first // run * pitch
-        for t in range(0, min(run, end - first), width):
-            if feature <= d:
-                value = load(columns, at + (feature - 1) * run + t)
-            else:
-                value = load(columns, at + i * run + t) * load(columns, at + j * run + t)
-            store(out, out_at + first + t, value)
-
-
-@part
-def panel_height(n_vectors: int) -> int:
-    """Return how many features a panel has, by the vectors that all components make."""
-    return LOW_HEIGHT if WIDE and (n_vectors == 4 or n_vectors > 6) else PRODUCT_HEIGHT
-
-
-@part
-def add_panel(
-    panel: Any, across: int, turned: Any, row: int, end: int, sums: Any, at: int, whole: int
-) -> None:
-    """Add the products of a panel of PRODUCT_HEIGHT features and all components."""
-    width = lanes_of(turned)
-    k = 0
-    while k < whole:
-        left = (whole - k) // width
-        # 4 = 2 + 2, not 3 + 1: a block of one vector waits for its loads
-        if PRODUCT_WIDTH == 3 and (left == 3 or left > 4):
-            add_products(panel, across, turned, k, row, end, PRODUCT_HEIGHT, 3, sums, at + k, whole)
-            k += 3 * width
-        elif left >= 2:
-            add_products(panel, across, turned, k, row, end, PRODUCT_HEIGHT, 2, sums, at + k, whole)
-            k += 2 * width
-        else:
-            add_products(panel, across, turned, k, row, end, PRODUCT_HEIGHT, 1, sums, at + k, whole)
-            k += width
-
-
-@part
-def add_low_panel(
-    panel: Any, across: int, turned: Any, row: int, end: int, sums: Any, at: int, whole: int
-) -> None:
-    """Add the products of a panel of LOW_HEIGHT features and all components."""
-    width = lanes_of(turned)
-    # as few blocks of three vectors as leave a multiple of four
-    narrow = -(whole // width) % 4
-    k = 0
-    while k < whole:
-        if narrow > 0:
-            add_products(panel, across, turned, k, row, end, LOW_HEIGHT, 3, sums, at + k, whole)
-            k += 3 * width
-            narrow -= 1
-        else:
-            add_products(panel, across, turned, k, row, end, LOW_HEIGHT, 4, sums, at + k, whole)
-            k += 4 * width
 
 
 def triangle_work(density: Any, tile_rows: Any) -> Any:
@@ -349,35 +258,12 @@ def triangle_accumulate(
     tile: Any, density: Any, scratch: Any, shares: Any, statistics: Any
 ) -> None:
     """Add counts, first moments and scatter of all components over a tile."""
+    if density.near:
+        add_panels(tile, density, scratch, shares)
+        return
     rows, start, size, joint, stride = tile
     n_components, d = density.origins.shape
     width = lanes_of(rows)
-    if density.near:
-        panel, turned = scratch.panel, scratch.turned
-        end = round_up(size, width)
-        whole = round_up(n_components, width)
-        row = turned_row(n_components, joint)
-        for t in range(0, end, width):
-            for k in range(0, n_components, width):
-                turn_shared(joint, k * stride + t, stride, shares, t, turned, t * row + k, row)
-        n_features = 1 + d + d * (d + 1) // 2
-        across = end + width
-        height = panel_height(whole // width)
-        # the pair of columns whose product comes next
-        i, j = 0, 0
-        for feature in range(0, n_features, height):
-            for f in range(height):
-                write_feature(scratch.columns, feature + f, i, j, d, end, panel, f * across)
-                if feature + f > d:
-                    j += 1
-                    if j > i:
-                        i, j = i + 1, 0
-            at = feature * whole
-            if height == LOW_HEIGHT:
-                add_low_panel(panel, across, turned, row, end, scratch.sums, at, whole)
-            else:
-                add_panel(panel, across, turned, row, end, scratch.sums, at, whole)
-        return
     share_out(joint, 0, stride, n_components, (size + width - 1) // width, shares, 0)
     origins = flattened(density.origins)
     away, sums = scratch.away, scratch.sums
@@ -428,30 +314,11 @@ def triangle_accumulate(
 
 def triangle_finish(density: Any, scratch: Any, statistics: Any) -> None:
     """Add the sums of a block of rows to the statistics."""
-    n_components, d = density.origins.shape
-    second, sums, corner = statistics.second, scratch.sums, scratch.corner
-    size = d * (d + 1) // 2
     if density.near:
-        whole = round_up(n_components, lanes_of(density.means))
-        for k in range(n_components):
-            statistics.counts[k] += sums[k]
-            for j in range(d):
-                statistics.first[k, j] += sums[(1 + j) * whole + k]
-        # square by square: number by number, every one on a page of its own, it was the dearest
-        # part of a pass over few rows
-        step = lanes_of(sums)
-        triangles = flattened(second)
-        for p in range(0, size, step):
-            for k in range(0, n_components, step):
-                transpose_block(sums, (1 + d + p) * whole + k, whole, corner, 0, step)
-                for r in range(min(step, n_components - k)):
-                    at = (k + r) * size + p
-                    if p + step <= size:
-                        store(triangles, at, load(triangles, at) + load(corner, r * step))
-                    else:
-                        for rest in range(size - p):
-                            triangles[at + rest] += corner[r * step + rest]
+        finish_panels(density, scratch, statistics)
         return
+    d = density.origins.shape[1]
+    second, sums = statistics.second, scratch.sums
     for g in range(second.shape[0]):
         for i in range(d):
             across = i // BAND * BAND + BAND
