@@ -39,5 +39,7 @@ def __getattr__(name: str) -> ModuleType:
     """Import a kernel module when it is first used (PEP 562)."""
     for folder, names in _FOLDERS.items():
         if name in names:
-            return import_module(f"fastgmm.kernels.{folder}{name}")
+            module = import_module(f"fastgmm.kernels.{folder}{name}")
+            globals()[name] = module  # to ask again would take 10 us, three times a block
+            return module
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,8 +1,8 @@
 """Powers of two, and numbers without theirs: exponentials with the scaling free.
 
-2^x of logarithms to base two needs no multiple of ln 2 taken off, and the result's exponent is an
-addition to its bits: 14 instructions in float64 and 11 in float32, of which ``exp_nonpositive``
-needs 15 or 12.
+2^x needs no multiple of ln 2 taken off x, and the result's exponent is an addition to its bits: 14
+instructions in float64 and 11 in float32, one less than ``exp_nonpositive`` takes, and no highest
+density to find and take off before.
 """
 
 import math
