@@ -84,6 +84,18 @@ def test_rows_at_any_distance_count_as_in_tiles(family, dtype):
         assert_equal(statistics, expected, rtol=1e-11 if dtype is np.float64 else 1e-4)
 
 
+def test_rows_between_clusters_count_beside_rows_beyond_them():
+    # in one product of sums: log densities from -450 to 450 about those at the means
+    for apart in (5.0, 15.0, 30.0):
+        means = np.array([[-apart, 0.0], [apart, 0.0], [apart, 1.0]])
+        parameters = Parameters(np.full(3, 1 / 3), means, np.eye(2))
+        density = FAMILIES["tied"].prepare(parameters, np.dtype(float))
+        X = np.random.default_rng(0).normal(size=(1024, 2))
+        X[::2, 0] += 2 * apart
+        statistics, _ = in_groups("tied", density, X)
+        assert_equal(statistics, by_tiles("tied", density, X))
+
+
 def test_a_batch_with_a_row_far_away_is_left_to_tiles():
     density = mixture("full", 2, 3)
     batch = kernels.narrow.GROUPS_AT_ONCE * kernels.narrow.WHITENING_WIDTH * lanes(np.dtype(float))

@@ -41,12 +41,11 @@ with nine, 1.05 to 1.2 times as fast; with five, slower."""
 SUMS_IN_REGISTERS = 24
 """Of the moments of one or several components."""
 
-# A row's sum of densities, relative to the reference, is the factor of a product of so many rows'
-# sums, which must lie between 2^-most and 2^most. No row's sum is below 2^-830 then (float32:
-# 2^-66), while densities become 0 below 2^-1020 (2^-124): of responsibilities what is lost is below
-# 2^-190 (2^-58).
-SUMS_TOGETHER = {64: 4, 32: 2}
-MOST_BITS = {64: 800.0, 32: 60.0}
+# A row's sum of densities, relative to the reference, lies between 2^-most and 2^most: densities
+# become 0 below 2^-1020 (float32: 2^-124), so that of responsibilities no more than 2^-520 (2^-64)
+# is lost, and the product of so many rows' sums is a number.
+MOST_BITS = {64: 500.0, 32: 60.0}
+SUMS_TOGETHER = 2
 
 
 def products_in(density: Any) -> list[Any] | None:
@@ -213,13 +212,13 @@ class Groups:
         self.for_components([size for size in (8, 4, 2, 1) if size <= most], components)
 
     def likelihood(self, scale: list[Any], sizes: list[Any], carried: list[Any]) -> list[Any]:
-        """Multiply a product by sums of densities; note its extremes, and those of the columns."""
+        """Multiply a product by sums of densities; note their extremes and the columns'."""
         builder = self.builder
         product, exponents, least, most, away = carried
         for v in GROUP:
+            least, most = smaller(builder, scale[v], least), larger(builder, scale[v], most)
             product = builder.fmul(product, scale[v])
-            if (v + 1) % SUMS_TOGETHER[self.bits] == 0 or v + 1 == len(GROUP):
-                least, most = smaller(builder, product, least), larger(builder, product, most)
+            if v % SUMS_TOGETHER == SUMS_TOGETHER - 1:
                 product, exponent = without_exponent(builder, product)
                 exponents = builder.add(exponents, exponent)
         for size in sizes:
