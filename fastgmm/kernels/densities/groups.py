@@ -22,6 +22,7 @@ from fastgmm.simd.elementary import log_of
 from fastgmm.simd.memory import store_at
 from fastgmm.simd.shuffles import folded
 from fastgmm.simd.vectors import (
+    FLAGS,
     bits_of,
     call,
     constant,
@@ -217,7 +218,8 @@ class Groups:
         product, exponents, least, most, away = carried
         for v in GROUP:
             least, most = smaller(builder, scale[v], least), larger(builder, scale[v], most)
-            product = builder.fmul(product, scale[v])
+            # in this order: the product of all of them might be too small
+            product = builder.fmul(product, scale[v], flags=FLAGS)
             if v % SUMS_TOGETHER == SUMS_TOGETHER - 1:
                 product, exponent = without_exponent(builder, product)
                 exponents = builder.add(exponents, exponent)

@@ -117,4 +117,4 @@ def without_exponent(builder: Any, value: Any) -> tuple[Any, Any]:
     bias = ir.Constant(integers, [EXPONENT_BIAS[bits]] * vector.count)
     exponent = builder.sub(builder.lshr(builder.bitcast(value, integers), place), bias)
     inverse = builder.bitcast(builder.shl(builder.sub(bias, exponent), place), vector)
-    return builder.fmul(value, inverse), exponent
+    return builder.fmul(value, inverse, flags=FLAGS), exponent
