@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from fastgmm.executors.base import Costs, Ledger, Nodes, Report, Work, ranges, reduce_range, warm_up
@@ -35,14 +35,10 @@ RANGE_SECONDS = 5.0
 full components in 128 columns take 47 s for RANGE_BYTES."""
 
 
-SHORT_SECONDS = 0.1
-"""After a pass of less, the thread that asks for one works itself: the others take up to 0.1 ms to
-wake, and each range that they hand in wakes it (16 blocks: 3.4 ms instead of 3.9)."""
-
 BRIEF_SECONDS = 0.005
-"""After one of less it is tried whether this thread is as fast by itself: where the interpreter has
-more to do with a block than the kernel, threads wait for each other (100,000 rows of 2 columns: 1.3
-ms instead of 2.5)."""
+"""After a pass of less it is tried whether this thread is as fast by itself: where the interpreter
+has more to do with a block than the kernel, threads wait for each other (100,000 rows of 2 columns:
+1.3 ms instead of 2.5)."""
 
 
 def available_threads() -> int:
@@ -72,6 +68,7 @@ class Reduced(NamedTuple):
 
     rows: int
     nodes: Nodes
+    costs: Costs
     rest: list[Range]
     """What has not."""
 
@@ -104,7 +101,6 @@ class ThreadPlacement:
         self._stop = threading.Event()
         self._seconds = {True: 0.0, False: math.inf}
         self.costs = Costs()
-        self._adding = threading.Lock()
 
     def warm_up(self, works: Sequence[Work[Any]]) -> None:
         """Compile or load on this thread; the others would only wait for it."""
@@ -114,19 +110,29 @@ class ThreadPlacement:
         """Run one pass; on an exception or Ctrl-C the other threads stop at their next block."""
         forest = Forest(works, self, report)
         self.costs = Costs()
+        self._stop.clear()
         began = time.monotonic()
         n_bytes = self.grid.n_samples * self.source.n_features * self.source.dtype.itemsize
         wanted = max(RANGES_PER_THREAD * self.n_threads, n_bytes // RANGE_BYTES)
         waiting = deque(forest.missing(ranges(self.grid.n_blocks, works, wanted)))
-        alone = self.n_threads == 1 or self._is_better_alone()
-        if not alone:
+        is_whole = sum(last - first for first, last in waiting) == self.grid.n_blocks
+        alone = self._is_better_alone()
+        # passes differ: what is not as brief as the last one goes to the others after all
+        while waiting and (
+            self.n_threads == 1 or (alone and time.monotonic() - began < BRIEF_SECONDS)
+        ):
+            waiting.extendleft(self._taken(self._reduce_range(works, *waiting.popleft()), forest))
+        if waiting:
             self._reduce_on_pool(works, waiting, forest)
-        while waiting:
-            reduced = self._reduce_range(works, *waiting.popleft())
-            waiting.extendleft(reduced.rest)
-            forest.add(reduced.rows, reduced.nodes)
-        self._seconds[alone] = time.monotonic() - began
+        if is_whole:
+            self._seconds[alone] = time.monotonic() - began
         return forest.results()
+
+    def _taken(self, reduced: "Reduced", forest: Forest) -> list[Range]:
+        """Add what has been reduced; return what has not."""
+        self.costs.add(reduced.costs)
+        forest.add(reduced.rows, reduced.nodes)
+        return reduced.rest
 
     def _is_better_alone(self) -> bool:
         """Return whether a pass takes one thread no longer than several, as the last ones did."""
@@ -137,35 +143,26 @@ class ThreadPlacement:
     ) -> None:
         """Take ranges from ``waiting`` until none is left.
 
-        This thread waits, so that it hears signals at once; after a short pass it works itself.
-
         A signal may raise in this thread between any two instructions, and one that holds a lock of
         a future or of an event would leave it locked: the threads waited for it forever. Hence
         queues that are written in C, with ``None`` as a thread's last word.
         """
-        self._stop.clear()
         tasks: SimpleQueue[Range | None] = SimpleQueue()
         results: SimpleQueue[Reduced | BaseException | None] = SimpleQueue()
         left, threads = 0, 0
-        works_too = self._seconds[False] < SHORT_SECONDS
         try:
-            for _ in range(self.n_threads - works_too):
+            for _ in range(self.n_threads):
                 self._pool.submit(self._work_off, works, tasks, results)
                 threads += 1
             while waiting or left:
                 while waiting:
                     tasks.put(waiting.popleft())
                     left += 1
-                result: Reduced | BaseException | None
-                if works_too and (range_ := _next(tasks)) is not None:
-                    result = self._reduce_range(works, *range_)
-                else:
-                    result = results.get()
+                result = results.get()
                 if not isinstance(result, Reduced):
                     raise result or RuntimeError("a thread ended before its work did")
                 left -= 1
-                waiting.extend(result.rest)
-                forest.add(result.rows, result.nodes)
+                waiting.extend(self._taken(result, forest))
         except BaseException:
             self._stop.set()
             raise
@@ -212,13 +209,12 @@ class ThreadPlacement:
             rows = wanted(chunks)
             for _, result in reduce_range(rows, works, first, self.grid.n_blocks, costs):
                 nodes = result or nodes
-        with self._adding:
-            self.costs.add(costs)
         if reached < last:  # a leaf that is not finished is begun anew
             reached -= reached % leaf
             nodes = [before(reached, run, work) for run, work in zip(nodes, works, strict=True)]
         start, stop = self.grid.boundaries[[first, reached]]
-        return Reduced(int(stop - start), nodes, [(reached, last)] if reached < last else [])
+        rest = [(reached, last)] if reached < last else []
+        return Reduced(int(stop - start), nodes, costs, rest)
 
     def _chunks(self, first: int, last: int) -> Generator[Chunk, None, None]:
         chunks = self.source.chunks(self.grid, first, last)
@@ -250,13 +246,6 @@ class ThreadPlacement:
         """End the threads."""
         self._stop.set()
         self._pool.shutdown(cancel_futures=True)
-
-
-def _next(tasks: "SimpleQueue[Range | None]") -> Range | None:
-    """Return a range, or None where none waits."""
-    with suppress(Empty):
-        return tasks.get_nowait()
-    return None
 
 
 def share(

@@ -9,6 +9,7 @@ import numpy as np
 from works import Sum
 
 from fastgmm.executors import ThreadExecutor
+from fastgmm.executors.tree import Node
 from fastgmm.sources import ArraySource
 
 X = np.random.default_rng(0).normal(size=(640, 3))
@@ -33,13 +34,28 @@ class Seen(NamedTuple):
         return Sum().merge(left, right)
 
 
-def passes(seconds, count):
-    """Return the threads of so many passes over ten blocks."""
+class Kept(NamedTuple):
+    """A ledger that has all of a pass already."""
+
+    result: Any
+
+    def opened(self, works: Any) -> Any:
+        return [[Node(10, 0, self.result)] for _ in works]
+
+    def grown(self, nodes: Any) -> None:
+        pass
+
+    def closed(self, results: Any) -> None:
+        pass
+
+
+def passes(*waits):
+    """Return the threads of passes over ten blocks, whose work waits so long for each of them."""
     here = threading.get_ident()
     (expected,) = ThreadExecutor(1).place(ArraySource(X), 64).reduce([Sum()])
     found = []
     with closing(ThreadExecutor(2).place(ArraySource(X), 64)) as placement:
-        for _ in range(count):
+        for seconds in waits:
             work = Seen(seconds, set())
             (result,) = placement.reduce([work])
             np.testing.assert_array_equal(result, expected)
@@ -48,15 +64,25 @@ def passes(seconds, count):
 
 
 def test_long_passes_leave_this_thread_to_signals():
-    assert passes(0.05, 3) == [{"there"}] * 3
-
-
-def test_short_passes_are_worked_off_here_too():
-    first, *more = passes(0.002, 4)
-    assert first == {"there"}
-    assert all("here" in threads for threads in more)
+    assert passes(*[0.01] * 3) == [{"there"}] * 3
 
 
 def test_the_briefest_passes_take_one_thread():
     # one of these may be held up by whatever else the machine does
-    assert {"here"} in [threads for _ in range(5) for threads in passes(0.0, 3)[1:]]
+    assert {"here"} in [threads for _ in range(5) for threads in passes(0.0, 0.0, 0.0)[1:]]
+
+
+def test_a_pass_that_is_longer_than_the_last_goes_to_all_threads():
+    found = [passes(0.0, 0.02, 0.02) for _ in range(3)]
+    assert all("there" in second and third == {"there"} for _, second, third in found)
+
+
+def test_what_a_ledger_has_kept_does_not_make_a_pass_brief():
+    with closing(ThreadExecutor(2).place(ArraySource(X), 64)) as placement:
+        placement.reduce([Seen(0.01, set())])
+        placement.ledger = Kept(Sum().start())
+        placement.reduce([Sum()])
+        placement.ledger = None
+        work = Seen(0.01, set())
+        placement.reduce([work])
+    assert threading.get_ident() not in work.threads

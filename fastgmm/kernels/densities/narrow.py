@@ -47,7 +47,7 @@ GROUPS_AT_ONCE = VECTORS_TOGETHER // WHITENING_WIDTH
 """Groups of a *batch*: summed before their lanes are, and float32 becomes float64."""
 
 FEW_LEFT = 2
-"""So many batches are left to tiles before all are, once these are more than half."""
+"""More batches than this are left to tiles before all are, once these are more than half."""
 
 BITS = 1 / math.log(2.0)
 
@@ -144,7 +144,8 @@ def farthest_of(slopes: Any, n_components: int, d: int) -> float:
     most = 2.0**58 if double else 2.0**26
     if m == d:
         most = 1000.0 if double else 120.0
-    farthest = math.inf
+    # shares are up to 2^500 (2^60), and must leave room for features
+    farthest = 2.0**500 if double else 2.0**60
     for k in range(n_components):
         linear, quadratic = 0.0, 0.0
         for f in range(m):
