@@ -165,13 +165,13 @@ def test_what_is_too_large_for_the_cache_or_one_component_is_left_to_tiles():
 
 
 def test_columns_of_any_unit_leave_room_for_shares():
-    # a row in the tail of a wide component beside a narrow one: its share is up to 2^60 in float32
+    # rows nine deviations away: shares of nearly 2^60
     for unit in (1e-6, 1.0, 1e6, 1e11):
-        deviations = unit * np.array([1e-4, 1.0])
+        deviations = unit * np.array([0.9, 1.0])
         covariances = deviations[:, np.newaxis, np.newaxis] ** 2 * np.eye(3)
         parameters = Parameters(np.full(2, 0.5), np.zeros((2, 3)), covariances)
-        X = np.random.default_rng(0).normal(size=(2048, 3)) * 3 * unit
-        X = X.astype(np.float32)
+        X = np.random.default_rng(0).normal(size=(2048, 3))
+        X = (8.8 * unit * X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
         density = FAMILIES["full"].prepare(parameters, np.dtype(np.float32))
         exact = FAMILIES["full"].prepare(parameters, np.dtype(float))
         statistics, _ = in_groups("full", density, X)
