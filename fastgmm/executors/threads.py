@@ -99,6 +99,7 @@ class ThreadPlacement:
         self.memory = available_memory()
         self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="fastgmm")
         self._stop = threading.Event()
+        # of the last pass alone, and of the last on all threads
         self._seconds = {True: 0.0, False: math.inf}
         self.costs = Costs()
 

@@ -165,7 +165,7 @@ def to_base_two(density: Any) -> tuple[FloatArray, FloatArray, float]:
     """Return slopes (k m,) and constants (k,) of log densities to base two, and a reference.
 
     The reference, the highest of the components' natural log densities at their own means, is taken
-    off the constants.
+    off the constants. It has a float32's digits, so that a number of rows times it is exact.
     """
     raise NotImplementedError("implemented for two densities, for kernels only")
 
@@ -192,6 +192,7 @@ def _of_linear(density: Any) -> Any:
         reference = max(reference, at_mean)
         for f in range(m):
             slopes[k * m + f] = BITS * density.slopes[k, f]
+    reference = float(np.float32(reference))
     for k in range(n_components):
         constants[k] = BITS * (float(density.log_scale[k]) - density.squares[k] - reference)
     return slopes, constants, reference
@@ -211,6 +212,7 @@ def _of_unrolled(density: Any) -> Any:
     reference = -math.inf
     for k in range(n_components):
         reference = max(reference, float(density.log_scale[k]))
+    reference = float(np.float32(reference))
     for k in range(n_components):
         fill(sums, 0, m, 0)
         constant = density.log_scale[k] - reference
