@@ -57,10 +57,10 @@ def assert_equal(statistics, expected, rtol=1e-12):
 @pytest.mark.parametrize(
     ("family", "d", "k"),
     [
-        *product(["full", "tied", "diag", "spherical"], [1], [2]),
+        *product(["full", "tied", "diag", "spherical"], [1, 3], [2]),
         *product(["full", "tied", "diag", "spherical"], [3], [4, 5]),
         ("full", 2, 15),
-        ("diag", 4, 3),
+        *product(["diag"], [4], [2, 3]),
     ],
 )
 def test_groups_add_up_to_what_tiles_do(family, d, k):
@@ -73,9 +73,10 @@ def test_groups_add_up_to_what_tiles_do(family, d, k):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("family", ["full", "tied", "diag", "spherical"])
-def test_rows_at_any_distance_count_as_in_tiles(family, dtype):
-    density = mixture(family, 2, 3, dtype)
-    exact = mixture(family, 2, 3)
+@pytest.mark.parametrize("k", [2, 3])
+def test_rows_at_any_distance_count_as_in_tiles(family, k, dtype):
+    density = mixture(family, 2, k, dtype)
+    exact = mixture(family, 2, k)
     directions = np.random.default_rng(0).normal(size=(2048, 2))
     for distance in (0, 3, 6, 9, 12, 15, 20, 40, 1e3, 1e9):
         X = (directions * distance).astype(dtype)
@@ -96,9 +97,10 @@ def test_rows_between_clusters_count_beside_rows_beyond_them():
         assert_equal(statistics, by_tiles("tied", density, X))
 
 
-def test_a_batch_with_a_row_far_away_is_left_to_tiles():
-    density = mixture("full", 2, 3)
-    batch = kernels.narrow.GROUPS_AT_ONCE * kernels.narrow.WHITENING_WIDTH * lanes(np.dtype(float))
+@pytest.mark.parametrize("k", [2, 3])
+def test_a_batch_with_a_row_far_away_is_left_to_tiles(k):
+    density = mixture("full", 2, k)
+    batch = kernels.narrow.VECTORS_TOGETHER * lanes(np.dtype(float))
     X = np.random.default_rng(0).normal(size=(12 * batch + 7, 2))
     rest = slice(12 * batch, 12 * batch + 7)
     assert in_groups("full", density, X)[1] == [rest]
@@ -116,28 +118,30 @@ def test_a_batch_with_a_row_far_away_is_left_to_tiles():
         assert_equal(statistics, by_tiles("full", density, Y))
 
 
-def test_what_is_no_number_is_left_to_tiles():
+@pytest.mark.parametrize("k", [2, 3])
+def test_what_is_no_number_is_left_to_tiles(k):
     X = np.zeros((64, 2))
     for number in (np.nan, np.inf):
         X[17, 1] = number
-        statistics = nothing("full", mixture("full", 2, 3))
-        left = kernels.narrow.add_whole_groups(X, mixture("full", 2, 3), statistics)
+        statistics = nothing("full", mixture("full", 2, k))
+        left = kernels.narrow.add_whole_groups(X, mixture("full", 2, k), statistics)
         assert left == [slice(0, 64)]
         assert not any(part.any() for part in statistics)
 
 
 @pytest.mark.parametrize("family", ["full", "diag", "spherical"])
-def test_components_of_very_different_width(family):
+@pytest.mark.parametrize("k", [2, 4])
+def test_components_of_very_different_width(family, k):
     for dtype, rtol in ((np.float64, 1e-11), (np.float32, 1e-5)):
-        wide = np.geomspace(1e-2, 10, 4)[:, np.newaxis] ** 2
+        wide = np.geomspace(1e-2, 10, k)[:, np.newaxis] ** 2
         covariances = {
             "full": wide[:, :, np.newaxis] * np.eye(2),
             "diag": wide * np.ones(2),
             "spherical": wide[:, 0],
         }[family]
-        parameters = Parameters(np.full(4, 0.25), np.zeros((4, 2)), covariances)
+        parameters = Parameters(np.full(k, 1 / k), np.zeros((k, 2)), covariances)
         rng = np.random.default_rng(0)
-        X = rng.normal(size=(4096, 2)) * np.sqrt(wide)[rng.integers(4, size=4096)]
+        X = rng.normal(size=(4096, 2)) * np.sqrt(wide)[rng.integers(k, size=4096)]
         X = X.astype(dtype)
         density = FAMILIES[family].prepare(parameters, np.dtype(dtype))
         exact = FAMILIES[family].prepare(parameters, np.dtype(float))
@@ -147,10 +151,11 @@ def test_components_of_very_different_width(family):
 
 
 @pytest.mark.parametrize("family", ["full", "diag"])
-def test_single_precision_is_as_good_in_groups(family):
+@pytest.mark.parametrize("k", [2, 4])
+def test_single_precision_is_as_good_in_groups(family, k):
     X = np.random.default_rng(0).normal(size=(4096, 2))
-    exact = by_tiles(family, mixture(family, 2, 4), X)
-    X, density = X.astype(np.float32), mixture(family, 2, 4, np.float32)
+    exact = by_tiles(family, mixture(family, 2, k), X)
+    X, density = X.astype(np.float32), mixture(family, 2, k, np.float32)
     for statistics in (in_groups(family, density, X)[0], by_tiles(family, density, X)):
         for one, other in zip(statistics, exact, strict=True):
             np.testing.assert_allclose(one, other, atol=2e-6 * np.abs(other).max())

@@ -1,22 +1,18 @@
 """Groups of vectors of rows in few columns: from rows to sums of responsibilities times features.
 
-A group is WHITENING_WIDTH vectors of rows. Its columns, features, sums and shares stay in
-registers; densities, and what the moments take of a group, wait in L1 until some groups' moments
-are added, in as many registers as there are.
+A group is some vectors of rows. Its columns, features, sums and shares stay in registers;
+densities, and what the moments take of a group, wait in L1 until some groups' moments are added, in
+as many registers as there are. Two components need not wait (``pairs.py``).
 """
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-from fastgmm._jit import cgutils, intrinsic, ir, types
-from fastgmm.kernels.blocks import WHITENING_WIDTH, data_of, index, loop, number_at, vector_at
+from fastgmm._jit import ir
+from fastgmm.kernels.blocks import WHITENING_WIDTH, index, loop, number_at, vector_at
 from fastgmm.kernels.columns import columns_of_rows
-from fastgmm.kernels.densities.features import products_of
-from fastgmm.kernels.densities.linear import LinearDensity
 from fastgmm.kernels.densities.powers import powers_of_two, without_exponent
-from fastgmm.kernels.densities.products import chosen
 from fastgmm.simd.arithmetic import added, fused, larger, reciprocal_of, smaller
 from fastgmm.simd.elementary import log_of
 from fastgmm.simd.memory import store_at
@@ -27,13 +23,8 @@ from fastgmm.simd.vectors import (
     call,
     constant,
     integers_like,
-    llvm_vector,
     splat,
-    vector_of,
 )
-
-MOST_COLUMNS = 3
-"""Of a ``LinearDensity``, whose passes are compiled for every number of columns at once."""
 
 FEW_FEATURES = 5
 """So many features of a group lie in registers; more are loaded, and serve two components a time:
@@ -49,30 +40,27 @@ MOST_BITS = {64: 500.0, 32: 60.0}
 SUMS_TOGETHER = 2
 
 
-def products_in(density: Any) -> list[Any] | None:
-    """Return the features behind the columns: each is a sum of products x_i x_j.
-
-    None if the type of the density does not tell (see ``add_groups``).
-    """
-    if density.instance_class is LinearDensity:
-        return None
-    band = density.types[density.fields.index("band")]
-    return [[pair] for pair in products_of(band)]
-
-
-GROUP = range(WHITENING_WIDTH)
-
-
 class Groups:
     """Emits the steps of groups: what all of them know, and where in memory it is."""
 
-    def __init__(self, builder: Any, vector: Any, pointers: list[Any], numbers: list[Any]) -> None:
+    vectors = range(WHITENING_WIDTH)
+
+    def __init__(
+        self,
+        builder: Any,
+        vector: Any,
+        pointers: list[Any],
+        numbers: list[Any],
+        d: int,
+        products: list[Any],
+    ) -> None:
+        self.d, self.products, self.count = d, products, d + len(products)
         self.builder, self.vector, self.width = builder, vector, vector.count
         self.bits = bits_of(vector)
         self.rows, self.centre, self.slopes, self.constants, self.farthest = pointers[:5]
         self.densities, self.weighted, self.sums, self.log_likelihood = pointers[5:]
         self.start, self.n_groups, self.together, self.n_components = numbers
-        self.row = index(WHITENING_WIDTH * vector.count)
+        self.row = index(len(self.vectors) * vector.count)
 
     def number(self, pointer: Any, at: Any) -> Any:
         """Return a number of memory in all lanes."""
@@ -110,44 +98,60 @@ class Groups:
             loop(builder, turns, [], some)
             done = builder.add(done, builder.mul(turns, index(size)))
 
-    def features(self, at: Any, d: int, products: list[Any]) -> list[Any]:
+    def features_of(self, group: Any) -> list[list[Any]]:
+        """Return the features of all vectors of a group."""
+        builder, d = self.builder, self.d
+        at = builder.add(self.start, builder.mul(group, builder.mul(self.row, index(d))))
+        places = [builder.add(at, index(v * self.width * d)) for v in self.vectors]
+        return [self.features(place) for place in places]
+
+    def features(self, at: Any) -> list[Any]:
         """Return columns about the centre, and sums of products of these, of a vector of rows."""
         builder = self.builder
-        columns = columns_of_rows(builder, self.rows, at, d, self.vector)
-        centre = [self.number(self.centre, index(j)) for j in range(d)]
+        columns = columns_of_rows(builder, self.rows, at, self.d, self.vector)
+        centre = [self.number(self.centre, index(j)) for j in range(self.d)]
         x = [builder.fsub(column, at) for column, at in zip(columns, centre, strict=True)]
         features = list(x)
-        for (first, second), *more in products:
+        for (first, second), *more in self.products:
             feature = builder.fmul(x[first], x[second])
             for i, j in more:
                 feature = fused(builder, x[i], x[j], feature)
             features.append(feature)
         return features
 
-    def sizes(self, x: list[Any], d: int, products: list[Any]) -> list[Any]:
-        """Return of the features of a vector of rows those that tell how far away they are."""
-        squares = [f for f, pairs in enumerate(products) if all(i == j for i, j in pairs)]
-        if squares:
-            return [x[d + f] for f in squares]
-        name = f"llvm.fabs.v{self.width}f{self.bits}"
-        return [call(self.builder, name, self.vector, each) for each in x]
+    def farther(self, x: list[list[Any]], away: Any) -> Any:
+        """Return the largest of ``away`` and of the features that tell how far away rows are."""
+        builder = self.builder
+        for features in x:
+            squares = [f for f, sum_ in enumerate(self.products) if all(i == j for i, j in sum_)]
+            sizes = [features[self.d + f] for f in squares]
+            if not squares:
+                name = f"llvm.fabs.v{self.width}f{self.bits}"
+                sizes = [call(builder, name, self.vector, each) for each in features]
+            for size in sizes:
+                away = larger(builder, size, away)
+        return away
+
+    def log_densities(self, ks: list[Any], x: list[Any]) -> list[list[Any]]:
+        """Return constants + slopes x features, of some components and all vectors of a group."""
+        builder, count = self.builder, self.count
+        values = [[self.number(self.constants, k)] * len(x) for k in ks]
+        for f in range(count):
+            for value, k in zip(values, ks, strict=True):
+                at = builder.add(builder.mul(k, index(count)), index(f))
+                factor = self.number(self.slopes, at)
+                value[:] = [fused(builder, factor, x[v][f], value[v]) for v in self.vectors]
+        return values
 
     def write_log_densities(self, begin: Any, x: list[Any]) -> None:
-        """Write constants + slopes x features, for all components."""
-        builder, count = self.builder, len(x[0])
+        """Write the log densities of all components."""
 
         def components(ks: list[Any]) -> None:
-            values = [[self.number(self.constants, k)] * len(x) for k in ks]
-            for f in range(count):
-                for value, k in zip(values, ks, strict=True):
-                    at = builder.add(builder.mul(k, index(count)), index(f))
-                    factor = self.number(self.slopes, at)
-                    value[:] = [fused(builder, factor, x[v][f], value[v]) for v in GROUP]
-            for value, k in zip(values, ks, strict=True):
-                for v in GROUP:
+            for value, k in zip(self.log_densities(ks, x), ks, strict=True):
+                for v in self.vectors:
                     self.store(self.densities, self.place(begin, k, v), value[v])
 
-        self.for_components([1] if count <= FEW_FEATURES else [2, 1], components)
+        self.for_components([1] if self.count <= FEW_FEATURES else [2, 1], components)
 
     def exponentiate(self, begin: Any) -> list[Any]:
         """Replace log densities by densities; return their sums.
@@ -156,26 +160,26 @@ class Groups:
         """
 
         def component(k: Any, scale: list[Any]) -> list[Any]:
-            places = [self.place(begin, k, v) for v in GROUP]
+            places = [self.place(begin, k, v) for v in self.vectors]
             powers = powers_of_two(self.builder, [self.load(self.densities, at) for at in places])
             for at, power in zip(places, powers, strict=True):
                 self.store(self.densities, at, power)
             return [added(self.builder, a, b) for a, b in zip(scale, powers, strict=True)]
 
-        nothing = [constant(self.vector, 0.0)] * len(GROUP)
+        nothing = [constant(self.vector, 0.0)] * len(self.vectors)
         return loop(self.builder, self.n_components, nothing, component)
 
     def write_weighted(self, begin: Any, scale: list[Any], x: list[Any]) -> None:
         """Write shares, and these times the features."""
-        for v in GROUP:
+        for v in self.vectors:
             share = reciprocal_of(self.builder, scale[v])
             values = [share, *(self.builder.fmul(share, each) for each in x[v])]
             for f, value in enumerate(values):
                 self.store(self.weighted, self.place(begin, index(f), v), value)
 
-    def add_moments(self, n_groups: Any, count: int) -> None:
+    def add_moments(self, n_groups: Any) -> None:
         """Add the densities of some groups times what is weighted with their shares."""
-        builder = self.builder
+        builder, count = self.builder, 1 + self.count
 
         def components(ks: list[Any]) -> None:
             rows = [
@@ -184,13 +188,15 @@ class Groups:
                 for f in range(count)
             ]
             places = [builder.mul(row, index(self.width)) for row in rows]
-            ways = min(len(GROUP), -(-8 // len(places)))  # fewer sums would wait for each other
+            ways = min(
+                len(self.vectors), -(-8 // len(places))
+            )  # fewer sums would wait for each other
 
             def add_group(turn: Any, old: list[Any]) -> list[Any]:
                 new = list(old)
                 mine = self.begin(turn, self.n_components)
                 theirs = self.begin(turn, index(count))
-                for v in GROUP:
+                for v in self.vectors:
                     first = v % ways * len(places)
                     densities = [self.load(self.densities, self.place(mine, k, v)) for k in ks]
                     for f in range(count):
@@ -212,25 +218,22 @@ class Groups:
         most = max(SUMS_IN_REGISTERS // count, 1)
         self.for_components([size for size in (8, 4, 2, 1) if size <= most], components)
 
-    def likelihood(self, scale: list[Any], sizes: list[Any], carried: list[Any]) -> list[Any]:
+    def likelihood(self, scale: list[Any], x: list[list[Any]], carried: list[Any]) -> list[Any]:
         """Multiply a product by sums of densities; note their extremes and the columns'."""
         builder = self.builder
         product, exponents, least, most, away = carried
-        for v in GROUP:
+        for v in self.vectors:
             least, most = smaller(builder, scale[v], least), larger(builder, scale[v], most)
             # in this order: the product of all of them might be too small
             product = builder.fmul(product, scale[v], flags=FLAGS)
             if v % SUMS_TOGETHER == SUMS_TOGETHER - 1:
                 product, exponent = without_exponent(builder, product)
                 exponents = builder.add(exponents, exponent)
-        for size in sizes:
-            away = larger(builder, size, away)
-        return [product, exponents, least, most, away]
+        return [product, exponents, least, most, self.farther(x, away)]
 
-    def add(self, d: int, products: list[Any]) -> Any:
+    def add(self) -> Any:
         """Add all groups; return whether their densities fit."""
-        builder, together = self.builder, self.together
-        count = 1 + d + len(products)
+        builder, vector, together = self.builder, self.vector, self.together
 
         def add_chunk(chunk: Any, carried: list[Any]) -> list[Any]:
             first = builder.mul(chunk, together)
@@ -238,43 +241,38 @@ class Groups:
             size = builder.select(builder.icmp_signed("<", rest, together), rest, together)
 
             def add_group(turn: Any, carried: list[Any]) -> list[Any]:
-                at = builder.mul(builder.add(first, turn), builder.mul(self.row, index(d)))
-                at = builder.add(self.start, at)
-                places = [builder.add(at, index(v * self.width * d)) for v in GROUP]
-                x = [self.features(place, d, products) for place in places]
+                x = self.features_of(builder.add(first, turn))
                 begin = self.begin(turn, self.n_components)
                 self.write_log_densities(begin, x)
                 scale = self.exponentiate(begin)
-                self.write_weighted(self.begin(turn, index(count)), scale, x)
-                sizes = [size for each in x for size in self.sizes(each, d, products)]
-                return self.likelihood(scale, sizes, carried)
+                self.write_weighted(self.begin(turn, index(1 + self.count)), scale, x)
+                return self.likelihood(scale, x, carried)
 
             carried = loop(builder, size, carried, add_group)
-            self.add_moments(size, count)
+            self.add_moments(size)
             return carried
 
-        one = constant(self.vector, 1.0)
-        zeros = ir.Constant(integers_like(self.vector), [0] * self.width)
+        one, none = constant(vector, 1.0), constant(vector, 0.0)
+        zeros = ir.Constant(integers_like(vector), [0] * self.width)
         n_chunks = builder.add(self.n_groups, builder.sub(together, index(1)))
         n_chunks = builder.sdiv(n_chunks, together)
-        none = constant(self.vector, 0.0)
         carried = loop(builder, n_chunks, [one, zeros, one, one, none], add_chunk)
-        return self.finish(*carried)
-
-    def finish(self, product: Any, exponents: Any, least: Any, most: Any, away: Any) -> Any:
-        """Add the log likelihood if all densities fit; return whether they do."""
-        builder, vector = self.builder, self.vector
+        product, exponents, least, most, away = carried
         limit = 2.0 ** MOST_BITS[self.bits]
         within = builder.and_(
             builder.fcmp_ordered(">=", least, constant(vector, 1 / limit)),
             builder.fcmp_ordered("<=", most, constant(vector, limit)),
         )
+        return self.finish(product, builder.sitofp(exponents, vector), within, away)
+
+    def finish(self, product: Any, powers: Any, within: Any, away: Any) -> Any:
+        """Add the log of 2^powers times a product if all densities fit; return whether they do."""
+        builder, vector = self.builder, self.vector
         within = builder.and_(within, builder.fcmp_ordered("ord", product, product))  # no NaN
         farthest = self.number(self.farthest, index(0))
         within = builder.and_(within, builder.fcmp_ordered("<=", away, farthest))
         within = builder.bitcast(within, ir.IntType(self.width))
         fits = builder.icmp_unsigned("==", within, ir.Constant(within.type, -1))
-        powers = builder.sitofp(exponents, vector)
         logarithm = log_of(builder, product)
         value = folded(builder, fused(builder, powers, constant(vector, math.log(2.0)), logarithm))
         total = builder.load(self.log_likelihood)
@@ -283,65 +281,3 @@ class Groups:
         value = builder.select(fits, builder.fadd(total, value), total)
         builder.store(value, self.log_likelihood)
         return fits
-
-
-@intrinsic
-def add_groups(
-    typingctx: Any,
-    rows: Any,
-    start: Any,
-    n_groups: Any,
-    together: Any,
-    n_columns: Any,
-    n_features: Any,
-    n_components: Any,
-    density: Any,
-    centre: Any,
-    slopes: Any,
-    constants: Any,
-    farthest: Any,
-    joint: Any,
-    weighted: Any,
-    sums: Any,
-    log_likelihood: Any,
-) -> Any:
-    """Add responsibilities times 1 and the features to ``sums`` (k, 1 + m) of vectors.
-
-    Return whether all rows' densities fit; if not, the sums are of no use. The log likelihood, less
-    the reference, is added only if they do.
-
-    The rows begin at ``start`` in flat memory. The features are their columns about the centre and
-    products of these: those that the type of ``density`` names, or |x|^2, left out where m = d.
-    ``slopes`` (k, m) are flat, of logarithms to base two; ``farthest`` (1,) is how far from the
-    centre columns may be, or their squares where these are features. ``joint`` and ``weighted``
-    have room for densities, and for shares and these times the features, of ``together`` groups.
-    """
-    vector_type = vector_of(rows.dtype)
-    products = products_in(density)
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointers = [
-            data_of(context, signature.args[i], arguments[i], builder)
-            for i in (0, *range(8, len(arguments)))
-        ]
-        start, n, together, d, m, n_components = arguments[1:7]
-        numbers = [start, n, together, n_components]
-        groups = Groups(builder, llvm_vector(vector_type), pointers, numbers)
-        if products is not None:
-            return groups.add(1 + products[-1][0][0], products)
-        fits = cgutils.alloca_once(builder, ir.IntType(1))
-
-        def add(d: int, products: list[Any]) -> None:
-            builder.store(groups.add(d, products), fits)
-
-        cases = {}
-        for columns in range(1, MOST_COLUMNS + 1):
-            cases[2 * columns] = partial(add, columns, [])
-            cases[2 * columns + 1] = partial(add, columns, [[(j, j) for j in range(columns)]])
-        chosen(builder, builder.add(d, m), cases)
-        return builder.load(fits)
-
-    size = types.intp
-    sizes = (size,) * 6
-    parameters = (density, centre, slopes, constants, farthest, joint, weighted, sums)
-    return types.boolean(rows, *sizes, *parameters, log_likelihood), codegen

@@ -5,6 +5,7 @@ each other and for the cache, cost as much again. Here a group of vectors of row
 registers, columns, features, sums and shares; only its densities, and what the moments take of it,
 go through memory, for a few groups at a time: their moments are then sums that stay in registers,
 of as many components as there are registers for (1.1 to 1.2 times as fast as a group at a time).
+Two components stay in registers throughout.
 
 Near a common centre all log densities are linear in the features of a row: its columns and |x|^2
 (``LinearDensity``), or its columns and their products (``UnrolledDensity``: log_scale - |W x + b|^2
@@ -16,20 +17,27 @@ these and by their columns, and left to tiles with the rows around them.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from fastgmm._jit import kernel, overload, part
+from fastgmm._jit import cgutils, intrinsic, ir, kernel, overload, part, types
 from fastgmm._typing import FloatArray
-from fastgmm.kernels.blocks import WHITENING_WIDTH
-from fastgmm.kernels.columns import chunk_rows, pitch_of
-from fastgmm.kernels.densities.groups import MOST_COLUMNS, add_groups
+from fastgmm.kernels.blocks import data_of
+from fastgmm.kernels.columns import pitch_of
+from fastgmm.kernels.densities.features import products_of
+from fastgmm.kernels.densities.groups import Groups
 from fastgmm.kernels.densities.linear import VECTORS_TOGETHER, LinearDensity
-from fastgmm.kernels.densities.products import add_lanes
+from fastgmm.kernels.densities.pairs import Pairs
+from fastgmm.kernels.densities.products import add_lanes, chosen
 from fastgmm.kernels.densities.unrolled import UnrolledDensity
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened
 from fastgmm.simd import lanes, lanes_of
+from fastgmm.simd.vectors import llvm_vector, vector_of
+
+MOST_COLUMNS = 3
+"""Of a ``LinearDensity``, whose passes are compiled for every number of columns at once."""
 
 MOST_FEATURES = 9
 """Of an ``UnrolledDensity``: three columns with their products, four with their squares (1.1 to 1.3
@@ -42,9 +50,6 @@ MOST_SUMS = 320
 CHUNK_BYTES = 24 * 2**10
 MOST_TOGETHER = 8
 """Groups whose densities wait in L1 for their moments; two instead of eight cost 5 %."""
-
-GROUPS_AT_ONCE = VECTORS_TOGETHER // WHITENING_WIDTH
-"""Groups of a *batch*: summed before their lanes are, and float32 becomes float64."""
 
 FEW_LEFT = 2
 """More batches than this are left to tiles before all are, once these are more than half."""
@@ -72,13 +77,16 @@ def add_whole_groups(rows: FloatArray, density: Any, statistics: Any) -> list[sl
     """
     k = len(density.means)
     m = n_linear_features(density)
-    n_rows, group = len(rows), WHITENING_WIDTH * lanes(rows.dtype)
+    way = Pairs if k == 2 else Groups
+    n_rows, group = len(rows), len(way.vectors) * lanes(rows.dtype)
     whole = n_rows // group * group
     if not m or not 1 < k <= MOST_COMPONENTS or k * (1 + m) > MOST_SUMS or not whole:
         return [slice(0, n_rows)] if n_rows else []
-    batch = GROUPS_AT_ONCE * group
+    in_l1 = CHUNK_BYTES // ((k + 1 + m) * group * rows.itemsize)
+    together = None if way is Pairs else min(max(in_l1, 1), MOST_TOGETHER)
+    batch = VECTORS_TOGETHER * lanes(rows.dtype)
     left = np.zeros(-(-whole // batch), np.bool_)
-    if not add_rows(rows[:whole], density, statistics, left):
+    if not add_rows(rows[:whole], density, statistics, left, group, together):
         return [slice(whole, n_rows)] if whole < n_rows else []
     bounds = [*range(0, whole, batch), whole, n_rows]
     edges = np.flatnonzero(np.diff([False, *left, whole < n_rows, False]))
@@ -86,28 +94,30 @@ def add_whole_groups(rows: FloatArray, density: Any, statistics: Any) -> list[sl
 
 
 @kernel
-def add_rows(rows: Any, density: Any, statistics: Any, left: Any) -> Any:
-    """Add whole groups of rows; mark the batches in ``left`` that are not; return how many."""
+def add_rows(rows: Any, density: Any, statistics: Any, left: Any, group: Any, together: Any) -> Any:
+    """Add groups of so many rows; mark the *batches* in ``left`` that are not; return how many.
+
+    A batch is VECTORS_TOGETHER vectors, summed before their lanes are and float32 becomes float64.
+    The densities of so many groups ``together`` wait for their moments; None: two components.
+    """
     n_components, d = density.means.shape
     flat = flattened(rows)
     slopes, constants, reference = to_base_two(density)
     farthest = aligned(1, density.means)
     farthest[0] = farthest_of(slopes, n_components, d)
     m = slopes.size // n_components
-    width, group = lanes_of(flat), chunk_rows(flat)
-    group_bytes = (n_components + 1 + m) * group * flat.itemsize
-    together = min(max(CHUNK_BYTES // group_bytes, 1), MOST_TOGETHER)
-    joint = aligned(together * pitch_of(n_components, group, flat), flat)
-    features = aligned(together * pitch_of(1 + m, group, flat), flat)
+    width = lanes_of(flat)
+    joint = room_of(together, n_components, group, flat)
+    features = room_of(together, 1 + m, group, flat)
     n_sums = n_components * (1 + m)
     whole = (n_sums + width - 1) // width * width
     sums, totals = cleared(whole * width, flat), cleared(whole, statistics.counts)
     log_likelihood = cleared(1, statistics.counts)
-    n_groups = rows.shape[0] // group
+    n_groups, at_once = rows.shape[0] // group, VECTORS_TOGETHER * width // group
     n_added, n_left = 0, 0
     for batch in range(left.size):
-        first = batch * GROUPS_AT_ONCE
-        n = min(GROUPS_AT_ONCE, n_groups - first)
+        first = batch * at_once
+        n = min(at_once, n_groups - first)
         hopeless = n_left > FEW_LEFT and 2 * n_left > batch
         if not hopeless and add_groups(
             flat, first * group * d, n, together, d, m, n_components, density, density.centre,
@@ -130,6 +140,99 @@ def add_rows(rows: Any, density: Any, statistics: Any, left: Any) -> Any:
             statistics.second[k, p] += totals[first + 1 + d + p]
     statistics.log_likelihood[0] += log_likelihood[0] + reference * n_added
     return n_left
+
+
+def room_of(together: Any, n_rows: int, group: int, like: Any) -> FloatArray:
+    """Return memory for a matrix (n_rows, group) of each of so many groups, or of none."""
+    raise NotImplementedError("implemented for kernels only")
+
+
+@overload(room_of, makes_arrays=True)
+def _room_of(together: Any, n_rows: Any, group: Any, like: Any) -> Any:
+    return _no_room if isinstance(together, types.NoneType) else _room
+
+
+def _room(together: Any, n_rows: Any, group: Any, like: Any) -> Any:
+    return aligned(together * pitch_of(n_rows, group, like), like)
+
+
+def _no_room(together: Any, n_rows: Any, group: Any, like: Any) -> Any:
+    return aligned(0, like)
+
+
+def products_in(density: Any) -> list[Any] | None:
+    """Return the features behind the columns: each is a sum of products x_i x_j.
+
+    None if the type of the density does not tell (see ``add_groups``).
+    """
+    if density.instance_class is LinearDensity:
+        return None
+    band = density.types[density.fields.index("band")]
+    return [[pair] for pair in products_of(band)]
+
+
+@intrinsic
+def add_groups(
+    typingctx: Any,
+    rows: Any,
+    start: Any,
+    n_groups: Any,
+    together: Any,
+    n_columns: Any,
+    n_features: Any,
+    n_components: Any,
+    density: Any,
+    centre: Any,
+    slopes: Any,
+    constants: Any,
+    farthest: Any,
+    joint: Any,
+    weighted: Any,
+    sums: Any,
+    log_likelihood: Any,
+) -> Any:
+    """Add responsibilities times 1 and the features to ``sums`` (k, 1 + m) of vectors.
+
+    Return whether all rows' densities fit; if not, the sums are of no use. The log likelihood, less
+    the reference, is added only if they do.
+
+    The rows begin at ``start`` in flat memory. The features are their columns about the centre and
+    products of these: those that the type of ``density`` names, or |x|^2, left out where m = d.
+    ``slopes`` (k, m) are flat, of logarithms to base two; ``farthest`` (1,) is how far from the
+    centre columns may be, or their squares where these are features. ``joint`` and ``weighted``
+    have room for densities, and for shares and these times the features, of ``together`` groups;
+    None stands for two components, which need none.
+    """
+    vector_type = vector_of(rows.dtype)
+    products = products_in(density)
+    several = Pairs if isinstance(together, types.NoneType) else Groups
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointers = [
+            data_of(context, signature.args[i], arguments[i], builder)
+            for i in (0, *range(8, len(arguments)))
+        ]
+        start, n, together, d, m, n_components = arguments[1:7]
+        numbers = [start, n, together, n_components]
+        groups = partial(several, builder, llvm_vector(vector_type), pointers, numbers)
+        if products is not None:
+            return groups(1 + products[-1][0][0], products).add()
+        fits = cgutils.alloca_once(builder, ir.IntType(1))
+
+        def add(d: int, products: list[Any]) -> None:
+            builder.store(groups(d, products).add(), fits)
+
+        cases = {}
+        for columns in range(1, MOST_COLUMNS + 1):
+            cases[2 * columns] = partial(add, columns, [])
+            cases[2 * columns + 1] = partial(add, columns, [[(j, j) for j in range(columns)]])
+        chosen(builder, builder.add(d, m), cases)
+        return builder.load(fits)
+
+    size = types.intp
+    sizes = (size, size, together, size, size, size)
+    parameters = (density, centre, slopes, constants, farthest, joint, weighted, sums)
+    return types.boolean(rows, *sizes, *parameters, log_likelihood), codegen
 
 
 @part
