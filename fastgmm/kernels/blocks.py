@@ -108,14 +108,17 @@ def outer_products(
     width: int,
     vector: Any,
     initial: list[Any] | None = None,
+    meanwhile: Callable[[Any], None] = lambda turn: None,
 ) -> list[list[Any]]:
     """Return height rows of width vectors: sum over t of left[t, row] * right[t, columns].
 
-    The sums begin with an ``initial`` vector a row, or with zero.
+    The sums begin with an ``initial`` vector a row, or with zero. ``meanwhile`` emits what else is
+    done in every turn.
     """
     lanes = vector.count
 
     def body(turn: Any, sums: list[Any]) -> list[Any]:
+        meanwhile(turn)
         at = builder.add(right.start, builder.mul(turn, right.step))
         columns = [
             vector_at(builder, right.pointer, builder.add(at, index(v * lanes)), vector)

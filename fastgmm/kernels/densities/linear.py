@@ -41,6 +41,7 @@ from fastgmm.kernels.densities.products import (
     write_linear,
 )
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened
+from fastgmm.kernels.softmax import share_out
 from fastgmm.kernels.steps import Steps, implement, tile_of
 from fastgmm.simd import (
     broadcast,
@@ -234,13 +235,16 @@ def linear_log_density(tile: Any, density: Any, scratch: Any) -> None:
                 store(columns, at + t + d * stride, square)
                 store(scratch.features, squares_at + t, square)
         out = chunk * pitch_of(n_components, stride, rows)
+        ahead = (start + first + KEPT_ROWS) * d
         block = 0
         while block < n_components:  # the last block begins so early that it is full, too
             k = min(block, n_components - height)
             block += height
             write_linear(
-                columns, at, stride, slopes, m, k, height, constants, joint, out + k * stride
-            )
+                columns, at, stride, slopes, m, k, height, constants, joint, out + k * stride,
+                rows, ahead,
+            )  # fmt: skip
+            ahead += d * width
 
 
 def add_common_squares(density: Any, scratch: Any, chunk: Any, stride: Any, highest: Any) -> None:
@@ -269,14 +273,21 @@ def linear_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statis
     """Add the sums of responsibilities, and of these times the features, over a tile."""
     rows, _, size, joint, stride = tile
     n_components, d = density.means.shape
-    features, n_dots, kept, row = scratch.features, scratch.n_dots, scratch.rows, scratch.row
+    features, n_dots, row = scratch.features, scratch.n_dots, scratch.row
     width = lanes_of(rows)
     n_chunks = (size + stride - 1) // stride
+    kept = keeps_rows(d, rows)
     # a share times the features is less work than times the responsibilities, as a rule
+    shared = kept and n_components < d
     for chunk in range(n_chunks):
+        if shared:
+            out = chunk * pitch_of(n_components, stride, rows)
+            share_out(joint, out, stride, n_components, stride // width, shares, chunk * stride)
         for t in range(0, stride, width):
             at = chunk * pitch_of(n_dots, stride, rows) + t
             share = load(shares, chunk * stride + t)
+            if shared:
+                share = broadcast(rows.dtype.type(1))
             store(features, at, share)
             for _ in range(n_dots - 1):
                 at += stride
@@ -285,14 +296,16 @@ def linear_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statis
     for slot in range(0, n_components, height):
         k = min(slot, n_components - height)
         add_dots(joint, k, n_components, features, n_dots, n_chunks, height, scratch.dots, slot)
-    if keeps_rows(d, rows):
+    if kept:
         n_vectors = (d + width - 1) // width
-        scale_rows(kept, row, n_vectors, shares, size)
+        if not shared:
+            scale_rows(scratch.rows, row, n_vectors, shares, size)
         for slot in range(0, n_components, height):
             k = min(slot, n_components - height)
             add_outer(
-                joint, k, n_components, kept, row, n_vectors, n_chunks, height, scratch.sums, slot
-            )
+                joint, k, n_components, scratch.rows, row, n_vectors, n_chunks, height,
+                scratch.sums, slot,
+            )  # fmt: skip
     scratch.pending[0] += n_chunks * stride
     if scratch.pending[0] >= VECTORS_TOGETHER * width:
         add_up(scratch)

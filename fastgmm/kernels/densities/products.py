@@ -17,6 +17,7 @@ from fastgmm.kernels.blocks import (
     Operand,
     add_totals,
     data_of,
+    fetch_ahead,
     height_of,
     index,
     loop,
@@ -70,20 +71,23 @@ def write_linear(
     constants: Any,
     joint: Any,
     to: Any,
+    ahead: Any,
+    ahead_start: Any,
 ) -> Any:
     """Write constants + slopes x features of ``height`` components for a chunk of rows.
 
     The features (m, stride) begin at ``at``, ``slopes`` are flat (k, m); row t of the block's
-    component c goes to ``to + c stride + t``.
+    component c goes to ``to + c stride + t``. Meanwhile m vectors of ``ahead``, from
+    ``ahead_start`` on, are fetched into the cache.
     """
     vector_type = vector_of(features.dtype)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
-        features_at, slopes_at, constants_at, joint_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 7, 8)
+        features_at, slopes_at, constants_at, joint_at, ahead_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 7, 8, 10)
         )
-        first, step, m, k, rows, place = (arguments[i] for i in (1, 2, 4, 5, 6, 9))
+        first, step, m, k, rows, place, ahead = (arguments[i] for i in (1, 2, 4, 5, 6, 9, 11))
 
         def write(count: int) -> None:
             numbers = [
@@ -98,6 +102,11 @@ def write_linear(
                 WHITENING_WIDTH,
                 vector,
                 [splat(builder, number, vector.count) for number in numbers],
+                lambda turn: fetch_ahead(
+                    builder,
+                    ahead_at,
+                    builder.add(ahead, builder.mul(turn, index(vector.count))),
+                ),
             )
             for r in range(count):
                 row = builder.add(place, builder.mul(index(r), step))
@@ -110,7 +119,7 @@ def write_linear(
         return context.get_dummy_value()
 
     size = types.intp
-    parameters = (slopes, size, size, size, constants, joint, size)
+    parameters = (slopes, size, size, size, constants, joint, size, ahead, size)
     return types.void(features, size, size, *parameters), codegen
 
 
@@ -317,6 +326,23 @@ def add_outer(
     return types.void(joint, size, size, *parameters), codegen
 
 
+def _by_fours(builder: Any, n: Any, emit: Callable[[Any, int], None]) -> None:
+    """Call ``emit(first, count)`` for n rows, four at a time, then one at a time.
+
+    A row of few vectors by itself takes three times as long as its vectors.
+    """
+    done = index(0)
+    for count in (4, 1):
+        turns = builder.sdiv(builder.sub(n, done), index(count))
+
+        def some(turn: Any, carried: list[Any], count: int = count, done: Any = done) -> list[Any]:
+            emit(builder.add(done, builder.mul(turn, index(count))), count)
+            return []
+
+        loop(builder, turns, [], some)
+        done = builder.add(done, builder.mul(turns, index(count)))
+
+
 @intrinsic
 def keep_rows(
     typingctx: Any,
@@ -344,26 +370,29 @@ def keep_rows(
         done = builder.mul(whole, index(vector.count))
         left = builder.sub(d, done)
 
-        def copy(source: Any, j: Any, to: Any, x: Any) -> None:
-            value = builder.fsub(x, vector_at(builder, centre_at, j, vector))
-            store_at(builder, builder.gep(kept_at, [builder.add(to, j)]), value)
+        def copy_rows(t: Any, count: int) -> None:
+            number = builder.add(start, t)
+            from_ = [builder.mul(builder.add(number, index(r)), d) for r in range(count)]
+            to = [builder.mul(builder.add(t, index(r)), row) for r in range(count)]
 
-        def copy_row(t: Any, carried: list[Any]) -> list[Any]:
-            source = builder.mul(builder.add(start, t), d)
-            to = builder.mul(t, row)
+            def copy(j: Any, x: list[Any]) -> None:
+                centre = vector_at(builder, centre_at, j, vector)
+                for place, value in zip(to, x, strict=True):
+                    value = builder.fsub(value, centre)
+                    store_at(builder, builder.gep(kept_at, [builder.add(place, j)]), value)
 
-            def copy_vector(turn: Any, carried: list[Any]) -> list[Any]:
+            def copy_vectors(turn: Any, carried: list[Any]) -> list[Any]:
                 j = builder.mul(turn, index(vector.count))
-                copy(source, j, to, vector_at(builder, rows_at, builder.add(source, j), vector))
+                places = [builder.add(source, j) for source in from_]
+                copy(j, [vector_at(builder, rows_at, place, vector) for place in places])
                 return []
 
-            loop(builder, whole, [], copy_vector)
+            loop(builder, whole, [], copy_vectors)
             with builder.if_then(builder.icmp_signed(">", left, index(0))):
-                place = builder.gep(rows_at, [builder.add(source, done)])
-                copy(source, done, to, load_part_at(builder, place, vector, left))
-            return []
+                places = [builder.gep(rows_at, [builder.add(source, done)]) for source in from_]
+                copy(done, [load_part_at(builder, place, vector, left) for place in places])
 
-        loop(builder, n, [], copy_row)
+        _by_fours(builder, n, copy_rows)
         return context.get_dummy_value()
 
     size = types.intp
@@ -382,20 +411,23 @@ def scale_rows(typingctx: Any, kept: Any, row: Any, n_vectors: Any, shares: Any,
         )
         row, n_vectors, n = (arguments[i] for i in (1, 2, 4))
 
-        def scale_row(t: Any, carried: list[Any]) -> list[Any]:
-            share = splat(builder, number_at(builder, shares_at, t), vector.count)
-            first = builder.mul(t, row)
+        def scale(t: Any, count: int) -> None:
+            turns = [builder.add(t, index(r)) for r in range(count)]
+            shares = [
+                splat(builder, number_at(builder, shares_at, each), vector.count) for each in turns
+            ]
 
-            def scale_vector(turn: Any, carried: list[Any]) -> list[Any]:
-                at = builder.add(first, builder.mul(turn, index(vector.count)))
-                value = builder.fmul(share, vector_at(builder, kept_at, at, vector))
-                store_at(builder, builder.gep(kept_at, [at]), value)
+            def scale_vectors(turn: Any, carried: list[Any]) -> list[Any]:
+                j = builder.mul(turn, index(vector.count))
+                for each, share in zip(turns, shares, strict=True):
+                    at = builder.add(builder.mul(each, row), j)
+                    value = builder.fmul(share, vector_at(builder, kept_at, at, vector))
+                    store_at(builder, builder.gep(kept_at, [at]), value)
                 return []
 
-            loop(builder, n_vectors, [], scale_vector)
-            return []
+            loop(builder, n_vectors, [], scale_vectors)
 
-        loop(builder, n, [], scale_row)
+        _by_fours(builder, n, scale)
         return context.get_dummy_value()
 
     size_type = types.intp
