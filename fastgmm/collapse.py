@@ -36,12 +36,12 @@ def collapsed(
     constants: DataConstants,
 ) -> IntArray:
     """Return which components have collapsed, rising (see the head of this module)."""
-    k, d = parameters.means.shape
+    d = parameters.means.shape[1]
     rows = parameters.weights * (constants.total_weight / constants.row_weight)
     starved = rows <= family.rows_without_spread(d) + 0.5
-    variances = np.broadcast_to(family.variances(parameters.covariances, d), (k, d))
+    variances = family.variances(parameters.covariances, d)
     # written so that an undefined variance counts as none
-    spread = (variances > 2.0 * ridge).any(axis=1)
+    spread = (variances > 2.0 * ridge).any(axis=-1)
     return np.flatnonzero(starved | ~spread)
 
 

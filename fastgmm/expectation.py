@@ -1,5 +1,6 @@
 """The E-step as work for an executor: statistics, scores and predictions of chunks."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -93,7 +94,7 @@ def expectation_step(covariance_type: str, density: Density, grid: Grid) -> Expe
     """Return the E-step of one model over the rows of a grid."""
     k, d = density.means.shape
     second = FAMILIES[covariance_type].second_shape(k, d)
-    size = int(np.prod(second)) + k * d + k
+    size = math.prod(second) + k * d + k
     return ExpectationStep(covariance_type, density, leaf_level(grid, d, size))
 
 
@@ -104,7 +105,7 @@ def state_bytes(step: ExpectationStep, grid: Grid, n_threads: int) -> int:
     here or where the threads' nodes come together, and one more that is about to be merged.
     """
     k, d = step.density.means.shape
-    size = int(np.prod(FAMILIES[step.covariance_type].second_shape(k, d))) + k * d + k + 1
+    size = math.prod(FAMILIES[step.covariance_type].second_shape(k, d)) + k * d + k + 1
     n_leaves = -(-grid.n_blocks // (1 << step.level))
     return 8 * size * n_threads * (2 + n_leaves.bit_length())
 

@@ -58,7 +58,7 @@ def _aligned_zeros(shape: tuple[int, ...]) -> Float64Array:
     """Return zeros that begin with a cache line: kernels add whole vectors to them."""
     size = math.prod(shape)
     memory = np.zeros(size + 8)
-    first = -(memory.ctypes.data // 8) % 8
+    first = -(memory.__array_interface__["data"][0] // 8) % 8
     return memory[first : first + size].reshape(shape)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray
-from fastgmm.covariance.nearness import apart, common_centre
+from fastgmm.covariance.nearness import apart, common_centre, middle
 from fastgmm.covariance.protocol import Density
 from fastgmm.covariance.scale import log_scale
 from fastgmm.exceptions import IllDefinedCovarianceError
@@ -52,7 +52,8 @@ def diagonal_density(
     if d > kernels.unrolled.MOST_COLUMNS:
         return axes_density(parameters, precisions_cholesky, dtype)
     scales = np.array(np.broadcast_to(precisions_cholesky, parameters.means.shape), order="C")
-    near = common_centre(parameters, parameters.covariances, np.ones(1), dtype)
+    centre = middle(parameters, dtype)
+    near = common_centre(parameters.means, centre, parameters.covariances, np.ones(1))
     half = math.sqrt(0.5)
     away = near.centre.astype(np.float64) - parameters.means if near.near else 0.0 * scales
     return kernels.unrolled.UnrolledDensity(
@@ -83,7 +84,8 @@ def spheres_density(
     Log densities are linear in x and |x|^2 where the components lie near each other.
     """
     means, d = parameters.means, parameters.means.shape[1]
-    near = common_centre(parameters, variances[:, np.newaxis], np.ones(1), dtype)
+    centre = middle(parameters, dtype)
+    near = common_centre(means, centre, variances[:, np.newaxis], np.ones(1))
     if not near.near:
         return axes_density(parameters, factors[:, np.newaxis], dtype)
     scale = log_scale(parameters.weights, d * np.log(factors), d)

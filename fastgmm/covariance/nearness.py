@@ -33,25 +33,20 @@ def middle(parameters: Parameters, dtype: np.dtype[np.floating]) -> FloatArray:
 
 
 def common_centre(
-    parameters: Parameters,
-    variances: Float64Array,
-    sharpness: Float64Array,
-    dtype: np.dtype[np.floating],
+    means: Float64Array, centre: FloatArray, variances: Float64Array, sharpness: Float64Array
 ) -> Centre:
-    """Return the mean of the mixture, if all components are near it.
+    """Return the ``middle`` of the mixture as its centre, if all components are near it.
 
     Rounding errs column by column, so columns are measured in standard deviations of their own:
     ``variances`` (k, d), or broadcastable. ``sharpness`` (k,) or (1,): one over the least standard
     deviation in these units, or more.
     """
-    means = parameters.means
-    centre = middle(parameters, dtype)
     with np.errstate(over="ignore"):
         away = (np.abs(means - centre) / np.sqrt(variances)).max(axis=1) * sharpness
     # not a number is not near
-    if bool(np.all(away <= FARTHEST[dtype.itemsize])):
-        return Centre(True, centre, np.repeat(centre[np.newaxis], len(means), axis=0))
-    return far(means.astype(dtype))
+    if bool(np.all(away <= FARTHEST[centre.itemsize])):
+        return Centre(True, centre, centre[np.newaxis].repeat(len(means), axis=0))
+    return far(means.astype(centre.dtype))
 
 
 def apart(density: Density, origins: FloatArray) -> Density:

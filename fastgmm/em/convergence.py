@@ -14,6 +14,10 @@ REMAINING_GAIN = 0.01
 then are within sqrt(2 x 0.01) = 0.14 standard errors of the maximum, at any number of rows."""
 
 
+LOOKS_BACK = 4
+"""Of so many lower bounds, three gains, convergence is told."""
+
+
 def gain_of(lower_bounds: Sequence[float], back: int = 1) -> float:
     """Return by how much the lower bound rose in the last iteration, or ``back`` - 1 before.
 

@@ -111,7 +111,7 @@ class Model:
 
     def gain(self, back: int = 1) -> float:
         """Return by how much the lower bound rose in the last iteration, or ``back`` - 1 before."""
-        return gain_of([self.start.lower_bound, *self.lower_bounds], back)
+        return gain_of([self.start.lower_bound, *self.lower_bounds[-back - 1 :]], back)
 
     def step(self, placement: Placement) -> ExpectationStep:
         """Return the work of its next pass."""

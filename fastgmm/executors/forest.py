@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from fastgmm.executors.base import Nodes, Placement, Report, Work
 from fastgmm.executors.tree import Node, Tree
-from fastgmm.sources import Watched
+from fastgmm.sources import check_unchanged
 
 Range: TypeAlias = tuple[int, int]
 """Neighbouring blocks, the last excluded."""
@@ -21,8 +21,7 @@ class Forest:
     def __init__(
         self, works: Sequence[Work[Any]], placement: Placement, report: Report | None
     ) -> None:
-        if isinstance(placement.source, Watched):
-            placement.source.check_unchanged()
+        check_unchanged(placement.source)
         self._grid = placement.grid
         self._trees: list[Tree[Any]] = [Tree(work.merge) for work in works]
         self._report = report

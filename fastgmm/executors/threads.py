@@ -117,7 +117,7 @@ class ThreadPlacement:
         wanted = max(RANGES_PER_THREAD * self.n_threads, n_bytes // RANGE_BYTES)
         waiting = deque(forest.missing(ranges(self.grid.n_blocks, works, wanted)))
         is_whole = sum(last - first for first, last in waiting) == self.grid.n_blocks
-        alone = self._is_better_alone()
+        alone = len(waiting) < 2 or self._is_better_alone()
         # passes differ: what is not as brief as the last one goes to the others after all
         while waiting and (
             self.n_threads == 1 or (alone and time.monotonic() - began < BRIEF_SECONDS)

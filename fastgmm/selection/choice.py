@@ -40,13 +40,13 @@ def degenerate(
     Starved: it holds at most d rows. Hardly wider: an eigenvalue of its covariance is at most
     ``NARROW`` ridges, so that nothing positive definite is left once these are taken off.
     """
-    k, d = parameters.means.shape
+    d = parameters.means.shape[1]
     rows = parameters.weights * (constants.total_weight / constants.row_weight)
     if bool((rows <= d).any()):
         return True
     family = FAMILIES[covariance_type]
     covariances = np.array(parameters.covariances)
-    family.regularise(covariances, np.broadcast_to(-NARROW * ridge, (k, d)))
+    family.regularise(covariances, -NARROW * ridge[np.newaxis])
     try:
         family.prepare(parameters._replace(covariances=covariances), dtype)
     except IllDefinedCovarianceError:

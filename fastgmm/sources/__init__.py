@@ -14,7 +14,7 @@ from fastgmm.sources.base import (
     describe_columns,
 )
 from fastgmm.sources.grid import BLOCKS_OF_PARTITIONS, Grid, lengths_grid, row_grid
-from fastgmm.sources.identity import Watched
+from fastgmm.sources.identity import check_unchanged
 from fastgmm.sources.opening import FILE_FORMATS, as_source, open_dataset
 
 __all__ = [
@@ -27,8 +27,8 @@ __all__ = [
     "Countable",
     "Grid",
     "Source",
-    "Watched",
     "as_source",
+    "check_unchanged",
     "describe_columns",
     "lengths_grid",
     "open_dataset",

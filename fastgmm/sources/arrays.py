@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -61,9 +62,9 @@ class ArraySource:
 
     def chunks(self, grid: Grid, first: int, last: int) -> Iterator[Chunk]:
         """Cut the blocks out of the array, without a copy if it is C-contiguous and writeable."""
-        for block in range(first, last):
-            start, stop = grid.rows(block)
-            rows = np.ascontiguousarray(self.array[start:stop], dtype=self.dtype)
+        dtype = self.dtype
+        for start, stop in pairwise(grid.boundaries[first : last + 1].tolist()):
+            rows = np.ascontiguousarray(self.array[start:stop], dtype=dtype)
             weights = NO_WEIGHTS
             if self.weights is not None:
                 weights = writeable_view(self.weights[start:stop])

@@ -71,8 +71,8 @@ def _block_rows(n_samples: int, n_features: int) -> int:
     if worth < BLOCKS_FOR_THREADS:
         n_blocks = 1 << max(worth.bit_length() - 1, 0)
         return max(-(-n_samples // (8 * n_blocks)) * 8, 128)
-    elements = min(n_samples * n_features // BLOCKS_FOR_THREADS, BLOCK_ELEMENTS)
-    return max(elements // n_features // 128, 1) * 128
+    fewest = -(-n_samples // (128 * BLOCKS_FOR_THREADS))  # no block more for what is left over
+    return max(min(fewest, BLOCK_ELEMENTS // (128 * n_features)), 1) * 128
 
 
 def lengths_grid(lengths: Sequence[int], n_features: int) -> Grid:

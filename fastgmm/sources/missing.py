@@ -12,7 +12,7 @@ from fastgmm.exceptions import DataError
 from fastgmm.sources.base import NO_WEIGHTS, Chunk, Countable, Source
 from fastgmm.sources.blocks import Piece, Ring, reblock
 from fastgmm.sources.grid import Grid, row_grid
-from fastgmm.sources.identity import Fingerprint, Watched
+from fastgmm.sources.identity import Fingerprint, check_unchanged
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,8 +73,7 @@ class CompleteRows:
 
     def check_unchanged(self) -> None:
         """Ask the base."""
-        if isinstance(self.base, Watched):
-            self.base.check_unchanged()
+        check_unchanged(self.base)
 
     def describe(self) -> str:
         """Say how many rows were dropped and why, for people."""

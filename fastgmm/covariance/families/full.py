@@ -43,13 +43,14 @@ def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share =
     half = math.sqrt(0.5)
     unrolled = d <= kernels.unrolled.MOST_COLUMNS
     height = 1 if unrolled else kernels.blocks.WHITENING_HEIGHT
-    away = middle(parameters, dtype).astype(np.float64) - parameters.means
+    centre = middle(parameters, dtype)
+    away = centre.astype(np.float64) - parameters.means
     whitening = triangles.whiten(parameters.covariances, half, height, dtype, share, away)
     means = parameters.means.astype(dtype)
     scale = log_scale(parameters.weights, whitening.log_determinants, d).astype(dtype)
     factors = whitening.factors
     spread = variances(parameters.covariances, d)
-    near = common_centre(parameters, spread, whitening.sharpness / half, dtype)
+    near = common_centre(parameters.means, centre, spread, whitening.sharpness / half)
     if not unrolled and len(means) < FEWEST_COMPONENTS:
         near = far(means)
     biases = whitening.biases.astype(dtype) if near.near else np.zeros_like(means)
@@ -78,8 +79,8 @@ def estimate(
 
 def regularise(covariances: Float64Array, ridge: Float64Array) -> None:
     """Add to each diagonal."""
-    d = covariances.shape[1]
-    covariances[:, range(d), range(d)] += ridge
+    diagonals = np.einsum("kii->ki", covariances)  # a view
+    diagonals += ridge
 
 
 replace = replacing.replace
@@ -97,7 +98,7 @@ def join(seconds: list[Float64Array]) -> Float64Array:
 
 def variances(covariances: Float64Array, n_features: int) -> Float64Array:
     """Return the diagonals (k, d)."""
-    return np.diagonal(covariances, axis1=1, axis2=2)
+    return covariances.diagonal(axis1=1, axis2=2)
 
 
 def dense(covariances: Float64Array, n_components: int, n_features: int) -> Float64Array:

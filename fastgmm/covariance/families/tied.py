@@ -16,7 +16,7 @@ from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import shared, triangles
 from fastgmm.covariance.conditioning import Regression, by_matrices
 from fastgmm.covariance.drawing import draw_matrices
-from fastgmm.covariance.nearness import common_centre, far
+from fastgmm.covariance.nearness import common_centre, far, middle
 from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.covariance.scale import log_scale
 from fastgmm.parameters import Parameters
@@ -49,7 +49,12 @@ def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share =
     d = parameters.means.shape[1]
     scale = log_scale(parameters.weights, whitening.log_determinants, d)
     factors = whitening.factors[0].astype(dtype)
-    near = common_centre(parameters, np.diagonal(matrix[0]), whitening.sharpness / half, dtype)
+    near = common_centre(
+        parameters.means,
+        middle(parameters, dtype),
+        np.diagonal(matrix[0]),
+        whitening.sharpness / half,
+    )
     if not near.near:
         means = parameters.means.astype(dtype)
         return _far(scale.astype(dtype), means, factors, means)

@@ -32,6 +32,7 @@ from fastgmm.kernels.blocks import (
 )
 from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of
 from fastgmm.kernels.densities.products import (
+    LINEAR_HEIGHT,
     add_dots,
     add_lanes,
     add_outer,
@@ -190,6 +191,16 @@ def linear_tiles(density: Any, n_rows: Any) -> Any:
 
 
 @part
+def linear_height(n_components: int, left: int) -> int:
+    """Return how many of the components that are left the next block of densities has."""
+    if n_components < LINEAR_HEIGHT:
+        return height_of(n_components, WHITENING_HEIGHT)
+    # of seven or eight two low blocks make less than two high ones
+    low = left <= WHITENING_HEIGHT or left == 7 or left == 8
+    return WHITENING_HEIGHT if low else LINEAR_HEIGHT
+
+
+@part
 def turn(scratch: Any, d: int, first: int, stride: int) -> None:
     """Write a chunk's kept rows, from the tile's row ``first`` on, as columns."""
     width = lanes_of(scratch.rows)
@@ -208,7 +219,6 @@ def linear_log_density(tile: Any, density: Any, scratch: Any) -> None:
     slopes, constants = scratch.slopes, scratch.constants
     m = slopes.size // n_components
     width = lanes_of(rows)
-    height = height_of(n_components, WHITENING_HEIGHT)
     kept = keeps_rows(d, rows)
     if kept:
         end = (size + stride - 1) // stride * stride
@@ -238,6 +248,7 @@ def linear_log_density(tile: Any, density: Any, scratch: Any) -> None:
         ahead = (start + first + KEPT_ROWS) * d
         block = 0
         while block < n_components:  # the last block begins so early that it is full, too
+            height = linear_height(n_components, n_components - block)
             k = min(block, n_components - height)
             block += height
             write_linear(

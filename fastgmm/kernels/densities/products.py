@@ -35,6 +35,9 @@ def heights(most: int) -> list[int]:
     return [1 << bit for bit in range(most.bit_length())]
 
 
+LINEAR_HEIGHT = 6
+"""Components of a block of densities, where there are more: 1.0 to 1.03 times as fast as four."""
+
 PRODUCT_HEIGHTS = sorted({1, 2, PRODUCT_HEIGHT})
 
 
@@ -114,7 +117,7 @@ def write_linear(
                     address = builder.gep(joint_at, [builder.add(row, index(v * vector.count))])
                     store_at(builder, address, sums[r][v])
 
-        cases = heights(WHITENING_HEIGHT)
+        cases = [*heights(WHITENING_HEIGHT), LINEAR_HEIGHT]
         chosen(builder, rows, {count: partial(write, count) for count in cases})
         return context.get_dummy_value()
 
