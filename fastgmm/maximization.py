@@ -104,7 +104,7 @@ def maximum_likelihood(
         # estimates from no scatter is less such a square, pooled as its covariances are
         away = (fixed.means - origins) - delta
         covariances -= family.estimate(np.zeros_like(statistics.second), counts, away, share)
-    family.regularise(covariances, ridge[np.newaxis])
+    family.regularise(covariances, np.atleast_2d(ridge))
     return fixed.put_into(Parameters(counts / counts.sum(), means, covariances))
 
 

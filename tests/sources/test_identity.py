@@ -9,7 +9,7 @@ import pytest
 
 from fastgmm import open_dataset
 from fastgmm.exceptions import DataError
-from fastgmm.sources import ArraySource, Source, Watched, as_source, identity
+from fastgmm.sources import ArraySource, Source, as_source, check_unchanged, identity
 
 ROWS = np.random.default_rng(0).normal(size=(500, 3))
 
@@ -106,19 +106,18 @@ def test_long_arrays_and_files_are_told_by_excerpts(tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", ["npy", "parquet", "hdf5", "zarr"])
 def test_a_changed_file_is_named(kind, tmp_path):
     source = KINDS[kind](tmp_path, ROWS)
-    assert isinstance(source, Watched)
-    source.check_unchanged()
+    check_unchanged(source)
     file = max(path for path in tmp_path.rglob("*") if path.is_file())
     status = os.stat(file)
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     with pytest.raises(DataError, match=rf"{file.name} has changed since it was opened"):
-        source.check_unchanged()
+        check_unchanged(source)
     complete = as_source(KINDS[kind](tmp_path, ROWS), missing="drop")
-    complete.check_unchanged()
+    check_unchanged(complete)
     file.unlink()
     for gone in (source, complete):
         with pytest.raises(DataError, match=rf"{file.name} cannot be read any more"):
-            gone.check_unchanged()
+            check_unchanged(gone)
 
 
 def test_of_a_store_with_many_chunks_some_are_watched(tmp_path, monkeypatch):
