@@ -72,6 +72,13 @@ def test_the_briefest_passes_take_one_thread(monkeypatch):
     assert passes(0.0, 0.0) == [{"there"}, {"here"}]
 
 
+def test_a_single_range_takes_no_other_thread():
+    work = Seen(0.0, set())
+    with closing(ThreadExecutor(2).place(ArraySource(X), len(X))) as placement:
+        placement.reduce([work])
+    assert work.threads == {threading.get_ident()}
+
+
 def test_a_pass_that_is_longer_than_the_last_goes_to_all_threads():
     found = [passes(0.0, 0.02, 0.02) for _ in range(3)]
     assert all("there" in second and third == {"there"} for _, second, third in found)

@@ -12,7 +12,7 @@ from fastgmm.parameters import Parameters
 from fastgmm.sources import NO_WEIGHTS
 from fastgmm.statistics import zeros
 
-TIED = FAMILIES["tied"]
+TIED, SPHERICAL = FAMILIES["tied"], FAMILIES["spherical"]
 
 
 def mixture(d, k):
@@ -35,9 +35,16 @@ def next_parameters(X, density, weights=NO_WEIGHTS):
     return statistics.log_likelihood[0], new
 
 
-# components in blocks of one, two, four and eight, the last full or begun inside its neighbour;
-# features in blocks of two and three; columns by shuffles and by transposes
-@pytest.mark.parametrize(("d", "k"), [(1, 1), (2, 2), (3, 5), (4, 8), (5, 11), (8, 9), (17, 7)])
+# components in blocks of one, two, four, six and eight, the last full or begun inside another;
+# features in blocks of two and three; columns by shuffles and by transposes, or kept as rows, where
+# responsibilities take the shares if they are fewer
+@pytest.mark.parametrize(
+    ("d", "k"),
+    [
+        *((1, 1), (2, 2), (3, 5), (4, 8), (5, 11), (8, 9), (17, 7)),
+        *((4, 6), (4, 7), (4, 10), (4, 13), (4, 14), (16, 7), (16, 20), (39, 12), (64, 3)),
+    ],
+)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_both_forms_of_a_tied_mixture_are_the_textbooks(d, k, weighted):
     X, parameters = mixture(d, k)
@@ -60,6 +67,28 @@ def test_both_forms_of_a_tied_mixture_are_the_textbooks(d, k, weighted):
     np.testing.assert_allclose(
         scaled, other[1].covariances / units / units[:, np.newaxis], atol=1e-10
     )
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(("d", "k"), [(5, 6), (16, 7), (16, 20), (39, 3)])
+def test_spheres_are_the_textbooks(d, k, dtype):
+    rng = np.random.default_rng(d)
+    X = rng.normal(size=(777, d)).astype(dtype)
+    parameters = Parameters(
+        rng.dirichlet(np.full(k, 5.0)), rng.normal(size=(k, d)), rng.uniform(0.5, 2.0, size=k)
+    )
+    density = SPHERICAL.prepare(parameters, np.dtype(dtype))
+    assert isinstance(density, kernels.linear.LinearDensity)
+    statistics = zeros(k, d, SPHERICAL.second_shape(k, d))
+    kernels.expectation.expectation(X, NO_WEIGHTS, density, statistics)
+    matrices = as_matrices(parameters.covariances, "spherical", k, d)
+    r, log_density = e_step(X.astype(float), parameters.weights, parameters.means, matrices)
+    rtol = 1e-11 if dtype is np.float64 else 2e-5
+    assert statistics.log_likelihood[0] == pytest.approx(log_density.sum(), rel=rtol)
+    away = X - density.centre.astype(float)
+    expected = r.sum(axis=0), r.T @ away, (r.T @ (away**2).sum(axis=1))[:, np.newaxis]
+    for one, other in zip(statistics[1:], expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol * np.abs(other).max())
 
 
 def test_a_tied_pass_without_the_scatter_of_the_data_is_an_error():
