@@ -18,6 +18,9 @@ from fastgmm.statistics import Statistics, merge, zeros
 # A leaf's statistics are zeroed once and merged about once: that is 3 times their size in memory
 # traffic, so leaves of 8 times as many elements of data keep it under a third of reading the rows.
 LEAF_ELEMENTS_PER_STATISTIC = 8
+# A leaf costs the interpreter 20 us besides: a tenth of what a kernel spends on so many rows times
+# columns times components, at least.
+LEAF_WORK = 2**20
 # However large the statistics, the rows still give this many leaves: threads need work.
 FEWEST_LEAVES = 8
 
@@ -95,7 +98,8 @@ def expectation_step(covariance_type: str, density: Density, grid: Grid) -> Expe
     k, d = density.means.shape
     second = FAMILIES[covariance_type].second_shape(k, d)
     size = math.prod(second) + k * d + k
-    return ExpectationStep(covariance_type, density, leaf_level(grid, d, size))
+    enough = LEAF_WORK // (LEAF_ELEMENTS_PER_STATISTIC * k)
+    return ExpectationStep(covariance_type, density, leaf_level(grid, d, max(size, enough)))
 
 
 def state_bytes(step: ExpectationStep, grid: Grid, n_threads: int) -> int:

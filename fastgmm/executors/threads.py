@@ -24,7 +24,8 @@ READ_AHEAD = BUFFERS - 2
 """Blocks waiting for the kernel: a source's buffers less the one being read and the one in use."""
 
 RANGES_PER_THREAD = 4
-"""Ranges handed out per thread, so that a slow one does not hold up the pass."""
+"""Ranges handed out per thread, so that a slow one does not hold up the pass; half as many in brief
+passes, as each takes the interpreter 50 us."""
 
 RANGE_BYTES = 2**28
 """A range is no larger than this, so that long passes report progress."""
@@ -113,21 +114,37 @@ class ThreadPlacement:
         self.costs = Costs()
         self._stop.clear()
         began = time.monotonic()
-        n_bytes = self.grid.n_samples * self.source.n_features * self.source.dtype.itemsize
-        wanted = max(RANGES_PER_THREAD * self.n_threads, n_bytes // RANGE_BYTES)
-        waiting = deque(forest.missing(ranges(self.grid.n_blocks, works, wanted)))
-        is_whole = sum(last - first for first, last in waiting) == self.grid.n_blocks
-        alone = len(waiting) < 2 or self._is_better_alone()
-        # passes differ: what is not as brief as the last one goes to the others after all
-        while waiting and (
-            self.n_threads == 1 or (alone and time.monotonic() - began < BRIEF_SECONDS)
-        ):
+        missing = forest.missing([(0, self.grid.n_blocks)])
+        is_whole = missing == [(0, self.grid.n_blocks)]
+        alone = self._is_better_alone()
+        if alone:
+            # passes differ: what is not as brief as the last one goes to the others after all
+            give_up = began + BRIEF_SECONDS
+            reduced = [self._reduce_range(works, *range_, give_up) for range_ in missing]
+            missing = [rest for each in reduced for rest in self._taken(each, forest)]
+        waiting = deque(self._cut(works, missing))
+        while waiting and (self.n_threads == 1 or len(waiting) == 1):
             waiting.extendleft(self._taken(self._reduce_range(works, *waiting.popleft()), forest))
         if waiting:
             self._reduce_on_pool(works, waiting, forest)
         if is_whole:
             self._seconds[alone] = time.monotonic() - began
         return forest.results()
+
+    def _cut(self, works: Sequence[Work[Any]], missing: list[Range]) -> list[Range]:
+        """Cut what is missing of a pass for all threads."""
+        if not missing:
+            return []
+        n_bytes = self.grid.n_samples * self.source.n_features * self.source.dtype.itemsize
+        brief = self._seconds[False] < BRIEF_SECONDS
+        a_thread = RANGES_PER_THREAD // 2 if brief else RANGES_PER_THREAD
+        wanted = max(a_thread * self.n_threads, n_bytes // RANGE_BYTES)
+        return [
+            (max(first, start), min(last, end))
+            for first, last in ranges(self.grid.n_blocks, works, wanted)
+            for start, end in missing
+            if max(first, start) < min(last, end)
+        ]
 
     def _taken(self, reduced: "Reduced", forest: Forest) -> list[Range]:
         """Add what has been reduced; return what has not."""
@@ -191,10 +208,16 @@ class ThreadPlacement:
         finally:
             results.put(None)
 
-    def _reduce_range(self, works: Sequence[Work[Any]], first: int, last: int) -> Reduced:
-        """Reduce a range, or its beginning if it takes long or the pass is to stop."""
+    def _reduce_range(
+        self, works: Sequence[Work[Any]], first: int, last: int, give_up: float | None = None
+    ) -> Reduced:
+        """Reduce a range, or its beginning if it takes long or the pass is to stop.
+
+        At the end of a leaf it may ``give_up``, from that time on: by RANGE_SECONDS.
+        """
         reached, leaf = first, 1 << max(work.level for work in works)
-        give_up = time.monotonic() + RANGE_SECONDS
+        if give_up is None:
+            give_up = time.monotonic() + RANGE_SECONDS
 
         def wanted(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
             nonlocal reached
