@@ -18,9 +18,6 @@ from fastgmm.statistics import Statistics, merge, zeros
 # A leaf's statistics are zeroed once and merged about once: that is 3 times their size in memory
 # traffic, so leaves of 8 times as many elements of data keep it under a third of reading the rows.
 LEAF_ELEMENTS_PER_STATISTIC = 8
-# A leaf costs the interpreter 20 us besides: a tenth of what a kernel spends on so many rows times
-# columns times components, at least.
-LEAF_WORK = 2**20
 # However large the statistics, the rows still give this many leaves: threads need work.
 FEWEST_LEAVES = 8
 
@@ -70,11 +67,15 @@ class ExpectationStep:
 
         Once in a process for every kind of density: 110 components in 41 columns take 3 ms.
         """
-        kind = (type(self.density), weighted, *map(_kind_of, self.density))
+        way = (
+            kernels.narrow.way_of(len(self.density.means)) if len(self.density.means) > 1 else None
+        )
+        kind = (type(self.density), weighted, way, *map(_kind_of, self.density))
         if kind in _WARM:
             return
-        rows = np.repeat(self.density.means[:1], 65, axis=0)
-        self.accumulate(self.start(), Chunk(0, rows, np.ones(65 if weighted else 0)))
+        n = kernels.narrow.enough_rows(self.density.means.dtype)
+        rows = np.repeat(self.density.means[:1], n, axis=0)
+        self.accumulate(self.start(), Chunk(0, rows, np.ones(n if weighted else 0)))
         _WARM.add(kind)
 
     def merge(self, left: Statistics, right: Statistics) -> Statistics:
@@ -98,8 +99,7 @@ def expectation_step(covariance_type: str, density: Density, grid: Grid) -> Expe
     k, d = density.means.shape
     second = FAMILIES[covariance_type].second_shape(k, d)
     size = math.prod(second) + k * d + k
-    enough = LEAF_WORK // (LEAF_ELEMENTS_PER_STATISTIC * k)
-    return ExpectationStep(covariance_type, density, leaf_level(grid, d, max(size, enough)))
+    return ExpectationStep(covariance_type, density, leaf_level(grid, d, size))
 
 
 def state_bytes(step: ExpectationStep, grid: Grid, n_threads: int) -> int:

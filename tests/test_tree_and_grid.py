@@ -54,6 +54,13 @@ def test_blocks_partition_the_rows(n, d):
     assert sizes.max() * d <= max(2**19, 128 * d)
 
 
+@pytest.mark.parametrize(
+    ("n", "d"), [(2**17, 1), (65_537, 2), (20_000, 16), (2049, 64), (513, 256)]
+)
+def test_blocks_are_enough_for_threads_and_no_more(n, d):
+    assert 8 < row_grid(n, d).n_blocks <= 16
+
+
 def test_chunk_size_is_rows_a_block():
     assert row_grid(10, 2, 4).boundaries.tolist() == [0, 4, 8, 10]
 

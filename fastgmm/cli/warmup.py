@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Sequence
-from itertools import product
+from itertools import cycle, product
 from typing import Any
 
 import click
@@ -118,16 +118,19 @@ def use_every_kernel(covariance_type: str, dtype: str, n_features: int) -> None:
     """Fit, select and predict a few rows: what compiles is what these use."""
     import numpy as np
 
+    from fastgmm import kernels
     from fastgmm.estimators import GaussianMixture
     from fastgmm.initialization import START_NAMES
     from fastgmm.selection import select
 
-    rows = np.random.default_rng(0).normal(size=(64, n_features)).astype(dtype)
+    n_rows = 4 * kernels.narrow.enough_rows(np.dtype(dtype))  # half of them are a fold
+    rows = np.random.default_rng(0).normal(size=(n_rows, n_features)).astype(dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # one iteration does not converge
-        for start in START_NAMES:
+        # two components have machine code of their own
+        for start, n_components in zip(START_NAMES, cycle((3, 2)), strict=False):
             model = GaussianMixture(
-                2,
+                n_components,
                 covariance_type=covariance_type,
                 init_params=start,
                 max_iter=1,

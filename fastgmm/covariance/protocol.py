@@ -82,7 +82,7 @@ class CovarianceFamily(Protocol):
         """
 
     def regularise(self, covariances: Float64Array, ridge: Float64Array) -> None:
-        """Add to the diagonals, in place: ``ridge`` (k, d) or (1, d), what each column gets.
+        """Add to the diagonals, in place: ``ridge`` (k, d), or broadcastable, for each column.
 
         A family in which columns share a variance adds the mean over them; one in which
         components share a matrix adds the largest among them.

@@ -40,7 +40,7 @@ def has_converged(
     """
     if tol != "statistical":
         return bool(abs(gain_of(lower_bounds)) < tol)
-    gains = [gain_of(lower_bounds, back) * total_weight for back in (1, 2, 3)]
+    gains = [gain_of(lower_bounds, back) * total_weight for back in range(1, LOOKS_BACK)]
     noise = _noise(abs(lower_bounds[-1]), total_weight, dtype)
     return all(
         _remaining(now, before, noise) <= max(REMAINING_GAIN, noise)

@@ -42,6 +42,11 @@ has more to do with a block than the kernel, threads wait for each other (100,00
 1.3 ms instead of 2.5)."""
 
 
+TINY = 2**14
+"""Elements of a block that this thread reduces by itself: 0.1 ms for three components in two
+columns, as long as it takes to wake another thread."""
+
+
 def available_threads() -> int:
     """Return the processors this process may use: affinity, then the cgroup's quota.
 
@@ -116,14 +121,14 @@ class ThreadPlacement:
         began = time.monotonic()
         missing = forest.missing([(0, self.grid.n_blocks)])
         is_whole = missing == [(0, self.grid.n_blocks)]
-        alone = self._is_better_alone()
+        alone = self._is_better_alone() or self._is_tiny()
         if alone:
             # passes differ: what is not as brief as the last one goes to the others after all
             give_up = began + BRIEF_SECONDS
             reduced = [self._reduce_range(works, *range_, give_up) for range_ in missing]
             missing = [rest for each in reduced for rest in self._taken(each, forest)]
         waiting = deque(self._cut(works, missing))
-        while waiting and (self.n_threads == 1 or len(waiting) == 1):
+        while waiting and self.n_threads == 1:
             waiting.extendleft(self._taken(self._reduce_range(works, *waiting.popleft()), forest))
         if waiting:
             self._reduce_on_pool(works, waiting, forest)
@@ -155,6 +160,10 @@ class ThreadPlacement:
     def _is_better_alone(self) -> bool:
         """Return whether a pass takes one thread no longer than several, as the last ones did."""
         return self._seconds[True] <= self._seconds[False] < BRIEF_SECONDS
+
+    def _is_tiny(self) -> bool:
+        """Return whether there is nothing to share: one block, too small to hand it over."""
+        return self.grid.n_blocks == 1 and self.grid.n_samples * self.source.n_features <= TINY
 
     def _reduce_on_pool(
         self, works: Sequence[Work[Any]], waiting: deque[Range], forest: Forest

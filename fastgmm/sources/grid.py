@@ -14,7 +14,7 @@ from fastgmm._typing import IntArray
 # 2^19 elements = 4 MB of float64: the block still sits in L2/L3 when the kernel starts on it, and
 # the interpreter's ~20 us a block are under 2 % of the cheapest pass (d = 1, k = 2: ~1 ms).
 BLOCK_ELEMENTS = 2**19
-# Data smaller than that still give this many blocks, so that threads have work, ...
+# Data smaller than that still give so many blocks, or a few less, so that threads have work, ...
 BLOCKS_FOR_THREADS = 16
 # ... unless a block would fall under this size, where what it costs besides its rows shows: with
 # K=110, d=41 as much as 50 rows. Then the blocks are equally long, a power of two many.
@@ -71,8 +71,10 @@ def _block_rows(n_samples: int, n_features: int) -> int:
     if worth < BLOCKS_FOR_THREADS:
         n_blocks = 1 << max(worth.bit_length() - 1, 0)
         return max(-(-n_samples // (8 * n_blocks)) * 8, 128)
-    fewest = -(-n_samples // (128 * BLOCKS_FOR_THREADS))  # no block more for what is left over
-    return max(min(fewest, BLOCK_ELEMENTS // (128 * n_features)), 1) * 128
+    # rounded up, so that there is no block more for what is left over
+    step = 128 if n_samples >= 1024 * BLOCKS_FOR_THREADS else 32
+    fewest = -(-n_samples // (step * BLOCKS_FOR_THREADS)) * step
+    return min(fewest, max(BLOCK_ELEMENTS // (128 * n_features), 1) * 128)
 
 
 def lengths_grid(lengths: Sequence[int], n_features: int) -> Grid:

@@ -5,8 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from fastgmm import kernels
+from fastgmm import expectation, kernels
 from fastgmm.covariance import FAMILIES
+from fastgmm.expectation import ExpectationStep
 from fastgmm.parameters import Parameters
 from fastgmm.simd import lanes
 from fastgmm.sources import NO_WEIGHTS
@@ -169,15 +170,48 @@ def test_what_is_too_large_for_the_cache_or_one_component_is_left_to_tiles():
         assert left == [slice(0, 640)]
 
 
-def test_columns_of_any_unit_leave_room_for_shares():
+@pytest.mark.parametrize("k", [2, 3])
+def test_columns_of_any_unit_leave_room_for_shares(k):
     # rows nine deviations away: shares of nearly 2^60
     for unit in (1e-6, 1.0, 1e6, 1e11):
-        deviations = unit * np.array([0.9, 1.0])
+        deviations = unit * np.linspace(0.9, 1.0, k)
         covariances = deviations[:, np.newaxis, np.newaxis] ** 2 * np.eye(3)
-        parameters = Parameters(np.full(2, 0.5), np.zeros((2, 3)), covariances)
+        parameters = Parameters(np.full(k, 1 / k), np.zeros((k, 3)), covariances)
         X = np.random.default_rng(0).normal(size=(2048, 3))
         X = (8.8 * unit * X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
         density = FAMILIES["full"].prepare(parameters, np.dtype(np.float32))
         exact = FAMILIES["full"].prepare(parameters, np.dtype(float))
         statistics, _ = in_groups("full", density, X)
         assert_equal(statistics, by_tiles("full", exact, X.astype(float)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("which", [0, -1])
+def test_a_density_that_is_no_number_is_left_to_tiles(k, dtype, which):
+    density = mixture("full", 2, k, dtype)
+    density.log_scale[which] = np.nan
+    statistics = nothing("full", density)
+    X = np.zeros((256, 2), dtype)
+    assert kernels.narrow.add_whole_groups(X, density, statistics) == [slice(0, 256)]
+    assert not any(part.any() for part in statistics)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("k", [2, 3])
+def test_warming_up_uses_what_groups_of_rows_use(k, dtype, monkeypatch):
+    density = mixture("full", 2, k, dtype)
+    used, add_rows = [], kernels.narrow.add_rows
+
+    def recorded(rows, *rest):
+        used.append((rows.dtype, type(rest[-1])))
+        return add_rows(rows, *rest)
+
+    monkeypatch.setattr(kernels.narrow, "add_rows", recorded)
+    monkeypatch.setattr(expectation, "_WARM", set())
+    for components in (1, 5 - k, k):  # others do not stand for these
+        ExpectationStep("full", mixture("full", 2, components, dtype), 0).warm_up(weighted=False)
+    warmed, used[:] = set(used), []
+    kernels.narrow.add_whole_groups(np.zeros((256, 2), dtype), density, nothing("full", density))
+    assert set(used) <= warmed
+    assert used

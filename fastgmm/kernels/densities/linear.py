@@ -90,8 +90,8 @@ class LinearWork(NamedTuple):
     constants: FloatArray
     """(k,) what is added to slopes times features."""
     features: FloatArray
-    """(1 + features, rows) of each chunk of a tile: room for shares, then x and |x|^2; or, where
-    ``rows`` are kept, room for shares and |x|^2 alone."""
+    """(1 + features, rows) of each chunk of a tile: room for shares (ones, where responsibilities
+    take these), then x and |x|^2; or, where ``rows`` are kept, room for shares and |x|^2 alone."""
     n_dots: int
     """Rows of that matrix."""
     rows: FloatArray
@@ -246,6 +246,7 @@ def linear_log_density(tile: Any, density: Any, scratch: Any) -> None:
                 store(scratch.features, squares_at + t, square)
         out = chunk * pitch_of(n_components, stride, rows)
         ahead = (start + first + KEPT_ROWS) * d
+        last = ahead + (WHITENING_WIDTH - 1) * d * width
         block = 0
         while block < n_components:  # the last block begins so early that it is full, too
             height = linear_height(n_components, n_components - block)
@@ -255,7 +256,7 @@ def linear_log_density(tile: Any, density: Any, scratch: Any) -> None:
                 columns, at, stride, slopes, m, k, height, constants, joint, out + k * stride,
                 rows, ahead,
             )  # fmt: skip
-            ahead += d * width
+            ahead = min(ahead + d * width, last)  # what has been fetched costs nothing
 
 
 def add_common_squares(density: Any, scratch: Any, chunk: Any, stride: Any, highest: Any) -> None:

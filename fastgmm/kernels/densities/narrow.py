@@ -11,9 +11,9 @@ Near a common centre all log densities are linear in the features of a row: its 
 (``LinearDensity``), or its columns and their products (``UnrolledDensity``: log_scale - |W x + b|^2
 multiplied out takes no more products). The moments are sums of the same features.
 
-Densities are taken relative to what they are about at the means, not to a row's highest: no maximum
-and no difference a component. Rows so far away that their densities might not fit are found by
-these and by their columns, and left to tiles with the rows around them.
+Of more than two components, densities are taken relative to what they are about at the means, not
+to a row's highest: no maximum and no difference a component. Rows so far away that their densities
+might not fit are found by these and by their columns, and left to tiles with the rows around them.
 """
 
 import math
@@ -77,13 +77,15 @@ def add_whole_groups(rows: FloatArray, density: Any, statistics: Any) -> list[sl
     """
     k = len(density.means)
     m = n_linear_features(density)
-    way = Pairs if k == 2 else Groups
+    way = way_of(k)
     n_rows, group = len(rows), len(way.vectors) * lanes(rows.dtype)
     whole = n_rows // group * group
     if not m or not 1 < k <= MOST_COMPONENTS or k * (1 + m) > MOST_SUMS or not whole:
         return [slice(0, n_rows)] if n_rows else []
-    in_l1 = CHUNK_BYTES // ((k + 1 + m) * group * rows.itemsize)
-    together = None if way is Pairs else min(max(in_l1, 1), MOST_TOGETHER)
+    together = None
+    if way is Groups:
+        in_l1 = CHUNK_BYTES // ((k + 1 + m) * group * rows.itemsize)
+        together = min(max(in_l1, 1), MOST_TOGETHER)
     batch = VECTORS_TOGETHER * lanes(rows.dtype)
     left = np.zeros(-(-whole // batch), np.bool_)
     if not add_rows(rows[:whole], density, statistics, left, group, together):
@@ -91,6 +93,16 @@ def add_whole_groups(rows: FloatArray, density: Any, statistics: Any) -> list[sl
     bounds = [*range(0, whole, batch), whole, n_rows]
     edges = np.flatnonzero(np.diff([False, *left, whole < n_rows, False]))
     return [slice(bounds[start], bounds[end]) for start, end in edges.reshape(-1, 2)]
+
+
+def way_of(n_components: int) -> type[Groups]:
+    """Return what emits the groups of so many components."""
+    return Pairs if n_components == 2 else Groups
+
+
+def enough_rows(dtype: np.dtype[np.floating]) -> int:
+    """Return how many rows use all machine code there may be: a group of any kind, and one more."""
+    return max(len(way.vectors) for way in (Pairs, Groups)) * lanes(dtype) + 1
 
 
 @kernel
@@ -247,7 +259,7 @@ def farthest_of(slopes: Any, n_components: int, d: int) -> float:
     most = 2.0**58 if double else 2.0**26
     if m == d:
         most = 1000.0 if double else 120.0
-    # shares are up to 2^500 (2^60), and must leave room for features
+    # shares are up to 2^500 (2^60) in ``Groups``, and must leave room for features
     farthest = 2.0**500 if double else 2.0**60
     for k in range(n_components):
         linear, quadratic = 0.0, 0.0
