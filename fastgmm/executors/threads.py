@@ -43,8 +43,8 @@ has more to do with a block than the kernel, threads wait for each other (100,00
 
 
 TINY = 2**14
-"""Elements of a block that this thread reduces by itself: 0.1 ms for three components in two
-columns, as long as it takes to wake another thread."""
+"""Elements of a single block that this thread reduces by itself: three components in two columns
+take 0.03 ms, and to wake another thread takes 0.1 ms."""
 
 
 def available_threads() -> int:
