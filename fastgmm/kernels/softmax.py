@@ -79,7 +79,9 @@ def _exponentiate_two(
     one = broadcast(joint.dtype.type(1))
     left, right = load(joint, left_at), load(joint, right_at)
     best = maximum(left, right)
-    smaller = exp_nonpositive(minimum(left, right) - best)
+    # not the lower less the higher one: what is no number shows in any difference
+    difference = left - right
+    smaller = exp_nonpositive(minimum(difference, right - left))
     larger = left > right
     store(joint, left_at, select(larger, one, smaller))
     store(joint, right_at, select(larger, smaller, one))

@@ -198,7 +198,7 @@ def exp_nonpositive(typingctx: Any, vector: Any) -> Any:
 def log(typingctx: Any, vector: Any) -> Any:
     """Return the natural logarithm of positive normal numbers; error below 1 ulp.
 
-    Anything else (0, subnormal, negative, infinite, NaN) gives nonsense, not an error.
+    NaN stays NaN. Anything else (0, subnormal, negative, infinite) gives nonsense, not an error.
     """
     require_vectors("log", vector)
 
@@ -222,7 +222,8 @@ def log_of(builder: Any, x: Any) -> Any:
     small = builder.fmul(k, low, flags=FLAGS)
     small = fused(builder, s, builder.fadd(half_square, series, flags=FLAGS), small)
     small = builder.fsub(small, half_square, flags=FLAGS)
-    return fused(builder, k, high, builder.fadd(small, f, flags=FLAGS))
+    value = fused(builder, k, high, builder.fadd(small, f, flags=FLAGS))
+    return builder.select(builder.fcmp_ordered("ord", x, x), value, x)
 
 
 def _exponent_and_fraction(builder: Any, x: Any) -> tuple[Any, Any]:

@@ -195,6 +195,7 @@ def test_a_density_that_is_no_number_is_left_to_tiles(k, dtype, which):
     X = np.zeros((256, 2), dtype)
     assert kernels.narrow.add_whole_groups(X, density, statistics) == [slice(0, 256)]
     assert not any(part.any() for part in statistics)
+    assert np.isnan(by_tiles("full", density, X).log_likelihood[0])
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

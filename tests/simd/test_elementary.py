@@ -104,6 +104,7 @@ def test_log_and_reciprocal_are_good_to_an_ulp(dtype):
     by_log, by_reciprocal = computed(x)[2:]
     assert error(by_log, exact) < LOG_ERROR
     assert np.all(by_log[x == 1] == 0)
+    assert np.isnan(computed(np.full(64, np.nan, dtype))[2]).all()
     normal = 1 / x.astype(np.longdouble) >= info.tiny
     exact = 1 / x[normal].astype(np.longdouble)
     assert error(by_reciprocal[normal], exact) < RECIPROCAL_ERROR
