@@ -1,4 +1,4 @@
-"""Clusters of real worker processes, started once for all tests."""
+"""Clusters of real worker processes, started once for all tests; passes that are never brief."""
 
 import signal
 from collections.abc import Iterator
@@ -7,10 +7,18 @@ import pytest
 from clusters import cluster
 from distributed import Client
 
+from fastgmm.executors import threads
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # as where a shell's script starts the tests in the background: what they start inherits it,
     # and could not be interrupted
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def no_brief_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut all passes for all threads: fast machines tell of as many events as slow ones."""
+    monkeypatch.setattr(threads, "BRIEF_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,10 @@ from fastgmm.progress import (
     StartMade,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:Best performing:UserWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Best performing:UserWarning"),
+    pytest.mark.usefixtures("no_brief_passes"),
+]
 
 X, _ = blobs(600, 3, 4, seed=2, spread=4.0)
 SWEEP = {
