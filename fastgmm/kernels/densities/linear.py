@@ -31,14 +31,13 @@ from fastgmm.kernels.blocks import (
     slot_of,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of
+from fastgmm.kernels.densities.kept import keep_rows, scale_rows
 from fastgmm.kernels.densities.products import (
     LINEAR_HEIGHT,
     add_dots,
     add_lanes,
     add_outer,
-    keep_rows,
     product_height,
-    scale_rows,
     write_linear,
 )
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened
