@@ -12,6 +12,9 @@ from fastgmm._typing import FloatArray
 from fastgmm.kernels import columns
 from fastgmm.kernels.memory import stride_of
 
+MOST_ROWS = 512
+"""Of a tile."""
+
 
 class Tile(NamedTuple):
     """Some rows of a block, and where their joint densities are."""
@@ -80,7 +83,7 @@ def finish(density: Any, scratch: Any, statistics: Any) -> None:
 def whole_tiles(density: Any, n_rows: Any) -> Any:
     """Return the ``shape_of_tile`` of families that take a tile at once, as large as L2 allows."""
     n_components, n_features = density.means.shape
-    rows = tile_of(512 if n_components + n_features <= 256 else 256, n_rows)
+    rows = tile_of(MOST_ROWS if n_components + n_features <= 256 else 256, n_rows)
     return rows, rows, stride_of(rows, density.means)
 
 
@@ -89,7 +92,7 @@ def small_chunks(density: Any, n_rows: Any) -> Any:
     n_components, n_features = density.means.shape
     # 128 rows of 8 columns and 16 densities in float64, 256 in float32, stay in L1 from one step to
     # the next; with very few, longer sums are worth more
-    most = 512 if n_components * (1 + n_features) <= 12 else 1024 // density.means.itemsize
+    most = MOST_ROWS if n_components * (1 + n_features) <= 12 else 1024 // density.means.itemsize
     chunk = columns.chunk_rows(density.means)
     return tile_of(most, n_rows), chunk, chunk
 

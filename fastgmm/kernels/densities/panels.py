@@ -11,11 +11,17 @@ from fastgmm._jit import part
 from fastgmm.kernels.blocks import PRODUCT_HEIGHT, PRODUCT_WIDTH, WIDE, add_products
 from fastgmm.kernels.columns import chunk_rows, pitch_of, turn_shared
 from fastgmm.kernels.memory import flattened
+from fastgmm.kernels.steps import MOST_ROWS
 from fastgmm.simd import broadcast, lanes_of, load, store, transpose_block
 
 LOW_HEIGHT = 6
 """Features of a panel whose blocks are four vectors wide, with 10 loads for 24 products: two blocks
 of eight by two, with 10 for 16, take 1.25 times as long."""
+
+
+PANEL_ROW = MOST_ROWS + 16
+"""Numbers from one feature of a panel to the next, whatever the tile: a constant needs no sums of
+addresses, and is no power of two."""
 
 
 @part
@@ -61,9 +67,7 @@ def panel_height(n_vectors: int) -> int:
 
 
 @part
-def add_panel(
-    panel: Any, across: int, turned: Any, row: int, end: int, sums: Any, at: int, whole: int
-) -> None:
+def add_panel(panel: Any, turned: Any, row: int, end: int, sums: Any, at: int, whole: int) -> None:
     """Add the products of a panel of PRODUCT_HEIGHT features and all components."""
     width = lanes_of(turned)
     k = 0
@@ -71,19 +75,25 @@ def add_panel(
         left = (whole - k) // width
         # 4 = 2 + 2, not 3 + 1: a block of one vector waits for its loads
         if PRODUCT_WIDTH == 3 and (left == 3 or left > 4):
-            add_products(panel, across, turned, k, row, end, PRODUCT_HEIGHT, 3, sums, at + k, whole)
+            add_products(
+                panel, PANEL_ROW, turned, k, row, end, PRODUCT_HEIGHT, 3, sums, at + k, whole
+            )
             k += 3 * width
         elif left >= 2:
-            add_products(panel, across, turned, k, row, end, PRODUCT_HEIGHT, 2, sums, at + k, whole)
+            add_products(
+                panel, PANEL_ROW, turned, k, row, end, PRODUCT_HEIGHT, 2, sums, at + k, whole
+            )
             k += 2 * width
         else:
-            add_products(panel, across, turned, k, row, end, PRODUCT_HEIGHT, 1, sums, at + k, whole)
+            add_products(
+                panel, PANEL_ROW, turned, k, row, end, PRODUCT_HEIGHT, 1, sums, at + k, whole
+            )
             k += width
 
 
 @part
 def add_low_panel(
-    panel: Any, across: int, turned: Any, row: int, end: int, sums: Any, at: int, whole: int
+    panel: Any, turned: Any, row: int, end: int, sums: Any, at: int, whole: int
 ) -> None:
     """Add the products of a panel of LOW_HEIGHT features and all components."""
     width = lanes_of(turned)
@@ -92,11 +102,11 @@ def add_low_panel(
     k = 0
     while k < whole:
         if narrow > 0:
-            add_products(panel, across, turned, k, row, end, LOW_HEIGHT, 3, sums, at + k, whole)
+            add_products(panel, PANEL_ROW, turned, k, row, end, LOW_HEIGHT, 3, sums, at + k, whole)
             k += 3 * width
             narrow -= 1
         else:
-            add_products(panel, across, turned, k, row, end, LOW_HEIGHT, 4, sums, at + k, whole)
+            add_products(panel, PANEL_ROW, turned, k, row, end, LOW_HEIGHT, 4, sums, at + k, whole)
             k += 4 * width
 
 
@@ -114,22 +124,21 @@ def add_panels(tile: Any, density: Any, scratch: Any, shares: Any) -> None:
         for k in range(0, n_components, width):
             turn_shared(joint, k * stride + t, stride, shares, t, turned, t * row + k, row)
     n_features = 1 + d + d * (d + 1) // 2
-    across = end + width
     height = panel_height(whole // width)
     # the pair of columns whose product comes next
     i, j = 0, 0
     for feature in range(0, n_features, height):
         for f in range(height):
-            write_feature(scratch.columns, feature + f, i, j, d, end, panel, f * across)
+            write_feature(scratch.columns, feature + f, i, j, d, end, panel, f * PANEL_ROW)
             if feature + f > d:
                 j += 1
                 if j > i:
                     i, j = i + 1, 0
         at = feature * whole
         if height == LOW_HEIGHT:
-            add_low_panel(panel, across, turned, row, end, scratch.sums, at, whole)
+            add_low_panel(panel, turned, row, end, scratch.sums, at, whole)
         else:
-            add_panel(panel, across, turned, row, end, scratch.sums, at, whole)
+            add_panel(panel, turned, row, end, scratch.sums, at, whole)
 
 
 @part

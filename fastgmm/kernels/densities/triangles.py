@@ -24,7 +24,13 @@ from fastgmm.kernels.blocks import (
     add_whitened_squares,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of
-from fastgmm.kernels.densities.panels import add_panels, finish_panels, round_up, turned_row
+from fastgmm.kernels.densities.panels import (
+    PANEL_ROW,
+    add_panels,
+    finish_panels,
+    round_up,
+    turned_row,
+)
 from fastgmm.kernels.memory import aligned, fill, flattened
 from fastgmm.kernels.softmax import share_out
 from fastgmm.kernels.steps import Steps, implement, whole_tiles
@@ -184,7 +190,7 @@ def triangle_work(density: Any, tile_rows: Any) -> Any:
     n_chunks = round_up(tile_rows, run) // run
     columns = aligned(n_chunks * pitch_of(round_up(d, width), run, like), like)
     if density.near:
-        panel = aligned(PRODUCT_HEIGHT * (tile_rows + width), like)
+        panel = aligned(PRODUCT_HEIGHT * PANEL_ROW, like)
         turned = aligned(tile_rows * turned_row(n_components, like), like)
         # one panel more: squares of sums are read whole
         n_features = round_up(1 + d + d * (d + 1) // 2, PRODUCT_HEIGHT) + PRODUCT_HEIGHT
