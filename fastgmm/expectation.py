@@ -108,17 +108,31 @@ def state_bytes(step: ExpectationStep, grid: Grid, n_threads: int) -> int:
     Every thread fills a leaf, and of the leaves behind it waits one node on each level of the tree,
     here or where the threads' nodes come together, and one more that is about to be merged.
     """
-    k, d = step.density.means.shape
-    size = math.prod(FAMILIES[step.covariance_type].second_shape(k, d)) + k * d + k + 1
     n_leaves = -(-grid.n_blocks // (1 << step.level))
-    return 8 * size * n_threads * (2 + n_leaves.bit_length())
+    return one_state_bytes(step) * n_threads * (2 + n_leaves.bit_length())
 
 
-def reading_bytes(source: Source, grid: Grid, n_threads: int) -> int:
-    """Return the bytes that a pass takes whatever the number of models: scratch and buffers."""
+def one_state_bytes(step: ExpectationStep) -> int:
+    """Return the bytes of one model's statistics."""
+    k, d = step.density.means.shape
+    return 8 * (math.prod(FAMILIES[step.covariance_type].second_shape(k, d)) + k * d + k + 1)
+
+
+KERNEL_STATES = 2
+"""Times the size of a model's statistics that a kernel sums in: of scatter and of products."""
+
+
+def reading_bytes(
+    source: Source, grid: Grid, n_threads: int, steps: Sequence[ExpectationStep]
+) -> int:
+    """Return the bytes that a pass takes whatever the number of models: scratch and buffers.
+
+    Kernels work for one model at a time; what they sum in is as large as the largest one asks for.
+    """
+    sums = KERNEL_STATES * max(map(one_state_bytes, steps), default=0)
     block_rows = int(np.diff(grid.boundaries).max(initial=0))
     block_bytes = block_rows * (source.n_features * source.dtype.itemsize + 8 * source.weighted)
-    return n_threads * (SCRATCH + BUFFERS * block_bytes * source.reads_files)
+    return n_threads * (SCRATCH + sums + BUFFERS * block_bytes * source.reads_files)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ def memory_of(placement: Placement, unfinished: Sequence[Model], limit: int | No
     """Return what there is, and what each of the models needs."""
     n_threads, grid = placement.n_threads, placement.grid
     room = placement.memory // 2 if limit is None else limit
-    room -= reading_bytes(placement.source, grid, n_threads)
-    needs = {one.index: state_bytes(one.step(placement), grid, n_threads) for one in unfinished}
+    steps = {one.index: one.step(placement) for one in unfinished}
+    room -= reading_bytes(placement.source, grid, n_threads, list(steps.values()))
+    needs = {index: state_bytes(step, grid, n_threads) for index, step in steps.items()}
     return Memory(room, needs, limit, n_threads)

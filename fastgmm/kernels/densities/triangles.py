@@ -4,23 +4,19 @@ A triangle of factors lies in *bands* of ``WHITENING_HEIGHT`` rows: in a band th
 each other, a number for each of its rows.
 
 The moments have two forms (see ``unrolled.py`` for when rows may be taken about one centre).
-Near it they are one matrix product (``panels.py``). Far from it every component's own scatter is
-summed from sqrt(r) (x - origin), in bands of ``BAND`` rows, row by row, all rows of a band equally
-long.
+Near it they are one matrix product (``panels.py``), unless few rows count for a component; then,
+and far from it, every component's own scatter is summed (``scatter.py``).
 """
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm._jit import part
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.blocks import (
     PRODUCT_HEIGHT,
     WHITENING_HEIGHT,
     WHITENING_WIDTH,
-    add_square_products,
     add_whitened_squares,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of
@@ -31,109 +27,16 @@ from fastgmm.kernels.densities.panels import (
     round_up,
     turned_row,
 )
-from fastgmm.kernels.memory import aligned, fill, flattened
-from fastgmm.kernels.softmax import share_out
-from fastgmm.kernels.steps import Steps, implement, whole_tiles
-from fastgmm.simd import (
-    broadcast,
-    fma,
-    lanes_of,
-    load,
-    load_broadcast,
-    load_part,
-    square_root,
-    store,
-    total,
+from fastgmm.kernels.densities.scatter import (
+    SCATTER_ROWS,
+    add_scatter,
+    band_size,
+    few_count,
+    finish_scatter,
 )
-
-SCATTER_ROWS = 64
-"""Rows whose products are summed in registers at a time: 64 x 56 doubles (d = 41) stay in L1."""
-
-BAND = 8
-"""Rows of a band of scatter."""
-
-LEAST_ROOT = 1e-15
-"""Far components pass rows over whose r is no more than the square of this times what the rows
-before have given them: 1e9 such rows, 1e3 standard deviations away, are 1e-15 of a covariance. Of
-separated components most rows are such (110 digits in 41 columns: 1.6 times as fast a fit)."""
-
-FEWEST_COLUMNS = 16
-"""From so many columns on: of fewer, looking at a responsibility costs a tenth of its products."""
-
-
-@part
-def scaled_away(
-    rows: Any,
-    d: int,
-    first: int,
-    chosen: Any,
-    chosen_at: int,
-    size: int,
-    origins: Any,
-    origin_at: int,
-    roots: Any,
-    roots_at: int,
-    away: Any,
-    stride: int,
-    moments: Any,
-) -> None:
-    """Write sqrt(r) (x - origin) of some rows, and add r (x - origin) up in ``moments`` (d,).
-
-    They are ``size`` of the ``chosen`` ones of a tile that begins with row ``first``.
-
-    ``away`` is a flat (size, stride) matrix, zero from column d to the end of its vector. With the
-    root on both sides one matrix serves as both operands of the scatter, and stays in L1.
-    """
-    width = lanes_of(rows)
-    for j in range(0, d, width):
-        inside = min(width, d - j)
-        origin = load_part(origins, origin_at + j, inside)
-        even = broadcast(rows.dtype.type(0))
-        odd = even
-        whole = size // 2 * 2 if inside == width else 0
-        for t in range(0, whole, 2):
-            n = chosen[chosen_at + t]
-            root = load_broadcast(roots, roots_at + n)
-            z = (load(rows, (first + n) * d + j) - origin) * root
-            store(away, t * stride + j, z)
-            even = fma(z, root, even)
-            n = chosen[chosen_at + t + 1]
-            root = load_broadcast(roots, roots_at + n)
-            z = (load(rows, (first + n) * d + j) - origin) * root
-            store(away, (t + 1) * stride + j, z)
-            odd = fma(z, root, odd)
-        for t in range(whole, size):
-            n = chosen[chosen_at + t]
-            root = load_broadcast(roots, roots_at + n)
-            z = (load_part(rows, (first + n) * d + j, inside) - origin) * root
-            store(away, t * stride + j, z)
-            even = fma(z, root, even)
-        # through memory: adding lanes to float64 sums is rare enough
-        store(away, SCATTER_ROWS * stride, even + odd)
-        for lane in range(inside):
-            moments[j + lane] += away[SCATTER_ROWS * stride + lane]
-
-
-@part
-def roots_of(joint: Any, at: int, size: int) -> float:
-    """Replace ``size`` responsibilities by their square roots; return their sum."""
-    width = lanes_of(joint)
-    result = broadcast(joint.dtype.type(0))
-    for t in range(at, at + size, width):
-        r = load(joint, t)
-        result = result + r
-        store(joint, t, square_root(r))
-    return total(result)
-
-
-@part
-def choose(roots: Any, at: int, size: int, least: float, chosen: Any) -> int:
-    """Write which of ``size`` rows have a root above the least; return how many."""
-    n = 0
-    for t in range(size):
-        chosen[n] = t
-        n += 1 if roots[at + t] > least else 0
-    return n
+from fastgmm.kernels.memory import aligned, fill, flattened
+from fastgmm.kernels.steps import Steps, implement, whole_tiles
+from fastgmm.simd import broadcast, lanes_of, load, load_broadcast, store
 
 
 class TriangleDensity(NamedTuple):
@@ -167,18 +70,15 @@ class TriangleWork(NamedTuple):
     turned: FloatArray
     """Near: (rows, k) responsibilities."""
     sums: Float64Array
-    """Near: (features, k), whole panels by whole vectors. Far: bands of scatter."""
+    """Near: (features, k), whole panels by whole vectors."""
+    scatter: Float64Array
+    """(k or 1, ...) triangles in bands."""
+    begun: IntArray
+    """(2,) whether the sums, and the scatter, are more than memory: few blocks need both."""
     corner: Float64Array
     """A square of sums on its way to the statistics."""
     chosen: IntArray
-    """Far: rows of a tile that count for a component."""
-
-
-@part
-def band_size(d: int) -> int:
-    """Return how many numbers a triangle of scatter has in bands."""
-    bands = (d + BAND - 1) // BAND
-    return BAND * BAND * bands * (bands + 1) // 2
+    """Rows of a tile that count for a component."""
 
 
 def triangle_work(density: Any, tile_rows: Any) -> Any:
@@ -195,18 +95,16 @@ def triangle_work(density: Any, tile_rows: Any) -> Any:
         # one panel more: squares of sums are read whole
         n_features = round_up(1 + d + d * (d + 1) // 2, PRODUCT_HEIGHT) + PRODUCT_HEIGHT
         sums = aligned(n_features * round_up(n_components, width), np.empty(0))
-        away = aligned(0, like)
     else:
         panel = aligned(0, like)
         turned = aligned(0, like)
-        sums = aligned(density.whitening.shape[0] * band_size(d), np.empty(0))
-        away = aligned(max(d * run, (SCATTER_ROWS + 1) * padded_row(d, like)), like)
-    fill(sums, 0, sums.size, 0)
+        sums = aligned(0, np.empty(0))
+    scatter = aligned(density.whitening.shape[0] * band_size(d), np.empty(0))
+    away = aligned(max(d * run, (SCATTER_ROWS + 1) * padded_row(d, like)), like)
     corner = aligned(lanes_of(sums) ** 2, sums)
     chosen = np.empty(tile_rows + 1, np.int64)
-    for t in range(chosen.size):
-        chosen[t] = t
-    return TriangleWork(columns, away, panel, turned, sums, corner, chosen)
+    begun = np.zeros(2, np.int64)
+    return TriangleWork(columns, away, panel, turned, sums, scatter, begun, corner, chosen)
 
 
 def banded_log_density(tile: Any, density: Any, scratch: Any) -> None:
@@ -264,73 +162,27 @@ def triangle_accumulate(
     tile: Any, density: Any, scratch: Any, shares: Any, statistics: Any
 ) -> None:
     """Add counts, first moments and scatter of all components over a tile."""
-    if density.near:
+    n_components, d = density.origins.shape
+    begun = scratch.begun
+    if density.near and not few_count(tile.joint, tile.stride, n_components, d, tile.size):
+        if begun[0] == 0:
+            fill(scratch.sums, 0, scratch.sums.size, 0)
+            begun[0] = 1
         add_panels(tile, density, scratch, shares)
         return
-    rows, start, size, joint, stride = tile
-    n_components, d = density.origins.shape
-    width = lanes_of(rows)
-    share_out(joint, 0, stride, n_components, (size + width - 1) // width, shares, 0)
-    origins = flattened(density.origins)
-    away, sums = scratch.away, scratch.sums
+    if begun[1] == 0:
+        fill(scratch.scatter, 0, scratch.scatter.size, 0)
+        begun[1] = 1
     apart = band_size(d) if density.whitening.shape[0] > 1 else 0
-    row = padded_row(d, rows)
-    for k in range(n_components):
-        statistics.counts[k] += roots_of(joint, k * stride, size)
-        n_chosen = size
-        if d >= FEWEST_COLUMNS:
-            # of what there is so far: a component that dies away keeps its rows
-            least = LEAST_ROOT * math.sqrt(statistics.counts[k])
-            n_chosen = choose(joint, k * stride, size, least, scratch.chosen)
-        for t in range(0, n_chosen, SCATTER_ROWS):
-            n = min(SCATTER_ROWS, n_chosen - t)
-            scaled_away(
-                rows, d, start, scratch.chosen, t, n, origins, k * d, joint, k * stride,
-                away, row, statistics.first[k],
-            )  # fmt: skip
-            i = 0
-            while i < d:
-                across = i // BAND * BAND + BAND
-                out = k * apart + 4 * (across // BAND - 1) * across + (i % BAND) * across
-                high = i + PRODUCT_HEIGHT <= d
-                # a narrow vector need not go on to the end of the band
-                end = (i + (PRODUCT_HEIGHT if high else 1) + width - 1) // width * width
-                j = 0
-                while j < end:
-                    left = (end - j) // width
-                    if not high:
-                        add_square_products(
-                            away, row, n, i, j, across - j, 1, 1, sums, out + j, across
-                        )
-                        j += width
-                    elif left >= 2:
-                        add_square_products(
-                            away, row, n, i, j, across - j, PRODUCT_HEIGHT, 2,
-                            sums, out + j, across,
-                        )  # fmt: skip
-                        j += 2 * width
-                    else:
-                        add_square_products(
-                            away, row, n, i, j, across - j, PRODUCT_HEIGHT, 1,
-                            sums, out + j, across,
-                        )  # fmt: skip
-                        j += width
-                i += PRODUCT_HEIGHT if high else 1
+    add_scatter(tile, density.origins, scratch, shares, statistics, apart)
 
 
 def triangle_finish(density: Any, scratch: Any, statistics: Any) -> None:
     """Add the sums of a block of rows to the statistics."""
-    if density.near:
+    if scratch.begun[0] == 1:
         finish_panels(density, scratch, statistics)
-        return
-    d = density.origins.shape[1]
-    second, sums = statistics.second, scratch.sums
-    for g in range(second.shape[0]):
-        for i in range(d):
-            across = i // BAND * BAND + BAND
-            at = g * band_size(d) + (across - BAND) * across // 2 + i % BAND * across
-            for j in range(i + 1):
-                second[g, i * (i + 1) // 2 + j] += sums[at + j]
+    if scratch.begun[1] == 1:
+        finish_scatter(scratch.scatter, density.origins.shape[1], statistics.second)
 
 
 implement(
