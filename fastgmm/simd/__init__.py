@@ -47,6 +47,7 @@ register across two cache lines counts twice (transposes took 1.6 times as long)
 ``first_lanes(like, count)``   the mask of the first lanes
 ``select(mask, a, b)``         a where the mask is on, else b
 ``any_lane(mask)``             whether it is on anywhere
+``lanes_on(mask)``             an integer with a bit for each lane, ``first_on`` of it the lowest
 ``total(v)``, ``highest(v)``   sum and maximum over the lanes
 ``totals((v0, v1, ...))``      the vector of the sums of as many vectors as lanes
 ``transpose((v0, v1, ...))``   lane j of vector i becomes lane i of vector j
@@ -60,8 +61,10 @@ register across two cache lines counts twice (transposes took 1.6 times as long)
 
 from fastgmm.simd.arithmetic import (
     any_lane,
+    first_on,
     fma,
     fnma,
+    lanes_on,
     maximum,
     minimum,
     narrow,
@@ -92,11 +95,13 @@ __all__ = [
     "exp",
     "exp_nonpositive",
     "first_lanes",
+    "first_on",
     "fma",
     "fnma",
     "highest",
     "lanes",
     "lanes_of",
+    "lanes_on",
     "load",
     "load_broadcast",
     "load_part",

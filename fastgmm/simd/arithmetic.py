@@ -126,6 +126,29 @@ def any_lane(typingctx: Any, mask: Any) -> Any:
 
 
 @intrinsic
+def lanes_on(typingctx: Any, mask: Any) -> Any:
+    """Return an integer whose bit i says whether a mask is on in lane i."""
+    if not isinstance(mask, MaskType):
+        raise TypingError(f"lanes_on takes a mask, not {mask}.")
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        bits = builder.bitcast(arguments[0], ir.IntType(mask.lanes))
+        return builder.zext(bits, ir.IntType(64))
+
+    return types.intp(mask), codegen
+
+
+@intrinsic
+def first_on(typingctx: Any, bits: Any) -> Any:
+    """Return the lowest lane that is on in an integer of ``lanes_on`` that is not 0."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.intp(types.intp), codegen
+
+
+@intrinsic
 def reciprocal(typingctx: Any, a: Any) -> Any:
     """Return 1 / a for normal numbers whose reciprocal is normal; error below 1 ulp.
 

@@ -7,10 +7,12 @@ from fastgmm.simd import (
     exp,
     exp_nonpositive,
     first_lanes,
+    first_on,
     fma,
     fnma,
     highest,
     lanes_of,
+    lanes_on,
     load,
     load_broadcast,
     load_part,
@@ -118,6 +120,17 @@ def mask_first(x, count, out):
     mask = first_lanes(a, count)
     store(out, 0, select(mask, a, -a))
     return any_lane(mask)
+
+
+@kernel
+def lanes_above(x, bound, out):
+    n = 0
+    on = lanes_on(load(x, 0) > bound)
+    while on != 0:
+        out[n] = first_on(on)
+        n += 1
+        on &= on - 1
+    return n
 
 
 @kernel

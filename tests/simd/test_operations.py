@@ -131,6 +131,17 @@ def test_where_a_number_is_missing_the_second_operand_is_the_extreme(dtype):
 
 
 @BOTH
+def test_lanes_that_are_on_one_after_the_other(dtype):
+    w = simd.lanes(dtype)
+    out = np.empty(w, np.int64)
+    for seed in range(20):
+        x = np.random.default_rng(seed).normal(size=w).astype(dtype)
+        x[seed % w] = np.nan
+        n = kernels.lanes_above(x, dtype(0.25), out)
+        np.testing.assert_array_equal(out[:n], np.flatnonzero(x > 0.25))
+
+
+@BOTH
 def test_masks(dtype):
     w = simd.lanes(dtype)
     a = np.array([1, 2, np.nan, -0.0, np.inf] * w, dtype)[:w]

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm._jit import intrinsic, types
-from fastgmm._typing import Float64Array, FloatArray
+from fastgmm._jit import intrinsic, part, types
+from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.blocks import (
     WHITENING_HEIGHT,
     WHITENING_WIDTH,
@@ -34,10 +34,11 @@ from fastgmm.kernels.blocks import (
     vector_at,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about
+from fastgmm.kernels.densities.chosen import LEAST_SHARE, choose, few_count, shared
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened, stride_of
 from fastgmm.kernels.softmax import share_out
 from fastgmm.kernels.steps import Steps, implement, whole_tiles
-from fastgmm.simd import lanes_of
+from fastgmm.simd import broadcast, fma, lanes_of, load_broadcast, load_part, store
 from fastgmm.simd.arithmetic import fused
 from fastgmm.simd.memory import store_at
 from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
@@ -48,6 +49,11 @@ PRODUCT_LIMIT_SINGLE = 16.0
 
 MOMENTS_HEIGHT = 8 if WIDE else 4
 """Components of a block of moments."""
+
+PAIRS_BY_VECTORS = 64.0
+"""Moments of the rows that count take no longer than those of all where one of so many / (vectors
+that the columns make) pairs of a row and a component counts: one of 21 (43) in 24 columns in
+float64 (float32), of 8 (16) in 64."""
 
 
 class AxesDensity(NamedTuple):
@@ -85,6 +91,10 @@ class AxesWork(NamedTuple):
     """Flat (d, stride) columns of a tile; as many as whole vectors have."""
     sums: Float64Array
     """(2 d + 1, slots) sums of r, of r x and of r x^2: a slot for each component of a block."""
+    chosen: IntArray
+    """Rows of a tile that count for a component."""
+    pair: FloatArray
+    """Two vectors of sums on their way to the statistics."""
 
 
 def axes_work(density: Any, tile_rows: Any) -> Any:
@@ -110,6 +120,8 @@ def axes_work(density: Any, tile_rows: Any) -> Any:
         flattened(density.origins),
         columns,
         sums,
+        np.empty(tile_rows + 1, np.int64),
+        aligned(2 * width, density.means),
     )
 
 
@@ -159,6 +171,10 @@ def axes_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statisti
     """Add sums of r, r x and r x^2 over a tile, x about the origins or the common centre."""
     rows, _, size, joint, stride = tile
     n_components, d = density.means.shape
+    pairs = PAIRS_BY_VECTORS * lanes_of(rows) / d
+    if few_count(joint, stride, n_components, d, size, pairs):
+        add_chosen_moments(tile, density, scratch, shares, statistics)
+        return
     columns, origins, sums = scratch.columns, scratch.origins, scratch.sums
     n_vectors = (size + lanes_of(rows) - 1) // lanes_of(rows)
     share_out(joint, 0, stride, n_components, n_vectors, shares, 0)
@@ -181,6 +197,39 @@ def axes_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statisti
             add_axes_moments(columns, stride, d, joint, k, n_vectors, 2, False, origins, sums, slot)
         else:
             add_axes_moments(columns, stride, d, joint, k, n_vectors, 1, False, origins, sums, slot)
+
+
+@part
+def add_chosen_moments(tile: Any, density: Any, scratch: Any, shares: Any, statistics: Any) -> None:
+    """Add to the statistics, component by component, the rows of a tile that count for it."""
+    rows, start, size, joint, stride = tile
+    n_components, d = density.origins.shape
+    width = lanes_of(rows)
+    origins, chosen, pair = scratch.origins, scratch.chosen, scratch.pair
+    step = 1 if statistics.second.shape[1] == d else 0
+    for k in range(n_components):
+        at = k * stride
+        statistics.counts[k] += shared(joint, at, size, shares)
+        n = choose(joint, at, size, LEAST_SHARE * statistics.counts[k], chosen)
+        if n == 0:
+            continue
+        first, second = statistics.first[k], statistics.second[k]
+        for j in range(0, d, width):
+            inside = min(width, d - j)
+            origin = load_part(origins, k * d + j, inside)
+            one = broadcast(rows.dtype.type(0))
+            two = one
+            for i in range(n):
+                root = load_broadcast(joint, at + chosen[i])
+                z = (load_part(rows, (start + chosen[i]) * d + j, inside) - origin) * root
+                one = fma(z, root, one)
+                two = fma(z, z, two)
+            # through memory: to add lanes to float64 sums is rare enough
+            store(pair, 0, one)
+            store(pair, width, two)
+            for lane in range(inside):
+                first[j + lane] += pair[lane]
+                second[(j + lane) * step] += pair[width + lane]
 
 
 def axes_finish(density: Any, scratch: Any, statistics: Any) -> None:

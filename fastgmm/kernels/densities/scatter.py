@@ -1,31 +1,27 @@
 """The moments of whole matrices, component by component: the scatter of the rows that count for it.
 
 A component's scatter is summed from sqrt(r) (x - origin), r a row's responsibility, in *bands* of
-``BAND`` rows, row by row, all rows of a band equally long. A row whose r is next to nothing is
-passed over. Far components have no other way, as each has an origin of its own. Near ones take it
-for tiles whose rows each count for few of them, as they do where columns are many: the panels of
-all components (``panels.py``) are one product for every row and component.
+``BAND`` rows, row by row, all rows of a band equally long. Far components have no other way, as
+each has an origin of its own. Near ones take it for tiles whose rows count for few of them
+(``chosen.py``): the panels of all components (``panels.py``) are one product for every row and
+component.
 """
 
-import math
 from typing import Any
 
 from fastgmm._jit import part
 from fastgmm.kernels.blocks import PRODUCT_HEIGHT, add_square_products
 from fastgmm.kernels.columns import padded_row
+from fastgmm.kernels.densities.chosen import FEWEST_COLUMNS, LEAST_SHARE, choose, shared
 from fastgmm.kernels.memory import flattened
 from fastgmm.simd import (
-    any_lane,
     broadcast,
     fma,
     lanes_of,
     load,
     load_broadcast,
     load_part,
-    select,
-    square_root,
     store,
-    total,
 )
 
 SCATTER_ROWS = 64
@@ -34,47 +30,12 @@ SCATTER_ROWS = 64
 BAND = 8
 """Rows of a band of scatter."""
 
-LEAST_SHARE = 1e-30
-"""Components pass rows over whose r is no more than this times what they have been given until
-then: 1e9 such rows, 1e3 standard deviations away, are 1e-15 of a covariance. Of separated
-components most rows are such (110 digits in 41 columns: 1.6 times as fast a fit)."""
-
-FEWEST_COLUMNS = 16
-"""From so many columns on: of fewer, looking at a responsibility costs a tenth of its products."""
-
-LOOK_AT = 4
-"""Of so many vectors of rows one is looked at to tell how many rows count."""
-
-FEW, FEW_VECTORS = 2, 10
-"""Tiles go this way if one of ``FEW + FEW_VECTORS`` / (vectors of columns) pairs of a row and a
-component counts, or fewer. In float64 (float32) both ways take the same time at one of 7 (12) in
-16 columns, of 3 (4) in 64."""
-
-COUNTS = 1e-24
-"""What is more counts, in fractions of a row's highest density: for that look alone."""
-
 
 @part
 def band_size(d: int) -> int:
     """Return how many numbers a triangle of scatter has in bands."""
     bands = (d + BAND - 1) // BAND
     return BAND * BAND * bands * (bands + 1) // 2
-
-
-@part
-def few_count(joint: Any, stride: int, n_components: int, d: int, size: int) -> bool:
-    """Whether most of a tile's rows count for few of the components."""
-    if d < FEWEST_COLUMNS:
-        return False
-    width = lanes_of(joint)
-    one, none = broadcast(joint.dtype.type(1)), broadcast(joint.dtype.type(0))
-    bound, found = broadcast(joint.dtype.type(COUNTS)), none
-    looks = 0
-    for t in range(0, size, LOOK_AT * width):
-        looks += width
-        for k in range(n_components):
-            found = found + select(load(joint, k * stride + t) > bound, one, none)
-    return (FEW * d + FEW_VECTORS * width) * total(found) <= looks * n_components * d
 
 
 @part
@@ -100,38 +61,6 @@ def add_scatter(
                 away, row, statistics.first[k],
             )  # fmt: skip
             add_bands(away, row, n, d, scratch.scatter, k * apart)
-
-
-@part
-def shared(joint: Any, at: int, size: int, shares: Any) -> float:
-    """Multiply ``size`` fractions by their shares, which makes responsibilities; return the sum."""
-    width = lanes_of(joint)
-    result = broadcast(joint.dtype.type(0))
-    for t in range(0, size, width):
-        r = load(joint, at + t) * load(shares, t)
-        store(joint, at + t, r)
-        result = result + r
-    return total(result)
-
-
-@part
-def choose(joint: Any, at: int, size: int, least: float, chosen: Any) -> int:
-    """Write which of ``size`` rows have more than the least; return how many.
-
-    The responsibilities of these become square roots. With a negative least all are chosen.
-    """
-    width = lanes_of(joint)
-    bound, root = broadcast(joint.dtype.type(least)), math.sqrt(max(least, 0.0))
-    n = 0
-    for first in range(0, size, width):
-        r = load(joint, at + first)
-        if not any_lane(r > bound):
-            continue
-        store(joint, at + first, square_root(r))
-        for t in range(first, min(first + width, size)):
-            chosen[n] = t
-            n += 1 if least < 0 or joint[at + t] > root else 0
-    return n
 
 
 @part

@@ -1,0 +1,88 @@
+"""Which rows of a tile count for a component: where columns are many, most count for one alone.
+
+A row whose responsibility is next to nothing adds nothing to a component's moments. Where most are
+such, moments are summed component by component over the rows that are chosen.
+"""
+
+from typing import Any
+
+from fastgmm._jit import part
+from fastgmm.simd import (
+    broadcast,
+    first_on,
+    lanes_of,
+    lanes_on,
+    load,
+    select,
+    square_root,
+    store,
+    total,
+)
+
+LEAST_SHARE = 1e-30
+"""Components pass rows over whose r is no more than this times what they have been given until
+then: 1e9 such rows, 1e3 standard deviations away, are 1e-15 of a covariance. Of separated
+components most rows are such (110 digits in 41 columns: 1.6 times as fast a fit)."""
+
+FEWEST_COLUMNS = 16
+"""From so many columns on: of fewer, looking at a responsibility costs a tenth of its products."""
+
+LOOK_AT = 4
+"""Of so many vectors of rows one is looked at to tell how many rows count."""
+
+COUNTS = 1e-24
+"""What is more counts, in fractions of a row's highest density: for that look alone."""
+
+
+@part
+def few_count(joint: Any, stride: int, n_components: int, d: int, size: int, pairs: float) -> bool:
+    """Whether at most one of so many pairs of a row and a component counts, as far as one looks.
+
+    ``joint`` (k, stride) are the fractions of a tile of ``size`` rows.
+    """
+    if d < FEWEST_COLUMNS:
+        return False
+    width = lanes_of(joint)
+    one, none = broadcast(joint.dtype.type(1)), broadcast(joint.dtype.type(0))
+    bound, found = broadcast(joint.dtype.type(COUNTS)), none
+    looks = 0
+    for t in range(0, size, LOOK_AT * width):
+        looks += width
+        for k in range(n_components):
+            found = found + select(load(joint, k * stride + t) > bound, one, none)
+    return pairs * total(found) <= looks * n_components
+
+
+@part
+def shared(joint: Any, at: int, size: int, shares: Any) -> float:
+    """Multiply ``size`` fractions by their shares, which makes responsibilities; return the sum."""
+    width = lanes_of(joint)
+    result = broadcast(joint.dtype.type(0))
+    for t in range(0, size, width):
+        r = load(joint, at + t) * load(shares, t)
+        store(joint, at + t, r)
+        result = result + r
+    return total(result)
+
+
+@part
+def choose(joint: Any, at: int, size: int, least: float, chosen: Any) -> int:
+    """Write which of ``size`` rows have more than the least; return how many.
+
+    The responsibilities of these become square roots. With a negative least all are chosen.
+    """
+    width = lanes_of(joint)
+    bound = broadcast(joint.dtype.type(least))
+    n = 0
+    for first in range(0, size, width):
+        r = load(joint, at + first)
+        on = lanes_on(r > bound)
+        if on == 0:
+            continue
+        store(joint, at + first, square_root(r))
+        while on != 0:
+            chosen[n] = first + first_on(on)
+            n += 1
+            on &= on - 1
+    # what pads the last vector is chosen only if everything is
+    return min(n, size)
