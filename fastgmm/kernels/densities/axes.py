@@ -9,7 +9,8 @@ digits lost. ``spread`` is R; ``PRODUCT_LIMIT`` chooses.
 A tile's columns are made once and serve both steps, a vector of rows at a time. Register blocks
 take 4 components x 4 vectors of rows for the distances, and for the moments 8 components x one
 column x (x, x^2): whatever the number of columns, no lane is empty. The last block of components
-begins so early that it is full, too; what it does twice is counted once.
+begins so early that it is full, too; what it does twice is counted once. In tiles where few rows
+count for a component its moments are summed over these alone (``chosen.py``), about its origin.
 """
 
 from typing import Any, NamedTuple
@@ -172,7 +173,7 @@ def axes_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statisti
     rows, _, size, joint, stride = tile
     n_components, d = density.means.shape
     pairs = PAIRS_BY_VECTORS * lanes_of(rows) / d
-    if few_count(joint, stride, n_components, d, size, pairs):
+    if few_count(joint, 0, stride, n_components, d, size, pairs):
         add_chosen_moments(tile, density, scratch, shares, statistics)
         return
     columns, origins, sums = scratch.columns, scratch.origins, scratch.sums

@@ -35,10 +35,12 @@ COUNTS = 1e-24
 
 
 @part
-def few_count(joint: Any, stride: int, n_components: int, d: int, size: int, pairs: float) -> bool:
+def few_count(
+    joint: Any, at: int, stride: int, n_components: int, d: int, size: int, pairs: float
+) -> bool:
     """Whether at most one of so many pairs of a row and a component counts, as far as one looks.
 
-    ``joint`` (k, stride) are the fractions of a tile of ``size`` rows.
+    ``joint`` (k, stride), from ``at`` on, are the fractions of ``size`` rows.
     """
     if d < FEWEST_COLUMNS:
         return False
@@ -49,7 +51,7 @@ def few_count(joint: Any, stride: int, n_components: int, d: int, size: int, pai
     for t in range(0, size, LOOK_AT * width):
         looks += width
         for k in range(n_components):
-            found = found + select(load(joint, k * stride + t) > bound, one, none)
+            found = found + select(load(joint, at + k * stride + t) > bound, one, none)
     return pairs * total(found) <= looks * n_components
 
 

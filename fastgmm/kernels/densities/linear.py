@@ -10,7 +10,8 @@ components need of the second moments is a constant of the data (``covariance/ti
 Sums grow in the compute dtype over some tiles before they are added up in float64. Those over few
 columns are kept lane by lane (*dots*: vectors of rows of responsibilities times vectors of rows of
 features). With many columns a tile's rows are kept as they are and each responsibility multiplies
-whole vectors of columns: no lanes to add, and operands that stay in L1. Of rows of weight one in up
+whole vectors of columns: no lanes to add, and operands that stay in L1; where few rows count for a
+component these alone are added (``chosen.py``). Of rows of weight one in up
 to three columns only the last few come here, and those far away (``narrow.py``).
 
 With means s standard deviations from the centre a product loses eps s^2; components far apart
@@ -31,6 +32,7 @@ from fastgmm.kernels.blocks import (
     slot_of,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of
+from fastgmm.kernels.densities.chosen import LEAST_SHARE, few_count
 from fastgmm.kernels.densities.kept import keep_rows, scale_rows
 from fastgmm.kernels.densities.products import (
     LINEAR_HEIGHT,
@@ -45,15 +47,23 @@ from fastgmm.kernels.softmax import share_out
 from fastgmm.kernels.steps import Steps, implement, tile_of
 from fastgmm.simd import (
     broadcast,
+    first_on,
     fma,
     lanes_of,
+    lanes_on,
     load,
+    load_broadcast,
     store,
+    total,
     transpose_block,
 )
 
 TILE_BYTES = 2**15
 """Densities and features of a tile together: they share L1 with the rows."""
+
+PAIRS_BY_VECTORS = 240.0
+"""Kept rows are added one by one where one of so many / (vectors that the columns make) pairs of a
+row and a component counts: one of 30 (60) in 64 columns in float64 (float32)."""
 
 KEPT_ROWS = 64
 """Rows of a tile where rows are kept."""
@@ -288,6 +298,11 @@ def linear_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statis
     width = lanes_of(rows)
     n_chunks = (size + stride - 1) // stride
     kept = keeps_rows(d, rows)
+    few = kept
+    pairs = PAIRS_BY_VECTORS * width / d
+    for chunk in range(n_chunks):
+        at = chunk * pitch_of(n_components, stride, rows)
+        few = few and few_count(joint, at, stride, n_components, d, stride, pairs)
     # a share times the features is less work than times the responsibilities, as a rule
     shared = kept and n_components < d
     for chunk in range(n_chunks):
@@ -307,8 +322,10 @@ def linear_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statis
     for slot in range(0, n_components, height):
         k = min(slot, n_components - height)
         add_dots(joint, k, n_components, features, n_dots, n_chunks, height, scratch.dots, slot)
-    if kept:
-        n_vectors = (d + width - 1) // width
+    n_vectors = (d + width - 1) // width
+    if few:
+        add_chosen_rows(joint, n_components, n_chunks, n_vectors, scratch)
+    elif kept:
         if not shared:
             scale_rows(scratch.rows, row, n_vectors, shares, size)
         for slot in range(0, n_components, height):
@@ -320,6 +337,35 @@ def linear_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statis
     scratch.pending[0] += n_chunks * stride
     if scratch.pending[0] >= VECTORS_TOGETHER * width:
         add_up(scratch)
+
+
+@part
+def add_chosen_rows(
+    joint: Any, n_components: int, n_chunks: int, n_vectors: int, scratch: Any
+) -> None:
+    """Add responsibilities times kept rows, component by component, of the rows that count."""
+    rows, row, sums = scratch.rows, scratch.row, scratch.sums
+    features, n_dots = scratch.features, scratch.n_dots
+    width, run = lanes_of(rows), chunk_rows(rows)
+    height = product_height(n_components)
+    for k in range(n_components):
+        slot = slot_of(k, n_components, height)
+        given = scratch.dot_totals[slot * n_dots] + total(load(scratch.dots, slot * n_dots * width))
+        bound = broadcast(rows.dtype.type(LEAST_SHARE * given))
+        for chunk in range(n_chunks):
+            at = chunk * pitch_of(n_components, run, rows) + k * run
+            shares_at = chunk * pitch_of(n_dots, run, rows)
+            for first in range(0, run, width):
+                r = load(joint, at + first) * load(features, shares_at + first)
+                on = lanes_on(r > bound)
+                while on != 0:
+                    t = first + first_on(on)
+                    on &= on - 1
+                    r = load_broadcast(joint, at + t) * load_broadcast(features, shares_at + t)
+                    mine, theirs = slot * row, (chunk * run + t) * row
+                    for j in range(0, n_vectors * width, width):
+                        old = load(sums, mine + j)
+                        store(sums, mine + j, fma(r, load(rows, theirs + j), old))
 
 
 @part

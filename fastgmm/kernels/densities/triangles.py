@@ -170,7 +170,9 @@ def triangle_accumulate(
     n_components, d = density.origins.shape
     begun = scratch.begun
     pairs = PAIRS + PAIRS_BY_VECTORS * lanes_of(tile.joint) / d
-    if density.near and not few_count(tile.joint, tile.stride, n_components, d, tile.size, pairs):
+    if density.near and not few_count(
+        tile.joint, 0, tile.stride, n_components, d, tile.size, pairs
+    ):
         if begun[0] == 0:
             fill(scratch.sums, 0, scratch.sums.size, 0)
             begun[0] = 1
