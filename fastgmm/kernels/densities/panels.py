@@ -9,10 +9,10 @@ from typing import Any
 
 from fastgmm._jit import part
 from fastgmm.kernels.blocks import PRODUCT_HEIGHT, PRODUCT_WIDTH, WIDE, add_products
-from fastgmm.kernels.columns import chunk_rows, pitch_of, turn_shared
-from fastgmm.kernels.memory import flattened
+from fastgmm.kernels.columns import turn_shared
+from fastgmm.kernels.memory import fill, flattened
 from fastgmm.kernels.steps import MOST_ROWS
-from fastgmm.simd import broadcast, lanes_of, load, store, transpose_block
+from fastgmm.simd import lanes_of, load, store, transpose_block
 
 LOW_HEIGHT = 6
 """Features of a panel whose blocks are four vectors wide, with 10 loads for 24 products: two blocks
@@ -38,26 +38,30 @@ def turned_row(n_components: int, like: Any) -> int:
 
 
 @part
+def keep_columns(chunk: Any, d: int, run: int, columns: Any, to: int) -> None:
+    """Write a chunk (d, run) of a tile to the tile's columns, from row ``to`` on."""
+    width = lanes_of(chunk)
+    for j in range(d):
+        for t in range(0, run, width):
+            store(columns, j * PANEL_ROW + to + t, load(chunk, j * run + t))
+
+
+@part
 def write_feature(
     columns: Any, feature: int, i: int, j: int, d: int, end: int, out: Any, out_at: int
 ) -> None:
     """Write a feature of a tile's rows: 1, a column, the product of columns i and j, or zeros."""
     width = lanes_of(columns)
-    run = chunk_rows(columns)
-    pitch = pitch_of(round_up(d, width), run, columns)
     if feature == 0 or i >= d:
-        number = broadcast(columns.dtype.type(1 if feature == 0 else 0))
+        fill(out, out_at, out_at + end, 1 if feature == 0 else 0)
+    elif feature <= d:
+        at = (feature - 1) * PANEL_ROW
         for t in range(0, end, width):
-            store(out, out_at + t, number)
-        return
-    for first in range(0, end, run):
-        at = first // run * pitch
-        for t in range(0, min(run, end - first), width):
-            if feature <= d:
-                value = load(columns, at + (feature - 1) * run + t)
-            else:
-                value = load(columns, at + i * run + t) * load(columns, at + j * run + t)
-            store(out, out_at + first + t, value)
+            store(out, out_at + t, load(columns, at + t))
+    else:
+        for t in range(0, end, width):
+            value = load(columns, i * PANEL_ROW + t) * load(columns, j * PANEL_ROW + t)
+            store(out, out_at + t, value)
 
 
 @part

@@ -19,12 +19,13 @@ from fastgmm.kernels.blocks import (
     WHITENING_WIDTH,
     add_whitened_squares,
 )
-from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of
+from fastgmm.kernels.columns import chunk_rows, load_about, padded_row
 from fastgmm.kernels.densities.chosen import few_count
 from fastgmm.kernels.densities.panels import (
     PANEL_ROW,
     add_panels,
     finish_panels,
+    keep_columns,
     round_up,
     turned_row,
 )
@@ -66,8 +67,10 @@ class TriangleDensity(NamedTuple):
 class TriangleWork(NamedTuple):
     """The memory of a pass over a block of rows; all flat."""
 
+    chunk: FloatArray
+    """(d, rows) of one chunk of a tile, side by side for the densities."""
     columns: FloatArray
-    """(d, rows) of each chunk of a tile, chunk after chunk."""
+    """Near: (d, rows) of the tile, for the moments: 16 chunks of 128 columns are on 128 pages."""
     away: FloatArray
     """Far: (d, rows) of one chunk less a mean; or (rows, d) of scaled rows."""
     panel: FloatArray
@@ -92,15 +95,16 @@ def triangle_work(density: Any, tile_rows: Any) -> Any:
     like = density.means
     width = lanes_of(like)
     run = chunk_rows(like)
-    n_chunks = round_up(tile_rows, run) // run
-    columns = aligned(n_chunks * pitch_of(round_up(d, width), run, like), like)
+    chunk = aligned(round_up(d, width) * run, like)
     if density.near:
+        columns = aligned(d * PANEL_ROW, like)
         panel = aligned(PRODUCT_HEIGHT * PANEL_ROW, like)
         turned = aligned(tile_rows * turned_row(n_components, like), like)
         # one panel more: squares of sums are read whole
         n_features = round_up(1 + d + d * (d + 1) // 2, PRODUCT_HEIGHT) + PRODUCT_HEIGHT
         sums = aligned(n_features * round_up(n_components, width), np.empty(0))
     else:
+        columns = aligned(0, like)
         panel = aligned(0, like)
         turned = aligned(0, like)
         sums = aligned(0, np.empty(0))
@@ -109,7 +113,7 @@ def triangle_work(density: Any, tile_rows: Any) -> Any:
     corner = aligned(lanes_of(sums) ** 2, sums)
     chosen = np.empty(tile_rows + 1, np.int64)
     begun = np.zeros(2, np.int64)
-    return TriangleWork(columns, away, panel, turned, sums, scatter, begun, corner, chosen)
+    return TriangleWork(chunk, columns, away, panel, turned, sums, scatter, begun, corner, chosen)
 
 
 def banded_log_density(tile: Any, density: Any, scratch: Any) -> None:
@@ -124,36 +128,36 @@ def banded_log_density(tile: Any, density: Any, scratch: Any) -> None:
     apart = density.whitening.shape[1] if density.whitening.shape[0] > 1 else 0
     width = lanes_of(rows)
     run = chunk_rows(rows)
-    pitch = pitch_of(round_up(d, width), run, rows)
     for first in range(0, size, run):
-        columns_at = first // run * pitch
         load_about(
-            rows, d, start + first, min(run, size - first), run, density.centre, scratch.columns,
-            columns_at, run,
+            rows, d, start + first, min(run, size - first), run, density.centre, scratch.chunk, 0,
+            run,
         )  # fmt: skip
+        if density.near:
+            keep_columns(scratch.chunk, d, run, scratch.columns, first)
         for k in range(n_components):
             out = k * stride + first
             for v in range(WHITENING_WIDTH):
                 store(joint, out + v * width, broadcast(joint.dtype.type(0)))
-            z, z_at = scratch.columns, columns_at
+            z = scratch.chunk
             if not density.near:
                 for j in range(d):
                     mean = load_broadcast(means, k * d + j)
                     for t in range(j * run, (j + 1) * run, width):
-                        store(scratch.away, t, load(scratch.columns, columns_at + t) - mean)
-                z, z_at = scratch.away, 0
+                        store(scratch.away, t, load(scratch.chunk, t) - mean)
+                z = scratch.away
             band = k * apart
             i = 0
             while i + WHITENING_HEIGHT <= d:
                 add_whitened_squares(
-                    factors, band, z, z_at, run, i, WHITENING_HEIGHT, WHITENING_WIDTH,
+                    factors, band, z, 0, run, i, WHITENING_HEIGHT, WHITENING_WIDTH,
                     biases, k * d + i, joint, out,
                 )  # fmt: skip
                 i += WHITENING_HEIGHT
                 band += i * WHITENING_HEIGHT
             while i < d:
                 add_whitened_squares(
-                    factors, band, z, z_at, run, i, 1, WHITENING_WIDTH, biases, k * d + i,
+                    factors, band, z, 0, run, i, 1, WHITENING_WIDTH, biases, k * d + i,
                     joint, out,
                 )  # fmt: skip
                 i += 1
