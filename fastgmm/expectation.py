@@ -118,8 +118,19 @@ def one_state_bytes(step: ExpectationStep) -> int:
     return 8 * (math.prod(FAMILIES[step.covariance_type].second_shape(k, d)) + k * d + k + 1)
 
 
-KERNEL_STATES = 2
-"""Times the size of a model's statistics that a kernel sums in: of scatter and of products."""
+def kernel_bytes(step: ExpectationStep) -> int:
+    """Return the bytes that a kernel sums in besides, at most: products, and scatter.
+
+    The former lie in whole vectors of components and panels of features.
+    """
+    size = one_state_bytes(step)
+    k = len(step.density.means)
+    whole = -(-k // MOST_LANES) * MOST_LANES
+    return size + whole * (size // k + 8 * 2 * MOST_LANES)
+
+
+MOST_LANES = 16
+"""Numbers of a vector: float32 with AVX-512."""
 
 
 def reading_bytes(
@@ -129,7 +140,7 @@ def reading_bytes(
 
     Kernels work for one model at a time; what they sum in is as large as the largest one asks for.
     """
-    sums = KERNEL_STATES * max(map(one_state_bytes, steps), default=0)
+    sums = max(map(kernel_bytes, steps), default=0)
     block_rows = int(np.diff(grid.boundaries).max(initial=0))
     block_bytes = block_rows * (source.n_features * source.dtype.itemsize + 8 * source.weighted)
     return n_threads * (SCRATCH + sums + BUFFERS * block_bytes * source.reads_files)

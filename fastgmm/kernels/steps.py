@@ -13,7 +13,7 @@ from fastgmm.kernels import columns
 from fastgmm.kernels.memory import stride_of
 
 MOST_ROWS = 512
-"""Of a tile."""
+"""Of a tile, at most: panels have room for so many."""
 
 
 class Tile(NamedTuple):

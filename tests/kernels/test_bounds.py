@@ -21,6 +21,13 @@ for dtype in (np.float64, np.float32):
             gm = GaussianMixture(k, covariance_type=covariance_type, max_iter=2, tol=0,
                                  init_params="random_from_data", random_state=0)
             gm.fit(X).score_samples(X)
+        # rows that count for one component
+        for d, covariance_type, k in ((17, "full", 41), (33, "diag", 41), (112, "tied", 41)):
+            means = 9 * rng.normal(size=(k, d))
+            X = (means[rng.integers(k, size=max(n, k))] + rng.normal(size=(max(n, k), d)))
+            gm = GaussianMixture(k, covariance_type=covariance_type, max_iter=2, tol=0,
+                                 means_init=means, reg_covar=1e-3)
+            gm.fit(X.astype(dtype))
         for d, k in ((1, 2), (3, 5), (11, 5)):
             X = rng.normal(size=(n, d)).astype(dtype)
             GaussianMixture(k, covariance_type="diag", max_iter=1, random_state=0).fit(X)

@@ -7,16 +7,25 @@ import reference
 from fastgmm import kernels
 from fastgmm._jit import kernel
 from fastgmm.covariance import FAMILIES
+from fastgmm.kernels.columns import pitch_of
 from fastgmm.kernels.densities import chosen
 from fastgmm.kernels.densities.axes import AxesDensity
 from fastgmm.kernels.densities.linear import LinearDensity
 from fastgmm.kernels.densities.triangles import TriangleDensity
-from fastgmm.kernels.steps import MOST_ROWS
+from fastgmm.kernels.expectation import joint_of
+from fastgmm.kernels.memory import aligned, fill, flattened
+from fastgmm.kernels.steps import (
+    MOST_ROWS,
+    Tile,
+    accumulate,
+    log_density,
+    shape_of_tile,
+    work,
+)
 from fastgmm.parameters import Parameters
 from fastgmm.sources import NO_WEIGHTS
 from fastgmm.statistics import zeros
 
-K = 40
 LINEAR = ["tied", "spherical"]
 
 
@@ -26,14 +35,43 @@ def few_count(joint, n_components, d, pairs):
     return chosen.few_count(joint, 0, stride, n_components, d, stride, pairs)
 
 
-def mixture(d, apart, family):
+@kernel
+def few_chosen(joint, n_components, pairs, given):
+    stride = joint.size // n_components
+    return chosen.few_chosen(joint, 0, stride, n_components, stride, pairs, given)
+
+
+@kernel
+def scratch_of(rows, responsibilities, density, statistics):
+    """Add the moments of a tile for given responsibilities; return what it worked in."""
+    n_components = density.origins.shape[0]
+    flat = flattened(rows)
+    n = rows.shape[0]
+    tile_rows, chunk_rows, stride = shape_of_tile(density, n)
+    scratch = work(density, tile_rows)
+    joint, shares = joint_of(n_components, tile_rows, flat), aligned(tile_rows, flat)
+    size = min(n, tile_rows)
+    tile = Tile(flat, 0, size, joint, stride)
+    log_density(tile, density, scratch)
+    fill(joint, 0, joint.size, 0)
+    fill(shares, 0, shares.size, 0)
+    for t in range(size):
+        shares[t] = 1
+        at = t // chunk_rows * pitch_of(n_components, stride, flat) + t % chunk_rows
+        for k in range(n_components):
+            joint[at + k * stride] = responsibilities[t, k]
+    accumulate(tile, density, scratch, shares, statistics)
+    return scratch
+
+
+def mixture(k, d, apart, family):
     """Components so far apart that their rows are nobody else's."""
     rng = np.random.default_rng(d)
-    means = 2.2 * apart * rng.normal(size=(K, d))
-    variances = rng.uniform(0.8, 1.2, size=K) if family != "tied" else np.ones(K)
+    means = 2.2 * apart * rng.normal(size=(k, d))
+    variances = rng.uniform(0.8, 1.2, size=k) if family != "tied" else np.ones(k)
     matrices = variances[:, np.newaxis, np.newaxis] * np.eye(d)
     covariances = reference.from_matrices(matrices, family)
-    return Parameters(rng.dirichlet(np.full(K, 9.0)), means, covariances), matrices
+    return Parameters(rng.dirichlet(np.full(k, 9.0)), means, covariances), matrices
 
 
 def kind_of(family, apart):
@@ -44,76 +82,141 @@ def kind_of(family, apart):
 
 def rows_of(means, kinds, rng):
     """Return a tile of each kind: near the components' means, or between all of them."""
-    d = means.shape[1]
+    k, d = means.shape
     tiles = {
-        "few": lambda: means[rng.integers(K, size=MOST_ROWS)],
+        "few": lambda: means[rng.integers(k, size=MOST_ROWS)],
+        "sorted": lambda: means[np.sort(rng.integers(k, size=MOST_ROWS))],
         "many": lambda: np.zeros((MOST_ROWS, d)),
     }
     X = np.concatenate([tiles[kind]() for kind in kinds])
     return (X + rng.normal(size=X.shape))[:-5]
 
 
-def second_moments(r, X, origins, family):
-    if family != "full":
-        squares = np.stack([r[:, k] @ (X - origins[k]) ** 2 for k in range(K)])
-        return squares if family == "diag" else squares.sum(axis=1, keepdims=True)
-    i, j = np.tril_indices(X.shape[1])
-    x = X - origins[0]  # all the same
-    return r.T @ (x[:, i] * x[:, j])
+def statistics_of(X, weights, density, family):
+    k, d = density.means.shape
+    statistics = zeros(k, d, FAMILIES[family].second_shape(k, d))
+    kernels.expectation.expectation(X, weights, density, statistics)
+    return statistics
 
 
-KINDS = [("few",), ("few", "many"), ("many", "few"), ("many",)]
+def expected(X, weights, parameters, matrices, density, family):
+    """Return counts, first and second moments about the origins."""
+    X = X.astype(float)
+    r, _ = reference.e_step(X, parameters.weights, parameters.means, matrices)
+    r *= weights[:, np.newaxis]
+    origins = density.origins.astype(float)
+    first = np.stack([r_k @ (X - origin) for r_k, origin in zip(r.T, origins, strict=True)])
+    if family == "tied":  # its second moments are a constant of the data
+        return r.sum(axis=0), first, np.zeros((1, 1))
+    if family == "full":
+        i, j = np.tril_indices(X.shape[1])
+        x = X - origins[0]  # all the same
+        return r.sum(axis=0), first, r.T @ (x[:, i] * x[:, j])
+    both = zip(r.T, origins, strict=True)
+    squares = np.stack([r_k @ (X - origin) ** 2 for r_k, origin in both])
+    second = squares if family == "diag" else squares.sum(axis=1, keepdims=True)
+    return r.sum(axis=0), first, second
+
+
+KINDS = [("few",), ("sorted",), ("few", "many"), ("many", "few"), ("many",)]
+# numbers of components that are no whole blocks; more of them than columns, too
+SHAPES = [
+    ("full", 41, 16),
+    ("full", 41, 23),
+    ("diag", 53, 33),
+    ("diag", 41, 48),
+    *((family, 41, d) for family in LINEAR for d in (109, 112)),
+    *((family, 151, 48) for family in LINEAR),
+]
 CASES = [
-    *((family, d, 1.0, kinds) for family, d in [("full", 16), ("full", 23)] for kinds in KINDS),
-    *(("diag", d, 1.0, kinds) for d in (33, 48) for kinds in KINDS),
-    *((family, d, 1.0, kinds) for family in LINEAR for d in (92, 96) for kinds in KINDS),
+    *((*shape, 1.0, kinds) for shape in SHAPES for kinds in KINDS),
     # no row is between components so far apart
-    ("diag", 33, 1e4, ("few", "few")),
-    ("spherical", 33, 1e4, ("few", "few")),
+    ("diag", 53, 33, 1e4, ("few", "few")),
+    ("spherical", 53, 33, 1e4, ("few", "few")),
 ]
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
 @pytest.mark.parametrize(("dtype", "rtol"), [(np.float64, 1e-11), (np.float32, 2e-4)])
-@pytest.mark.parametrize(("family", "d", "apart", "kinds"), CASES)
-def test_either_way_moments_are_sums_over_the_rows(family, d, apart, kinds, dtype, rtol, weighted):
-    parameters, matrices = mixture(d, apart, family)
+@pytest.mark.parametrize(("family", "k", "d", "apart", "kinds"), CASES)
+def test_either_way_moments_are_sums_over_the_rows(
+    family, k, d, apart, kinds, dtype, rtol, weighted
+):
+    parameters, matrices = mixture(k, d, apart, family)
     parameters = Parameters(*(part.astype(dtype).astype(float) for part in parameters))
     density = FAMILIES[family].prepare(parameters, np.dtype(dtype))
     assert isinstance(density, kind_of(family, apart))
     rng = np.random.default_rng(3)
     X = rows_of(parameters.means, kinds, rng).astype(dtype)
     weights = rng.integers(3, size=len(X)).astype(float) if weighted else np.ones(len(X))
-    found = zeros(K, d, FAMILIES[family].second_shape(K, d))
-    given = weights if weighted else NO_WEIGHTS
-    kernels.expectation.expectation(X, given, density, found)
-
-    r, _ = reference.e_step(X.astype(float), parameters.weights, parameters.means, matrices)
-    r *= weights[:, np.newaxis]
-    origins = density.origins.astype(float)
-    first = r.T @ X - r.sum(axis=0)[:, np.newaxis] * origins
-    second = found.second  # of tied components they are a constant of the data
-    if family != "tied":
-        second = second_moments(r, X.astype(float), origins, family)
+    found = statistics_of(X, weights if weighted else NO_WEIGHTS, density, family)
+    counts, first, second = expected(X, weights, parameters, matrices, density, family)
     away = np.abs(parameters.means).max()
     for mine, theirs, size in (
-        (found.counts, r.sum(axis=0), 1.0),
+        (found.counts, counts, 1.0),
         (found.first, first, away),
-        (found.second, second, 1.0),
+        (found.second if family != "tied" else second, second, 1.0),
     ):
         atol = rtol * max(np.abs(theirs).max(), size)
         np.testing.assert_allclose(mine, theirs, rtol=rtol, atol=atol)
 
 
+@pytest.mark.parametrize("light", ["rows", "component"])
+@pytest.mark.parametrize(("family", "k", "d"), SHAPES)
+def test_components_keep_their_rows_however_little_these_weigh(family, k, d, light):
+    parameters, matrices = mixture(k, d, 1.0, family)
+    if light == "component":  # so light that its rows are mostly others', and yet its only ones
+        parameters.weights[k - 1] = 1e-150
+    density = FAMILIES[family].prepare(parameters, np.dtype(float))
+    rng = np.random.default_rng(4)
+    X = rows_of(parameters.means, ("few", "few"), rng)
+    weights = np.full(len(X), 1e-40 if light == "rows" else 1.0)
+    found = statistics_of(X, weights, density, family)
+    counts, first, second = expected(X, weights, parameters, matrices, density, family)
+    pairs = [(found.counts, counts), (found.first, first), (found.second, second)]
+    for mine, theirs in pairs[: 2 if family == "tied" else 3]:
+        theirs = theirs.reshape(k, -1)
+        size = np.abs(theirs).max(axis=1, keepdims=True)
+        np.testing.assert_allclose(mine.reshape(k, -1) / size, theirs / size, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("family", "k", "d"), [("full", 41, 16), ("diag", 53, 33), ("tied", 41, 112)]
+)
+def test_tiles_go_the_way_that_their_rows_ask_for(family, k, d):
+    parameters, _ = mixture(k, d, 1.0, family)
+    density = FAMILIES[family].prepare(parameters, np.dtype(float))
+    n = MOST_ROWS
+    X = np.random.default_rng(0).normal(size=(n, d))
+    one, many = np.zeros((n, k)), np.full((n, k), 1 / k)
+    one[np.arange(n), np.arange(n) % k] = 1
+    for responsibilities, few in ((one, True), (many, False)):
+        statistics = zeros(k, d, FAMILIES[family].second_shape(k, d))
+        scratch = scratch_of(X, responsibilities, density, statistics)
+        if isinstance(density, TriangleDensity):
+            np.testing.assert_array_equal(scratch.begun, [not few, few])
+        elif isinstance(density, AxesDensity):
+            assert scratch.sums.any() != few
+        else:
+            assert scratch.few[0] == few
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_a_tile_goes_the_way_that_its_rows_ask_for(dtype):
-    d, n = 23, 128
-    joint = np.zeros((K, n), dtype)
-    joint[np.arange(n) % K, np.arange(n)] = 1
-    assert few_count(joint.ravel(), K, d, 0.9 * K)
-    assert not few_count(joint.ravel(), K, d, 1.1 * K)
-    assert not few_count(joint.ravel(), K, chosen.FEWEST_COLUMNS - 1, 0.9 * K)
+def test_what_counts_is_looked_at(dtype):
+    k, d, n = 40, 23, 128
+    joint = np.zeros((k, n), dtype)
+    joint[np.arange(n) % k, np.arange(n)] = 1
+    assert few_count(joint.ravel(), k, d, 0.9 * k)
+    assert not few_count(joint.ravel(), k, d, 1.1 * k)
+    assert not few_count(joint.ravel(), k, chosen.FEWEST_COLUMNS - 1, 0.9 * k)
     joint += joint.dtype.type(chosen.COUNTS / 100)
-    assert few_count(joint.ravel(), K, d, 0.9 * K)
-    joint[: K // 2] = 1e-3
-    assert not few_count(joint.ravel(), K, d, 0.9 * K)
+    assert few_count(joint.ravel(), k, d, 0.9 * k)
+    assert few_chosen(joint.ravel(), k, 0.9 * k, np.full(k, 1e6))
+    joint[1:, : n // 2] = joint.dtype.type(chosen.COUNTS / 100)
+    joint[0, : n // 2] = 1
+    joint[1:, n // 2 :] = joint.dtype.type(chosen.COUNTS / 100)
+    assert few_count(joint.ravel(), k, d, 0.9 * k)
+    # the others have been given next to nothing: all rows count for them
+    assert not few_chosen(joint.ravel(), k, 0.9 * k, np.zeros(k))
+    joint[: k // 2] = 1e-3
+    assert not few_count(joint.ravel(), k, d, 0.9 * k)

@@ -35,7 +35,7 @@ from fastgmm.kernels.blocks import (
     vector_at,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about
-from fastgmm.kernels.densities.chosen import LEAST_SHARE, choose, few_count, shared
+from fastgmm.kernels.densities.chosen import LEAST_SHARE, choose, few_chosen, few_count, shared
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened, stride_of
 from fastgmm.kernels.softmax import share_out
 from fastgmm.kernels.steps import Steps, implement, whole_tiles
@@ -51,10 +51,11 @@ PRODUCT_LIMIT_SINGLE = 16.0
 MOMENTS_HEIGHT = 8 if WIDE else 4
 """Components of a block of moments."""
 
-PAIRS_BY_VECTORS = 64.0
-"""Moments of the rows that count take no longer than those of all where one of so many / (vectors
-that the columns make) pairs of a row and a component counts: one of 21 (43) in 24 columns in
-float64 (float32), of 8 (16) in 64."""
+PAIRS, PAIRS_BY_VECTORS = 8.0, 64.0
+"""Moments of the rows that count take no longer than those of all where one of so many pairs of a
+row and a component counts: of ``PAIRS_BY_VECTORS`` / (vectors that the columns make), 21 (43) in 24
+columns in float64 (float32), but of no fewer than ``PAIRS``: of 4 in 128 columns they took 1.3
+times as long."""
 
 
 class AxesDensity(NamedTuple):
@@ -121,7 +122,7 @@ def axes_work(density: Any, tile_rows: Any) -> Any:
         flattened(density.origins),
         columns,
         sums,
-        np.empty(tile_rows + 1, np.int64),
+        np.empty(tile_rows, np.int64),
         aligned(2 * width, density.means),
     )
 
@@ -172,8 +173,10 @@ def axes_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statisti
     """Add sums of r, r x and r x^2 over a tile, x about the origins or the common centre."""
     rows, _, size, joint, stride = tile
     n_components, d = density.means.shape
-    pairs = PAIRS_BY_VECTORS * lanes_of(rows) / d
-    if few_count(joint, 0, stride, n_components, d, size, pairs):
+    pairs = max(PAIRS, PAIRS_BY_VECTORS * lanes_of(rows) / d)
+    if few_count(joint, 0, stride, n_components, d, size, pairs) and few_chosen(
+        joint, 0, stride, n_components, size, pairs, statistics.counts
+    ):
         add_chosen_moments(tile, density, scratch, shares, statistics)
         return
     columns, origins, sums = scratch.columns, scratch.origins, scratch.sums

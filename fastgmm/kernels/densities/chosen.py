@@ -38,9 +38,10 @@ COUNTS = 1e-24
 def few_count(
     joint: Any, at: int, stride: int, n_components: int, d: int, size: int, pairs: float
 ) -> bool:
-    """Whether at most one of so many pairs of a row and a component counts, as far as one looks.
+    """Whether it looks as if at most one of so many pairs of a row and a component counts.
 
-    ``joint`` (k, stride), from ``at`` on, are the fractions of ``size`` rows.
+    ``joint`` (k, stride), from ``at`` on, are the fractions of ``size`` rows. Asked first, as it
+    takes half the time of ``few_chosen``.
     """
     if d < FEWEST_COLUMNS:
         return False
@@ -52,6 +53,30 @@ def few_count(
         looks += width
         for k in range(n_components):
             found = found + select(load(joint, at + k * stride + t) > bound, one, none)
+    return pairs * total(found) <= looks * n_components
+
+
+@part
+def few_chosen(
+    joint: Any, at: int, stride: int, n_components: int, size: int, pairs: float, given: Any
+) -> bool:
+    """Whether ``choose`` would take at most one of so many pairs, as far as one looks.
+
+    ``given`` (k,) is what components have been given until now. Where rows are sorted, those whose
+    rows come later have next to nothing, and would be given a little of every row.
+    """
+    width = lanes_of(joint)
+    one, none = broadcast(joint.dtype.type(1)), broadcast(joint.dtype.type(0))
+    found = none
+    for k in range(n_components):
+        here = at + k * stride
+        sum_ = none
+        for t in range(0, size, LOOK_AT * width):
+            sum_ = sum_ + load(joint, here + t)
+        bound = broadcast(joint.dtype.type(LEAST_SHARE * (given[k] + LOOK_AT * total(sum_))))
+        for t in range(0, size, LOOK_AT * width):
+            found = found + select(load(joint, here + t) > bound, one, none)
+    looks = (size + LOOK_AT * width - 1) // (LOOK_AT * width) * width
     return pairs * total(found) <= looks * n_components
 
 
@@ -71,7 +96,8 @@ def shared(joint: Any, at: int, size: int, shares: Any) -> float:
 def choose(joint: Any, at: int, size: int, least: float, chosen: Any) -> int:
     """Write which of ``size`` rows have more than the least; return how many.
 
-    The responsibilities of these become square roots. With a negative least all are chosen.
+    Vectors with a chosen row become square roots, others stay responsibilities: for nothing else
+    serves ``joint`` afterwards. With a negative least all are chosen.
     """
     width = lanes_of(joint)
     bound = broadcast(joint.dtype.type(least))

@@ -32,7 +32,7 @@ from fastgmm.kernels.blocks import (
     slot_of,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of
-from fastgmm.kernels.densities.chosen import LEAST_SHARE, few_count
+from fastgmm.kernels.densities.chosen import LEAST_SHARE, few_chosen, few_count
 from fastgmm.kernels.densities.kept import keep_rows, scale_rows
 from fastgmm.kernels.densities.products import (
     LINEAR_HEIGHT,
@@ -44,7 +44,7 @@ from fastgmm.kernels.densities.products import (
 )
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened
 from fastgmm.kernels.softmax import share_out
-from fastgmm.kernels.steps import Steps, implement, tile_of
+from fastgmm.kernels.steps import MOST_ROWS, Steps, implement, tile_of
 from fastgmm.simd import (
     broadcast,
     first_on,
@@ -61,9 +61,13 @@ from fastgmm.simd import (
 TILE_BYTES = 2**15
 """Densities and features of a tile together: they share L1 with the rows."""
 
-PAIRS_BY_VECTORS = 240.0
-"""Kept rows are added one by one where one of so many / (vectors that the columns make) pairs of a
-row and a component counts: one of 30 (60) in 64 columns in float64 (float32)."""
+PAIRS, PAIRS_BY_VECTORS = 4.0, 240.0
+"""Kept rows are added one by one where one of so many pairs of a row and a component counts: of
+``PAIRS_BY_VECTORS`` / (vectors that the columns make), 30 (60) in 64 columns in float64 (float32),
+but of no fewer than ``PAIRS``."""
+
+LOOK_EVERY = 4
+"""Tiles of kept rows go the same way, so that looking takes a hundredth of a pass."""
 
 KEPT_ROWS = 64
 """Rows of a tile where rows are kept."""
@@ -126,6 +130,14 @@ class LinearWork(NamedTuple):
     """(slots, row)."""
     pending: IntArray
     """(1,) how many rows have been added to the sums."""
+    few: IntArray
+    """(1,) whether few of the rows counted for a component in the last tile that was looked at."""
+    given: Float64Array
+    """(k,) sums of responsibilities until then."""
+    chosen: IntArray
+    """Rows of a tile that count for a component, and"""
+    parts: FloatArray
+    """their responsibilities."""
 
 
 @part
@@ -183,6 +195,10 @@ def linear_work(density: Any, tile_rows: Any) -> Any:
         dot_totals,
         totals,
         np.zeros(1, np.int64),
+        np.zeros(1, np.int64),
+        aligned(n_components, double),
+        np.empty(tile_rows, np.int64),
+        aligned(tile_rows, like),
     )
 
 
@@ -195,7 +211,7 @@ def linear_tiles(density: Any, n_rows: Any) -> Any:
         most = KEPT_ROWS
     else:
         a_row = like.itemsize * (n_components + 1 + density.slopes.shape[1])
-        most = min(max(TILE_BYTES // a_row // 64 * 64, 64), 512)
+        most = min(max(TILE_BYTES // a_row // 64 * 64, 64), MOST_ROWS)
     return tile_of(most, n_rows), chunk, chunk
 
 
@@ -292,17 +308,16 @@ def add_common_squares(density: Any, scratch: Any, chunk: Any, stride: Any, high
 
 def linear_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statistics: Any) -> None:
     """Add the sums of responsibilities, and of these times the features, over a tile."""
-    rows, _, size, joint, stride = tile
+    rows, start, size, joint, stride = tile
     n_components, d = density.means.shape
     features, n_dots, row = scratch.features, scratch.n_dots, scratch.row
     width = lanes_of(rows)
     n_chunks = (size + stride - 1) // stride
     kept = keeps_rows(d, rows)
-    few = kept
-    pairs = PAIRS_BY_VECTORS * width / d
-    for chunk in range(n_chunks):
-        at = chunk * pitch_of(n_components, stride, rows)
-        few = few and few_count(joint, at, stride, n_components, d, stride, pairs)
+    looks = kept and start % (LOOK_EVERY * KEPT_ROWS) == 0
+    if looks:
+        scratch.few[0] = takes_chosen(joint, n_components, d, n_chunks, scratch)
+    few = kept and scratch.few[0] == 1
     # a share times the features is less work than times the responsibilities, as a rule
     shared = kept and n_components < d
     for chunk in range(n_chunks):
@@ -324,6 +339,8 @@ def linear_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statis
         add_dots(joint, k, n_components, features, n_dots, n_chunks, height, scratch.dots, slot)
     n_vectors = (d + width - 1) // width
     if few:
+        if looks:
+            note_given(n_components, scratch)
         add_chosen_rows(joint, n_components, n_chunks, n_vectors, scratch)
     elif kept:
         if not shared:
@@ -340,32 +357,66 @@ def linear_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statis
 
 
 @part
+def takes_chosen(joint: Any, n_components: int, d: int, n_chunks: int, scratch: Any) -> bool:
+    """Whether few of a tile's rows count for a component."""
+    width, run = lanes_of(joint), chunk_rows(joint)
+    pitch = pitch_of(n_components, run, joint)
+    pairs = max(PAIRS, PAIRS_BY_VECTORS * width / d)
+    for chunk in range(n_chunks):
+        if not few_count(joint, chunk * pitch, run, n_components, d, run, pairs):
+            return False
+    note_given(n_components, scratch)
+    for chunk in range(n_chunks):
+        at = chunk * pitch
+        if not few_chosen(joint, at, run, n_components, run, pairs, scratch.given):
+            return False
+    return True
+
+
+@part
+def note_given(n_components: int, scratch: Any) -> None:
+    """Write the sums of all components' responsibilities until now."""
+    width, height = lanes_of(scratch.dots), product_height(n_components)
+    for k in range(n_components):
+        at = slot_of(k, n_components, height) * scratch.n_dots
+        scratch.given[k] = scratch.dot_totals[at] + total(load(scratch.dots, at * width))
+
+
+@part
 def add_chosen_rows(
     joint: Any, n_components: int, n_chunks: int, n_vectors: int, scratch: Any
 ) -> None:
     """Add responsibilities times kept rows, component by component, of the rows that count."""
     rows, row, sums = scratch.rows, scratch.row, scratch.sums
-    features, n_dots = scratch.features, scratch.n_dots
+    features, chosen, parts = scratch.features, scratch.chosen, scratch.parts
     width, run = lanes_of(rows), chunk_rows(rows)
     height = product_height(n_components)
     for k in range(n_components):
-        slot = slot_of(k, n_components, height)
-        given = scratch.dot_totals[slot * n_dots] + total(load(scratch.dots, slot * n_dots * width))
-        bound = broadcast(rows.dtype.type(LEAST_SHARE * given))
+        bound = broadcast(rows.dtype.type(LEAST_SHARE * scratch.given[k]))
+        n = 0
         for chunk in range(n_chunks):
             at = chunk * pitch_of(n_components, run, rows) + k * run
-            shares_at = chunk * pitch_of(n_dots, run, rows)
+            shares_at = chunk * pitch_of(scratch.n_dots, run, rows)
             for first in range(0, run, width):
                 r = load(joint, at + first) * load(features, shares_at + first)
                 on = lanes_on(r > bound)
+                if on == 0:
+                    continue
+                t = chunk * run + first
+                store(parts, t, r)
                 while on != 0:
-                    t = first + first_on(on)
+                    chosen[n] = t + first_on(on)
+                    n += 1
                     on &= on - 1
-                    r = load_broadcast(joint, at + t) * load_broadcast(features, shares_at + t)
-                    mine, theirs = slot * row, (chunk * run + t) * row
-                    for j in range(0, n_vectors * width, width):
-                        old = load(sums, mine + j)
-                        store(sums, mine + j, fma(r, load(rows, theirs + j), old))
+        to = slot_of(k, n_components, height) * row
+        if n == 0:
+            continue
+        for j in range(0, n_vectors * width, width):
+            added = broadcast(rows.dtype.type(0))
+            for i in range(n):
+                t = chosen[i]
+                added = fma(load_broadcast(parts, t), load(rows, t * row + j), added)
+            store(sums, to + j, load(sums, to + j) + added)
 
 
 @part

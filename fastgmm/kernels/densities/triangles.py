@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastgmm._jit import part
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.blocks import (
     PRODUCT_HEIGHT,
@@ -20,7 +21,7 @@ from fastgmm.kernels.blocks import (
     add_whitened_squares,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about, padded_row
-from fastgmm.kernels.densities.chosen import few_count
+from fastgmm.kernels.densities.chosen import few_chosen, few_count
 from fastgmm.kernels.densities.panels import (
     PANEL_ROW,
     add_panels,
@@ -111,7 +112,7 @@ def triangle_work(density: Any, tile_rows: Any) -> Any:
     scatter = aligned(density.whitening.shape[0] * band_size(d), np.empty(0))
     away = aligned(max(d * run, (SCATTER_ROWS + 1) * padded_row(d, like)), like)
     corner = aligned(lanes_of(sums) ** 2, sums)
-    chosen = np.empty(tile_rows + 1, np.int64)
+    chosen = np.empty(tile_rows, np.int64)
     begun = np.zeros(2, np.int64)
     return TriangleWork(chunk, columns, away, panel, turned, sums, scatter, begun, corner, chosen)
 
@@ -167,16 +168,24 @@ def banded_log_density(tile: Any, density: Any, scratch: Any) -> None:
                 store(joint, out + v * width, scale - load(joint, out + v * width))
 
 
+@part
+def takes_scatter(tile: Any, density: Any, given: Any) -> bool:
+    """Whether few of a tile's rows count for a component."""
+    n_components, d = density.origins.shape
+    joint, stride, size = tile.joint, tile.stride, tile.size
+    pairs = PAIRS + PAIRS_BY_VECTORS * lanes_of(joint) / d
+    return few_count(joint, 0, stride, n_components, d, size, pairs) and few_chosen(
+        joint, 0, stride, n_components, size, pairs, given
+    )
+
+
 def triangle_accumulate(
     tile: Any, density: Any, scratch: Any, shares: Any, statistics: Any
 ) -> None:
     """Add counts, first moments and scatter of all components over a tile."""
-    n_components, d = density.origins.shape
+    d = density.origins.shape[1]
     begun = scratch.begun
-    pairs = PAIRS + PAIRS_BY_VECTORS * lanes_of(tile.joint) / d
-    if density.near and not few_count(
-        tile.joint, 0, tile.stride, n_components, d, tile.size, pairs
-    ):
+    if density.near and not takes_scatter(tile, density, statistics.counts):
         if begun[0] == 0:
             fill(scratch.sums, 0, scratch.sums.size, 0)
             begun[0] = 1
