@@ -22,7 +22,8 @@ LEAF_ELEMENTS_PER_STATISTIC = 8
 FEWEST_LEAVES = 8
 
 SCRATCH = 2**23
-"""Bytes that a thread works in during a pass, at most: tiles and what belongs to them."""
+"""Bytes that a thread works in during a pass, at most: half for tiles, half for sums; larger models
+sum in more than that."""
 
 
 def leaf_level(grid: Grid, n_features: int, state_size: int) -> int:
@@ -140,10 +141,10 @@ def reading_bytes(
 
     Kernels work for one model at a time; what they sum in is as large as the largest one asks for.
     """
-    sums = max(map(kernel_bytes, steps), default=0)
+    more = max(max(map(kernel_bytes, steps), default=0) - SCRATCH // 2, 0)
     block_rows = int(np.diff(grid.boundaries).max(initial=0))
     block_bytes = block_rows * (source.n_features * source.dtype.itemsize + 8 * source.weighted)
-    return n_threads * (SCRATCH + sums + BUFFERS * block_bytes * source.reads_files)
+    return n_threads * (SCRATCH + more + BUFFERS * block_bytes * source.reads_files)
 
 
 @dataclass(frozen=True)
