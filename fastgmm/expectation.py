@@ -119,6 +119,10 @@ def one_state_bytes(step: ExpectationStep) -> int:
     return 8 * (math.prod(FAMILIES[step.covariance_type].second_shape(k, d)) + k * d + k + 1)
 
 
+MOST_LANES = 16
+"""Numbers of a vector: float32 with AVX-512."""
+
+
 def kernel_bytes(step: ExpectationStep) -> int:
     """Return the bytes that a kernel sums in besides, at most: products, and scatter.
 
@@ -128,10 +132,6 @@ def kernel_bytes(step: ExpectationStep) -> int:
     k = len(step.density.means)
     whole = -(-k // MOST_LANES) * MOST_LANES
     return size + whole * (size // k + 8 * 2 * MOST_LANES)
-
-
-MOST_LANES = 16
-"""Numbers of a vector: float32 with AVX-512."""
 
 
 def reading_bytes(

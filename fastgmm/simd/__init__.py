@@ -46,7 +46,6 @@ register across two cache lines counts twice (transposes took 1.6 times as long)
 ``< <= > >= == !=``            masks, joined by ``& | ~``
 ``first_lanes(like, count)``   the mask of the first lanes
 ``select(mask, a, b)``         a where the mask is on, else b
-``any_lane(mask)``             whether it is on anywhere
 ``lanes_on(mask)``             an integer with a bit for each lane, ``first_on`` of it the lowest
 ``total(v)``, ``highest(v)``   sum and maximum over the lanes
 ``totals((v0, v1, ...))``      the vector of the sums of as many vectors as lanes
@@ -60,7 +59,6 @@ register across two cache lines counts twice (transposes took 1.6 times as long)
 """
 
 from fastgmm.simd.arithmetic import (
-    any_lane,
     first_on,
     fma,
     fnma,
@@ -90,7 +88,6 @@ from fastgmm.simd.vectors import MaskType, VectorType, lanes, lanes_of
 __all__ = [
     "MaskType",
     "VectorType",
-    "any_lane",
     "broadcast",
     "exp",
     "exp_nonpositive",

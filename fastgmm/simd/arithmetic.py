@@ -112,20 +112,6 @@ def select(typingctx: Any, mask: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic
-def any_lane(typingctx: Any, mask: Any) -> Any:
-    """Return whether a mask is on in any lane."""
-    if not isinstance(mask, MaskType):
-        raise TypingError(f"any_lane takes a mask, not {mask}.")
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        bits = builder.bitcast(arguments[0], ir.IntType(mask.lanes))
-        found = builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
-        return context.cast(builder, found, types.boolean, signature.return_type)
-
-    return types.boolean(mask), codegen
-
-
-@intrinsic
 def lanes_on(typingctx: Any, mask: Any) -> Any:
     """Return an integer whose bit i says whether a mask is on in lane i."""
     if not isinstance(mask, MaskType):

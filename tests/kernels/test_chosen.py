@@ -30,37 +30,29 @@ LINEAR = ["tied", "spherical"]
 
 
 @kernel
-def few_count(joint, n_components, d, pairs):
+def few_chosen(joint, n_components, d, pairs, given):
     stride = joint.size // n_components
-    return chosen.few_count(joint, 0, stride, n_components, d, stride, pairs)
-
-
-@kernel
-def few_chosen(joint, n_components, pairs, given):
-    stride = joint.size // n_components
-    return chosen.few_chosen(joint, 0, stride, n_components, stride, pairs, given)
+    return chosen.few_chosen(joint, 0, stride, n_components, d, stride, pairs, given)
 
 
 @kernel
 def scratch_of(rows, responsibilities, density, statistics):
-    """Add the moments of a tile for given responsibilities; return what it worked in."""
+    """Add the moments of whole tiles for given responsibilities; return what they worked in."""
     n_components = density.origins.shape[0]
     flat = flattened(rows)
-    n = rows.shape[0]
-    tile_rows, chunk_rows, stride = shape_of_tile(density, n)
+    tile_rows, chunk_rows, stride = shape_of_tile(density, rows.shape[0])
     scratch = work(density, tile_rows)
     joint, shares = joint_of(n_components, tile_rows, flat), aligned(tile_rows, flat)
-    size = min(n, tile_rows)
-    tile = Tile(flat, 0, size, joint, stride)
-    log_density(tile, density, scratch)
-    fill(joint, 0, joint.size, 0)
-    fill(shares, 0, shares.size, 0)
-    for t in range(size):
-        shares[t] = 1
-        at = t // chunk_rows * pitch_of(n_components, stride, flat) + t % chunk_rows
-        for k in range(n_components):
-            joint[at + k * stride] = responsibilities[t, k]
-    accumulate(tile, density, scratch, shares, statistics)
+    fill(shares, 0, shares.size, 1)
+    for start in range(0, rows.shape[0], tile_rows):
+        tile = Tile(flat, start, tile_rows, joint, stride)
+        log_density(tile, density, scratch)
+        fill(joint, 0, joint.size, 0)
+        for t in range(tile_rows):
+            at = t // chunk_rows * pitch_of(n_components, stride, flat) + t % chunk_rows
+            for k in range(n_components):
+                joint[at + k * stride] = responsibilities[start + t, k]
+        accumulate(tile, density, scratch, shares, statistics)
     return scratch
 
 
@@ -180,25 +172,40 @@ def test_components_keep_their_rows_however_little_these_weigh(family, k, d, lig
         np.testing.assert_allclose(mine.reshape(k, -1) / size, theirs / size, atol=1e-10)
 
 
-@pytest.mark.parametrize(
-    ("family", "k", "d"), [("full", 41, 16), ("diag", 53, 33), ("tied", 41, 112)]
-)
-def test_tiles_go_the_way_that_their_rows_ask_for(family, k, d):
+WAYS = [("full", 41, 16), ("diag", 53, 33), ("tied", 41, 112)]
+
+
+def ways_of(family, k, d, responsibilities):
+    """Return whether tiles were dense, and whether few rows counted in tiles: in the last one."""
     parameters, _ = mixture(k, d, 1.0, family)
     density = FAMILIES[family].prepare(parameters, np.dtype(float))
+    X = np.random.default_rng(0).normal(size=(len(responsibilities), d))
+    statistics = zeros(k, d, FAMILIES[family].second_shape(k, d))
+    scratch = scratch_of(X, responsibilities, density, statistics)
+    if isinstance(density, TriangleDensity):
+        return scratch.begun.tolist()
+    if isinstance(density, AxesDensity):  # what is dense waits for the end of the block
+        return [scratch.sums.any(), statistics.counts.any()]
+    return [not scratch.few[0], scratch.few[0]]
+
+
+@pytest.mark.parametrize(("family", "k", "d"), WAYS)
+def test_tiles_go_the_way_that_their_rows_ask_for(family, k, d):
     n = MOST_ROWS
-    X = np.random.default_rng(0).normal(size=(n, d))
     one, many = np.zeros((n, k)), np.full((n, k), 1 / k)
     one[np.arange(n), np.arange(n) % k] = 1
-    for responsibilities, few in ((one, True), (many, False)):
-        statistics = zeros(k, d, FAMILIES[family].second_shape(k, d))
-        scratch = scratch_of(X, responsibilities, density, statistics)
-        if isinstance(density, TriangleDensity):
-            np.testing.assert_array_equal(scratch.begun, [not few, few])
-        elif isinstance(density, AxesDensity):
-            assert scratch.sums.any() != few
-        else:
-            assert scratch.few[0] == few
+    assert ways_of(family, k, d, one) == [False, True]
+    assert ways_of(family, k, d, many) == [True, False]
+
+
+@pytest.mark.parametrize(("family", "k", "d"), WAYS)
+def test_what_dense_tiles_have_given_counts_in_those_behind(family, k, d):
+    n = MOST_ROWS
+    many, one = np.full((n, k), 1 / k), np.full((n, k), chosen.COUNTS / 1e10)
+    one[:, 0] = 1  # and nobody else is given more than this
+    dense = family != "tied"  # of which the last tile tells
+    assert ways_of(family, k, d, np.concatenate([many, one])) == [dense, True]
+    assert ways_of(family, k, d, one) == [True, False]
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -206,17 +213,16 @@ def test_what_counts_is_looked_at(dtype):
     k, d, n = 40, 23, 128
     joint = np.zeros((k, n), dtype)
     joint[np.arange(n) % k, np.arange(n)] = 1
-    assert few_count(joint.ravel(), k, d, 0.9 * k)
-    assert not few_count(joint.ravel(), k, d, 1.1 * k)
-    assert not few_count(joint.ravel(), k, chosen.FEWEST_COLUMNS - 1, 0.9 * k)
+    given = np.full(k, 1e6)
+    assert few_chosen(joint.ravel(), k, d, 0.9 * k, given)
+    assert not few_chosen(joint.ravel(), k, d, 1.1 * k, given)
+    assert not few_chosen(joint.ravel(), k, chosen.FEWEST_COLUMNS - 1, 0.9 * k, given)
     joint += joint.dtype.type(chosen.COUNTS / 100)
-    assert few_count(joint.ravel(), k, d, 0.9 * k)
-    assert few_chosen(joint.ravel(), k, 0.9 * k, np.full(k, 1e6))
-    joint[1:, : n // 2] = joint.dtype.type(chosen.COUNTS / 100)
-    joint[0, : n // 2] = 1
-    joint[1:, n // 2 :] = joint.dtype.type(chosen.COUNTS / 100)
-    assert few_count(joint.ravel(), k, d, 0.9 * k)
+    assert few_chosen(joint.ravel(), k, d, 0.9 * k, given)
+    joint[:] = chosen.COUNTS / 100
+    joint[0] = 1
+    assert few_chosen(joint.ravel(), k, d, 0.9 * k, given)
     # the others have been given next to nothing: all rows count for them
-    assert not few_chosen(joint.ravel(), k, 0.9 * k, np.zeros(k))
+    assert not few_chosen(joint.ravel(), k, d, 0.9 * k, np.zeros(k))
     joint[: k // 2] = 1e-3
-    assert not few_count(joint.ravel(), k, d, 0.9 * k)
+    assert not few_chosen(joint.ravel(), k, d, 0.9 * k, given)

@@ -2,7 +2,6 @@
 
 from fastgmm._jit import kernel
 from fastgmm.simd import (
-    any_lane,
     broadcast,
     exp,
     exp_nonpositive,
@@ -119,7 +118,7 @@ def mask_first(x, count, out):
     a = load(x, 0)
     mask = first_lanes(a, count)
     store(out, 0, select(mask, a, -a))
-    return any_lane(mask)
+    return lanes_on(mask)
 
 
 @kernel

@@ -35,7 +35,7 @@ from fastgmm.kernels.blocks import (
     vector_at,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about
-from fastgmm.kernels.densities.chosen import LEAST_SHARE, choose, few_chosen, few_count, shared
+from fastgmm.kernels.densities.chosen import LEAST_SHARE, choose, few_chosen, shared
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened, stride_of
 from fastgmm.kernels.softmax import share_out
 from fastgmm.kernels.steps import Steps, implement, whole_tiles
@@ -93,6 +93,8 @@ class AxesWork(NamedTuple):
     """Flat (d, stride) columns of a tile; as many as whole vectors have."""
     sums: Float64Array
     """(2 d + 1, slots) sums of r, of r x and of r x^2: a slot for each component of a block."""
+    given: Float64Array
+    """(k,) sums of responsibilities before a tile."""
     chosen: IntArray
     """Rows of a tile that count for a component."""
     pair: FloatArray
@@ -122,6 +124,7 @@ def axes_work(density: Any, tile_rows: Any) -> Any:
         flattened(density.origins),
         columns,
         sums,
+        aligned(n_components, np.empty(0)),
         np.empty(tile_rows, np.int64),
         aligned(2 * width, density.means),
     )
@@ -173,16 +176,18 @@ def axes_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statisti
     """Add sums of r, r x and r x^2 over a tile, x about the origins or the common centre."""
     rows, _, size, joint, stride = tile
     n_components, d = density.means.shape
+    height = height_of(n_components, MOMENTS_HEIGHT)
+    for k in range(n_components):
+        # of dense tiles until the end of the block
+        waiting = scratch.sums[slot_of(k, n_components, height)]
+        scratch.given[k] = statistics.counts[k] + waiting
     pairs = max(PAIRS, PAIRS_BY_VECTORS * lanes_of(rows) / d)
-    if few_count(joint, 0, stride, n_components, d, size, pairs) and few_chosen(
-        joint, 0, stride, n_components, size, pairs, statistics.counts
-    ):
+    if few_chosen(joint, 0, stride, n_components, d, size, pairs, scratch.given):
         add_chosen_moments(tile, density, scratch, shares, statistics)
         return
     columns, origins, sums = scratch.columns, scratch.origins, scratch.sums
     n_vectors = (size + lanes_of(rows) - 1) // lanes_of(rows)
     share_out(joint, 0, stride, n_components, n_vectors, shares, 0)
-    height = height_of(n_components, MOMENTS_HEIGHT)
     following = 0
     while following < n_components:
         slot = following
@@ -213,8 +218,9 @@ def add_chosen_moments(tile: Any, density: Any, scratch: Any, shares: Any, stati
     step = 1 if statistics.second.shape[1] == d else 0
     for k in range(n_components):
         at = k * stride
-        statistics.counts[k] += shared(joint, at, size, shares)
-        n = choose(joint, at, size, LEAST_SHARE * statistics.counts[k], chosen)
+        count = shared(joint, at, size, shares)
+        statistics.counts[k] += count
+        n = choose(joint, at, size, LEAST_SHARE * (scratch.given[k] + count), chosen)
         if n == 0:
             continue
         first, second = statistics.first[k], statistics.second[k]

@@ -31,40 +31,28 @@ LOOK_AT = 4
 """Of so many vectors of rows one is looked at to tell how many rows count."""
 
 COUNTS = 1e-24
-"""What is more counts, in fractions of a row's highest density: for that look alone."""
-
-
-@part
-def few_count(
-    joint: Any, at: int, stride: int, n_components: int, d: int, size: int, pairs: float
-) -> bool:
-    """Whether it looks as if at most one of so many pairs of a row and a component counts.
-
-    ``joint`` (k, stride), from ``at`` on, are the fractions of ``size`` rows. Asked first, as it
-    takes half the time of ``few_chosen``.
-    """
-    if d < FEWEST_COLUMNS:
-        return False
-    width = lanes_of(joint)
-    one, none = broadcast(joint.dtype.type(1)), broadcast(joint.dtype.type(0))
-    bound, found = broadcast(joint.dtype.type(COUNTS)), none
-    looks = 0
-    for t in range(0, size, LOOK_AT * width):
-        looks += width
-        for k in range(n_components):
-            found = found + select(load(joint, at + k * stride + t) > bound, one, none)
-    return pairs * total(found) <= looks * n_components
+"""What is more counts, in fractions of a row's highest density: for the first look alone."""
 
 
 @part
 def few_chosen(
-    joint: Any, at: int, stride: int, n_components: int, size: int, pairs: float, given: Any
+    joint: Any,
+    at: int,
+    stride: int,
+    n_components: int,
+    d: int,
+    size: int,
+    pairs: float,
+    given: Any,
 ) -> bool:
-    """Whether ``choose`` would take at most one of so many pairs, as far as one looks.
+    """Whether ``choose`` would take at most one of so many pairs of a row and a component.
 
-    ``given`` (k,) is what components have been given until now. Where rows are sorted, those whose
-    rows come later have next to nothing, and would be given a little of every row.
+    Some rows are looked at. ``joint`` (k, stride), from ``at`` on, are the fractions of ``size``
+    rows, ``given`` (k,) what components have been given until now: where rows are sorted, those
+    whose rows come later have next to nothing, and would be given a little of every row.
     """
+    if d < FEWEST_COLUMNS or not _few_count(joint, at, stride, n_components, size, pairs):
+        return False
     width = lanes_of(joint)
     one, none = broadcast(joint.dtype.type(1)), broadcast(joint.dtype.type(0))
     found = none
@@ -76,8 +64,27 @@ def few_chosen(
         bound = broadcast(joint.dtype.type(LEAST_SHARE * (given[k] + LOOK_AT * total(sum_))))
         for t in range(0, size, LOOK_AT * width):
             found = found + select(load(joint, here + t) > bound, one, none)
-    looks = (size + LOOK_AT * width - 1) // (LOOK_AT * width) * width
-    return pairs * total(found) <= looks * n_components
+    return pairs * total(found) <= _looks(size, width) * n_components
+
+
+@part
+def _looks(size: int, width: int) -> int:
+    """Return how many of ``size`` rows are looked at."""
+    return (size + LOOK_AT * width - 1) // (LOOK_AT * width) * width
+
+
+@part
+def _few_count(
+    joint: Any, at: int, stride: int, n_components: int, size: int, pairs: float
+) -> bool:
+    """Whether so few count at all: asked first, as dense tiles are told by half the work."""
+    width = lanes_of(joint)
+    one, none = broadcast(joint.dtype.type(1)), broadcast(joint.dtype.type(0))
+    bound, found = broadcast(joint.dtype.type(COUNTS)), none
+    for t in range(0, size, LOOK_AT * width):
+        for k in range(n_components):
+            found = found + select(load(joint, at + k * stride + t) > bound, one, none)
+    return pairs * total(found) <= _looks(size, width) * n_components
 
 
 @part

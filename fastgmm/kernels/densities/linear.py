@@ -32,7 +32,7 @@ from fastgmm.kernels.blocks import (
     slot_of,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of
-from fastgmm.kernels.densities.chosen import LEAST_SHARE, few_chosen, few_count
+from fastgmm.kernels.densities.chosen import LEAST_SHARE, few_chosen
 from fastgmm.kernels.densities.kept import keep_rows, scale_rows
 from fastgmm.kernels.densities.products import (
     LINEAR_HEIGHT,
@@ -362,13 +362,10 @@ def takes_chosen(joint: Any, n_components: int, d: int, n_chunks: int, scratch: 
     width, run = lanes_of(joint), chunk_rows(joint)
     pitch = pitch_of(n_components, run, joint)
     pairs = max(PAIRS, PAIRS_BY_VECTORS * width / d)
-    for chunk in range(n_chunks):
-        if not few_count(joint, chunk * pitch, run, n_components, d, run, pairs):
-            return False
     note_given(n_components, scratch)
     for chunk in range(n_chunks):
         at = chunk * pitch
-        if not few_chosen(joint, at, run, n_components, run, pairs, scratch.given):
+        if not few_chosen(joint, at, run, n_components, d, run, pairs, scratch.given):
             return False
     return True
 

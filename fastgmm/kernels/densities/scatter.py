@@ -45,14 +45,16 @@ def add_scatter(
     """Add counts, first moments and scatter about ``origins`` (k, d) of all components over a tile.
 
     The scatter goes to ``scratch.scatter``, ``apart`` numbers from component to component.
+    ``scratch.given`` (k,) is what components have been given before the tile.
     """
     rows, start, size, joint, stride = tile
     n_components, d = origins.shape
     flat = flattened(origins)
     away, row = scratch.away, padded_row(d, rows)
     for k in range(n_components):
-        statistics.counts[k] += shared(joint, k * stride, size, shares)
-        least = LEAST_SHARE * statistics.counts[k] if d >= FEWEST_COLUMNS else -1.0
+        count = shared(joint, k * stride, size, shares)
+        statistics.counts[k] += count
+        least = LEAST_SHARE * (scratch.given[k] + count) if d >= FEWEST_COLUMNS else -1.0
         n_chosen = choose(joint, k * stride, size, least, scratch.chosen)
         for t in range(0, n_chosen, SCATTER_ROWS):
             n = min(SCATTER_ROWS, n_chosen - t)

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm._jit import part
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.blocks import (
     PRODUCT_HEIGHT,
@@ -21,7 +20,7 @@ from fastgmm.kernels.blocks import (
     add_whitened_squares,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about, padded_row
-from fastgmm.kernels.densities.chosen import few_chosen, few_count
+from fastgmm.kernels.densities.chosen import few_chosen
 from fastgmm.kernels.densities.panels import (
     PANEL_ROW,
     add_panels,
@@ -83,7 +82,9 @@ class TriangleWork(NamedTuple):
     scatter: Float64Array
     """(k or 1, ...) triangles in bands."""
     begun: IntArray
-    """(2,) whether the sums, and the scatter, are more than memory: few blocks need both."""
+    """(2,) whether the sums, and the scatter, have been begun with zeros: few blocks need both."""
+    given: Float64Array
+    """(k,) sums of responsibilities before a tile."""
     corner: Float64Array
     """A square of sums on its way to the statistics."""
     chosen: IntArray
@@ -113,8 +114,10 @@ def triangle_work(density: Any, tile_rows: Any) -> Any:
     away = aligned(max(d * run, (SCATTER_ROWS + 1) * padded_row(d, like)), like)
     corner = aligned(lanes_of(sums) ** 2, sums)
     chosen = np.empty(tile_rows, np.int64)
-    begun = np.zeros(2, np.int64)
-    return TriangleWork(chunk, columns, away, panel, turned, sums, scatter, begun, corner, chosen)
+    begun, given = np.zeros(2, np.int64), aligned(n_components, np.empty(0))
+    return TriangleWork(
+        chunk, columns, away, panel, turned, sums, scatter, begun, given, corner, chosen
+    )
 
 
 def banded_log_density(tile: Any, density: Any, scratch: Any) -> None:
@@ -168,24 +171,20 @@ def banded_log_density(tile: Any, density: Any, scratch: Any) -> None:
                 store(joint, out + v * width, scale - load(joint, out + v * width))
 
 
-@part
-def takes_scatter(tile: Any, density: Any, given: Any) -> bool:
-    """Whether few of a tile's rows count for a component."""
-    n_components, d = density.origins.shape
-    joint, stride, size = tile.joint, tile.stride, tile.size
-    pairs = PAIRS + PAIRS_BY_VECTORS * lanes_of(joint) / d
-    return few_count(joint, 0, stride, n_components, d, size, pairs) and few_chosen(
-        joint, 0, stride, n_components, size, pairs, given
-    )
-
-
 def triangle_accumulate(
     tile: Any, density: Any, scratch: Any, shares: Any, statistics: Any
 ) -> None:
     """Add counts, first moments and scatter of all components over a tile."""
-    d = density.origins.shape[1]
-    begun = scratch.begun
-    if density.near and not takes_scatter(tile, density, statistics.counts):
+    n_components, d = density.origins.shape
+    begun, given = scratch.begun, scratch.given
+    for k in range(n_components):
+        # the first feature of a panel is 1
+        given[k] = statistics.counts[k] + (scratch.sums[k] if begun[0] == 1 else 0.0)
+    pairs = PAIRS + PAIRS_BY_VECTORS * lanes_of(tile.joint) / d
+    few = density.near and few_chosen(
+        tile.joint, 0, tile.stride, n_components, d, tile.size, pairs, given
+    )
+    if density.near and not few:
         if begun[0] == 0:
             fill(scratch.sums, 0, scratch.sums.size, 0)
             begun[0] = 1
