@@ -3,8 +3,8 @@
 from typing import Any
 
 from fastgmm._jit import intrinsic, part, types
-from fastgmm.kernels.blocks import (
-    WHITENING_WIDTH,
+from fastgmm.kernels.blocks import WHITENING_WIDTH
+from fastgmm.kernels.emission import (
     data_of,
     index,
     literal,

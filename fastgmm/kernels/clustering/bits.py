@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastgmm._jit import intrinsic, ir, types
-from fastgmm.kernels.blocks import index
+from fastgmm.kernels.emission import index
 
 BITS = 64
 """Rows that have their bits in one number: whole chunks of any vectors."""

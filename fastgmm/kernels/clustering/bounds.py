@@ -7,8 +7,15 @@ nearest centres, and how far these had moved by then.
 from typing import Any
 
 from fastgmm._jit import intrinsic, ir, types
-from fastgmm.kernels.blocks import WHITENING_WIDTH, data_of, index, loop, number_at, vector_at
+from fastgmm.kernels.blocks import WHITENING_WIDTH
 from fastgmm.kernels.clustering.bits import bits_of_masks
+from fastgmm.kernels.emission import (
+    data_of,
+    index,
+    loop,
+    number_at,
+    vector_at,
+)
 from fastgmm.simd.memory import store_at
 from fastgmm.simd.vectors import call, constant, llvm_vector, splat, vector_of
 

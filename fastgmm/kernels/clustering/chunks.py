@@ -3,8 +3,8 @@
 from typing import Any
 
 from fastgmm._jit import intrinsic, maker, part, types
-from fastgmm.kernels.blocks import data_of, index, number_at
 from fastgmm.kernels.columns import chunk_rows
+from fastgmm.kernels.emission import data_of, index, number_at
 from fastgmm.kernels.memory import aligned
 from fastgmm.simd import lanes_of
 from fastgmm.simd.memory import load_part_at, store_at

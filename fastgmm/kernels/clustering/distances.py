@@ -9,8 +9,8 @@ rows, and its rounding can only matter where the best two scores are close.
 from typing import Any
 
 from fastgmm._jit import intrinsic, types
-from fastgmm.kernels.blocks import (
-    WHITENING_WIDTH,
+from fastgmm.kernels.blocks import WHITENING_WIDTH
+from fastgmm.kernels.emission import (
     data_of,
     index,
     loop,

@@ -5,10 +5,16 @@ from typing import Any
 import numpy as np
 
 from fastgmm._jit import intrinsic, ir, part, types
-from fastgmm.kernels.blocks import WHITENING_WIDTH, data_of, index, loop, vector_at
+from fastgmm.kernels.blocks import WHITENING_WIDTH
 from fastgmm.kernels.clustering.bits import bits_of_masks, first_bit
 from fastgmm.kernels.clustering.chunks import weight_of
 from fastgmm.kernels.clustering.distances import distance_block, row_distance
+from fastgmm.kernels.emission import (
+    data_of,
+    index,
+    loop,
+    vector_at,
+)
 from fastgmm.simd.arithmetic import fused
 from fastgmm.simd.memory import load_at, store_at
 from fastgmm.simd.shuffles import folded

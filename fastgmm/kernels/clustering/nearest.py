@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from fastgmm._jit import intrinsic, ir, part, types
-from fastgmm.kernels.blocks import (
-    WHITENING_HEIGHT,
-    WHITENING_WIDTH,
+from fastgmm.kernels.blocks import WHITENING_HEIGHT, WHITENING_WIDTH
+from fastgmm.kernels.clustering.bits import bits_of_masks
+from fastgmm.kernels.clustering.distances import distance_block, row_distance
+from fastgmm.kernels.emission import (
     data_of,
     index,
     literal,
@@ -19,8 +20,6 @@ from fastgmm.kernels.blocks import (
     number_at,
     vector_at,
 )
-from fastgmm.kernels.clustering.bits import bits_of_masks
-from fastgmm.kernels.clustering.distances import distance_block, row_distance
 from fastgmm.simd.arithmetic import fused, larger, smaller
 from fastgmm.simd.memory import store_at
 from fastgmm.simd.vectors import call, constant, llvm_vector, splat, vector_of

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from fastgmm._jit import intrinsic, ir, kernel, maker, types
 from fastgmm._typing import Float64Array, FloatArray
-from fastgmm.kernels.blocks import WHITENING_WIDTH, data_of, index, vector_at
+from fastgmm.kernels.blocks import WHITENING_WIDTH
 from fastgmm.kernels.clustering.bits import BITS, bits_of_masks
 from fastgmm.kernels.clustering.chunks import columns_for
 from fastgmm.kernels.clustering.distances import DIFFERENCES, distance_block
 from fastgmm.kernels.clustering.nearest import CENTRES, starts_of
 from fastgmm.kernels.columns import chunk_rows, load_about
+from fastgmm.kernels.emission import data_of, index, vector_at
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened, sum_of
 from fastgmm.simd import fma, lanes_of, load, store
 from fastgmm.simd.arithmetic import fused

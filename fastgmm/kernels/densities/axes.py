@@ -17,32 +17,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm._jit import intrinsic, part, types
+from fastgmm._jit import part
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.blocks import (
     WHITENING_HEIGHT,
     WHITENING_WIDTH,
     WIDE,
-    add_totals,
-    data_of,
-    fetch_ahead,
     height_of,
-    index,
-    literal,
-    loop,
-    number_at,
     slot_of,
-    vector_at,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about
+from fastgmm.kernels.densities.axes_blocks import add_axes_moments, scaled_distances
 from fastgmm.kernels.densities.chosen import LEAST_SHARE, choose, few_chosen, shared
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened, stride_of
 from fastgmm.kernels.softmax import share_out
 from fastgmm.kernels.steps import Steps, implement, whole_tiles
 from fastgmm.simd import broadcast, fma, lanes_of, load_broadcast, load_part, store
-from fastgmm.simd.arithmetic import fused
-from fastgmm.simd.memory import store_at
-from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
 
 # Largest R for the product forms
 PRODUCT_LIMIT_DOUBLE = 1e3
@@ -263,199 +253,6 @@ def axes_finish(density: Any, scratch: Any, statistics: Any) -> None:
                 one -= delta * count
             statistics.first[k, j] += one
             statistics.second[k, j * step] += two
-
-
-@intrinsic(prefer_literal=True)
-def scaled_distances(
-    typingctx: Any,
-    x: Any,
-    x_start: Any,
-    stride: Any,
-    d: Any,
-    scales: Any,
-    shifts: Any,
-    height: Any,
-    width: Any,
-    centred: Any,
-    log_scale: Any,
-    component: Any,
-    joint: Any,
-    joint_row: Any,
-    ahead: Any,
-    ahead_start: Any,
-) -> Any:
-    """Write log_scale - sum over j of (scale x_j + offset)^2 for ``height`` components.
-
-    ``x`` holds ``width`` vectors of rows for every feature j, ``joint`` for every component.
-    Centred, it is (scale (x_j - mean))^2. ``scales`` and ``shifts`` (offsets or means) are flat
-    (k, d). Meanwhile d vectors of ``ahead``, from ``ahead_start`` on, are fetched into the cache.
-    """
-    vector_type = vector_of(x.dtype)
-    rows, vectors, about_mean = literal(height), literal(width), literal(centred)
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = llvm_vector(vector_type)
-        lanes = vector.count
-        x_at, scales_at, shifts_at, log_scale_at, joint_at, ahead_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 4, 5, 9, 11, 13)
-        )
-        t, step, n, k, joint_step, ahead_of = (arguments[i] for i in (1, 2, 3, 10, 12, 14))
-        first = builder.mul(k, n)
-
-        def body(turn: Any, sums: list[Any]) -> list[Any]:
-            at = builder.add(t, builder.mul(turn, step))
-            columns = [
-                vector_at(builder, x_at, builder.add(at, index(v * lanes)), vector)
-                for v in range(vectors)
-            ]
-            fetch_ahead(builder, ahead_at, builder.add(ahead_of, builder.mul(turn, index(lanes))))
-            new = []
-            for r in range(rows):
-                place = builder.add(builder.add(first, turn), builder.mul(index(r), n))
-                scale = splat(builder, number_at(builder, scales_at, place), lanes)
-                shift = splat(builder, number_at(builder, shifts_at, place), lanes)
-                for v in range(vectors):
-                    if about_mean:
-                        y = builder.fmul(builder.fsub(columns[v], shift), scale)
-                    else:
-                        y = fused(builder, scale, columns[v], shift)
-                    new.append(fused(builder, builder.fneg(y), y, sums[r * vectors + v]))
-            return new
-
-        starts = []
-        for r in range(rows):
-            number = number_at(builder, log_scale_at, builder.add(k, index(r)))
-            starts += [splat(builder, number, lanes)] * vectors
-        sums = loop(builder, n, starts, body)
-        for r in range(rows):
-            row = builder.mul(builder.add(k, index(r)), joint_step)
-            for v in range(vectors):
-                at = builder.add(builder.add(row, t), index(v * lanes))
-                store_at(builder, builder.gep(joint_at, [at]), sums[r * vectors + v])
-        return context.get_dummy_value()
-
-    size = types.intp
-    parameters = (scales, shifts, height, width, centred, log_scale, size)
-    return types.void(x, size, size, size, *parameters, joint, size, ahead, size), codegen
-
-
-@intrinsic(prefer_literal=True)
-def add_axes_moments(
-    typingctx: Any,
-    columns: Any,
-    stride: Any,
-    d: Any,
-    joint: Any,
-    component: Any,
-    n_vectors: Any,
-    height: Any,
-    centred: Any,
-    origins: Any,
-    sums: Any,
-    slot: Any,
-) -> Any:
-    """Add the sums of r, r x and r x^2 of ``height`` components over a tile.
-
-    ``columns`` (d, stride) and ``joint`` (k, stride) are flat; the sums are added to the slots
-    from ``slot`` on of ``sums`` (2 d + 1, slots): r, then r x and r x^2 of every column. Centred,
-    it is x - origin in the place of x.
-    """
-    vector_type = vector_of(columns.dtype)
-    rows, about_origin = literal(height), literal(centred)
-    # a multiply-add takes four cycles and two can start in each: fewer sums than eight would wait
-    # for themselves, so small blocks take every second or fourth vector apart
-    ways = max(1, 4 // rows)
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = llvm_vector(vector_type)
-        lanes = vector.count
-        x_at, joint_at, origins_at, sums_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 8, 9)
-        )
-        step, n_columns, k, n, first_slot = (arguments[i] for i in (1, 2, 4, 5, 10))
-        joint_row = [builder.mul(builder.add(k, index(r)), step) for r in range(rows)]
-        shape = context.data_model_manager[signature.args[9]].get_field_position("shape")
-        slots = builder.extract_value(builder.extract_value(arguments[9], shape), 0)
-        slots = builder.sdiv(slots, builder.add(builder.mul(n_columns, index(2)), index(1)))
-
-        def over_rows(terms: Any, n_sums: int) -> list[Any]:
-            """Sum ``terms(place, sums)`` over the vectors of the tile."""
-
-            def turns(turn: Any, all_sums: list[Any]) -> list[Any]:
-                new = []
-                for way in range(ways):
-                    number = builder.add(builder.mul(turn, index(ways)), index(way))
-                    own = all_sums[way * n_sums : (way + 1) * n_sums]
-                    new += terms(builder.mul(number, index(lanes)), own)
-                return new
-
-            zeros = [constant(vector, 0.0)] * (n_sums * ways)
-            turning = builder.sdiv(n, index(ways))
-            all_sums = loop(builder, turning, zeros, turns)
-            result = all_sums[:n_sums]
-            for way in range(1, ways):
-                more = all_sums[way * n_sums : (way + 1) * n_sums]
-                result = [builder.fadd(a, b) for a, b in zip(result, more, strict=True)]
-            if ways > 1:
-                done = builder.mul(turning, index(ways))
-
-                def rest(turn: Any, sums: list[Any]) -> list[Any]:
-                    return terms(builder.mul(builder.add(done, turn), index(lanes)), sums)
-
-                result = loop(builder, builder.sub(n, done), result, rest)
-            return result
-
-        def add_to_slots(row: Any, vectors: list[Any]) -> None:
-            at = builder.add(builder.mul(row, slots), first_slot)
-            add_totals(builder, sums_at, at, vectors)
-
-        def r_at(place: Any, r: int) -> Any:
-            return vector_at(builder, joint_at, builder.add(joint_row[r], place), vector)
-
-        def counted(place: Any, own: list[Any]) -> list[Any]:
-            return [builder.fadd(own[r], r_at(place, r)) for r in range(rows)]
-
-        add_to_slots(index(0), over_rows(counted, rows))
-
-        def column(j: Any, carried: list[Any]) -> list[Any]:
-            x_row = builder.mul(j, step)
-            origin = []
-            if about_origin:
-                for r in range(rows):
-                    at = builder.add(builder.mul(builder.add(k, index(r)), n_columns), j)
-                    origin.append(splat(builder, number_at(builder, origins_at, at), lanes))
-
-            def moments(place: Any, own: list[Any]) -> list[Any]:
-                x = vector_at(builder, x_at, builder.add(x_row, place), vector)
-                square = None if about_origin else builder.fmul(x, x)
-                ones, twos = [], []
-                for r in range(rows):
-                    weight = r_at(place, r)
-                    if about_origin:
-                        z = builder.fsub(x, origin[r])
-                        weighted = builder.fmul(weight, z)
-                        ones.append(builder.fadd(own[r], weighted))
-                        twos.append(fused(builder, weighted, z, own[rows + r]))
-                    else:
-                        ones.append(fused(builder, weight, x, own[r]))
-                        twos.append(fused(builder, weight, square, own[rows + r]))
-                return ones + twos
-
-            result = over_rows(moments, 2 * rows)
-            row = builder.add(builder.mul(j, index(2)), index(1))
-            add_to_slots(row, result[:rows])
-            add_to_slots(builder.add(row, index(1)), result[rows:])
-            return []
-
-        loop(builder, n_columns, [], column)
-        return context.get_dummy_value()
-
-    size = types.intp
-    shape = (height, centred)
-    return (
-        types.void(columns, size, size, joint, size, size, *shape, origins, sums, size),
-        codegen,
-    )
 
 
 implement(

@@ -15,11 +15,13 @@ from fastgmm.kernels.blocks import (
     Operand,
     add_totals,
     by_height,
+    products_with,
+)
+from fastgmm.kernels.emission import (
     data_of,
     index,
     loop,
     number_at,
-    products_with,
     vector_at,
 )
 from fastgmm.simd.memory import store_at

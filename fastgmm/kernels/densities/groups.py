@@ -10,9 +10,15 @@ from collections.abc import Callable
 from typing import Any
 
 from fastgmm._jit import ir
-from fastgmm.kernels.blocks import WHITENING_WIDTH, index, loop, number_at, vector_at
+from fastgmm.kernels.blocks import WHITENING_WIDTH
 from fastgmm.kernels.columns import columns_of_rows
 from fastgmm.kernels.densities.powers import powers_of_two, without_exponent
+from fastgmm.kernels.emission import (
+    index,
+    loop,
+    number_at,
+    vector_at,
+)
 from fastgmm.simd.arithmetic import added, fused, larger, reciprocal_of, smaller
 from fastgmm.simd.elementary import log_of
 from fastgmm.simd.memory import store_at

@@ -1,12 +1,42 @@
-"""Rows of a tile, kept in whole vectors of columns: copied about the centre, and scaled."""
+"""Rows of a tile, kept in whole vectors of columns: copied about the centre, scaled, and added.
+
+Added one by one are the rows that count for a component, where few do (``chosen.py``); how all are
+multiplied with responsibilities is in ``products.py``.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
-from fastgmm._jit import intrinsic, types
-from fastgmm.kernels.blocks import data_of, index, loop, number_at, vector_at
+from fastgmm._jit import intrinsic, part, types
+from fastgmm.kernels.blocks import slot_of
+from fastgmm.kernels.columns import chunk_rows, pitch_of
+from fastgmm.kernels.densities.chosen import LEAST_SHARE, few_chosen
+from fastgmm.kernels.densities.products import product_height
+from fastgmm.kernels.emission import (
+    data_of,
+    index,
+    loop,
+    number_at,
+    vector_at,
+)
+from fastgmm.simd import (
+    broadcast,
+    first_on,
+    fma,
+    lanes_of,
+    lanes_on,
+    load,
+    load_broadcast,
+    store,
+    total,
+)
 from fastgmm.simd.memory import load_part_at, store_at
 from fastgmm.simd.vectors import llvm_vector, splat, vector_of
+
+PAIRS, PAIRS_BY_VECTORS = 4.0, 240.0
+"""Kept rows are added one by one where one of so many pairs of a row and a component counts: of
+``PAIRS_BY_VECTORS`` / (vectors that the columns make), 30 (60) in 64 columns in float64 (float32),
+but of no fewer than ``PAIRS``."""
 
 
 def _by_fours(builder: Any, n: Any, emit: Callable[[Any, int], None]) -> None:
@@ -115,3 +145,63 @@ def scale_rows(typingctx: Any, kept: Any, row: Any, n_vectors: Any, shares: Any,
 
     size_type = types.intp
     return types.void(kept, size_type, size_type, shares, size_type), codegen
+
+
+@part
+def takes_chosen(joint: Any, n_components: int, d: int, n_chunks: int, scratch: Any) -> bool:
+    """Whether few of a tile's rows count for a component."""
+    width, run = lanes_of(joint), chunk_rows(joint)
+    pitch = pitch_of(n_components, run, joint)
+    pairs = max(PAIRS, PAIRS_BY_VECTORS * width / d)
+    note_given(n_components, scratch)
+    for chunk in range(n_chunks):
+        at = chunk * pitch
+        if not few_chosen(joint, at, run, n_components, d, run, pairs, scratch.given):
+            return False
+    return True
+
+
+@part
+def note_given(n_components: int, scratch: Any) -> None:
+    """Write the sums of all components' responsibilities until now."""
+    width, height = lanes_of(scratch.dots), product_height(n_components)
+    for k in range(n_components):
+        at = slot_of(k, n_components, height) * scratch.n_dots
+        scratch.given[k] = scratch.dot_totals[at] + total(load(scratch.dots, at * width))
+
+
+@part
+def add_chosen_rows(
+    joint: Any, n_components: int, n_chunks: int, n_vectors: int, scratch: Any
+) -> None:
+    """Add responsibilities times kept rows, component by component, of the rows that count."""
+    rows, row, sums = scratch.rows, scratch.row, scratch.sums
+    features, chosen, parts = scratch.features, scratch.chosen, scratch.parts
+    width, run = lanes_of(rows), chunk_rows(rows)
+    height = product_height(n_components)
+    for k in range(n_components):
+        bound = broadcast(rows.dtype.type(LEAST_SHARE * scratch.given[k]))
+        n = 0
+        for chunk in range(n_chunks):
+            at = chunk * pitch_of(n_components, run, rows) + k * run
+            shares_at = chunk * pitch_of(scratch.n_dots, run, rows)
+            for first in range(0, run, width):
+                r = load(joint, at + first) * load(features, shares_at + first)
+                on = lanes_on(r > bound)
+                if on == 0:
+                    continue
+                t = chunk * run + first
+                store(parts, t, r)
+                while on != 0:
+                    chosen[n] = t + first_on(on)
+                    n += 1
+                    on &= on - 1
+        to = slot_of(k, n_components, height) * row
+        if n == 0:
+            continue
+        for j in range(0, n_vectors * width, width):
+            added = broadcast(rows.dtype.type(0))
+            for i in range(n):
+                t = chosen[i]
+                added = fma(load_broadcast(parts, t), load(rows, t * row + j), added)
+            store(sums, to + j, load(sums, to + j) + added)

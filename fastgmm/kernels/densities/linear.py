@@ -32,8 +32,13 @@ from fastgmm.kernels.blocks import (
     slot_of,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of
-from fastgmm.kernels.densities.chosen import LEAST_SHARE, few_chosen
-from fastgmm.kernels.densities.kept import keep_rows, scale_rows
+from fastgmm.kernels.densities.kept import (
+    add_chosen_rows,
+    keep_rows,
+    note_given,
+    scale_rows,
+    takes_chosen,
+)
 from fastgmm.kernels.densities.products import (
     LINEAR_HEIGHT,
     add_dots,
@@ -47,24 +52,15 @@ from fastgmm.kernels.softmax import share_out
 from fastgmm.kernels.steps import MOST_ROWS, Steps, implement, tile_of
 from fastgmm.simd import (
     broadcast,
-    first_on,
     fma,
     lanes_of,
-    lanes_on,
     load,
-    load_broadcast,
     store,
-    total,
     transpose_block,
 )
 
 TILE_BYTES = 2**15
 """Densities and features of a tile together: they share L1 with the rows."""
-
-PAIRS, PAIRS_BY_VECTORS = 4.0, 240.0
-"""Kept rows are added one by one where one of so many pairs of a row and a component counts: of
-``PAIRS_BY_VECTORS`` / (vectors that the columns make), 30 (60) in 64 columns in float64 (float32),
-but of no fewer than ``PAIRS``."""
 
 LOOK_EVERY = 4
 """Tiles of kept rows go the same way, so that looking takes a hundredth of a pass."""
@@ -354,66 +350,6 @@ def linear_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statis
     scratch.pending[0] += n_chunks * stride
     if scratch.pending[0] >= VECTORS_TOGETHER * width:
         add_up(scratch)
-
-
-@part
-def takes_chosen(joint: Any, n_components: int, d: int, n_chunks: int, scratch: Any) -> bool:
-    """Whether few of a tile's rows count for a component."""
-    width, run = lanes_of(joint), chunk_rows(joint)
-    pitch = pitch_of(n_components, run, joint)
-    pairs = max(PAIRS, PAIRS_BY_VECTORS * width / d)
-    note_given(n_components, scratch)
-    for chunk in range(n_chunks):
-        at = chunk * pitch
-        if not few_chosen(joint, at, run, n_components, d, run, pairs, scratch.given):
-            return False
-    return True
-
-
-@part
-def note_given(n_components: int, scratch: Any) -> None:
-    """Write the sums of all components' responsibilities until now."""
-    width, height = lanes_of(scratch.dots), product_height(n_components)
-    for k in range(n_components):
-        at = slot_of(k, n_components, height) * scratch.n_dots
-        scratch.given[k] = scratch.dot_totals[at] + total(load(scratch.dots, at * width))
-
-
-@part
-def add_chosen_rows(
-    joint: Any, n_components: int, n_chunks: int, n_vectors: int, scratch: Any
-) -> None:
-    """Add responsibilities times kept rows, component by component, of the rows that count."""
-    rows, row, sums = scratch.rows, scratch.row, scratch.sums
-    features, chosen, parts = scratch.features, scratch.chosen, scratch.parts
-    width, run = lanes_of(rows), chunk_rows(rows)
-    height = product_height(n_components)
-    for k in range(n_components):
-        bound = broadcast(rows.dtype.type(LEAST_SHARE * scratch.given[k]))
-        n = 0
-        for chunk in range(n_chunks):
-            at = chunk * pitch_of(n_components, run, rows) + k * run
-            shares_at = chunk * pitch_of(scratch.n_dots, run, rows)
-            for first in range(0, run, width):
-                r = load(joint, at + first) * load(features, shares_at + first)
-                on = lanes_on(r > bound)
-                if on == 0:
-                    continue
-                t = chunk * run + first
-                store(parts, t, r)
-                while on != 0:
-                    chosen[n] = t + first_on(on)
-                    n += 1
-                    on &= on - 1
-        to = slot_of(k, n_components, height) * row
-        if n == 0:
-            continue
-        for j in range(0, n_vectors * width, width):
-            added = broadcast(rows.dtype.type(0))
-            for i in range(n):
-                t = chosen[i]
-                added = fma(load_broadcast(parts, t), load(rows, t * row + j), added)
-            store(sums, to + j, load(sums, to + j) + added)
 
 
 @part

@@ -3,15 +3,15 @@
 from typing import Any
 
 from fastgmm._jit import intrinsic, ir, types
-from fastgmm.kernels.blocks import (
-    WHITENING_WIDTH,
+from fastgmm.kernels.blocks import WHITENING_WIDTH
+from fastgmm.kernels.densities.features import n_factors, products_of
+from fastgmm.kernels.emission import (
     data_of,
     index,
     loop,
     number_at,
     vector_at,
 )
-from fastgmm.kernels.densities.features import n_factors, products_of
 from fastgmm.simd.arithmetic import fused
 from fastgmm.simd.shuffles import folded
 from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of

@@ -24,7 +24,6 @@ import numpy as np
 
 from fastgmm._jit import cgutils, intrinsic, ir, kernel, overload, part, types
 from fastgmm._typing import FloatArray
-from fastgmm.kernels.blocks import data_of
 from fastgmm.kernels.columns import pitch_of
 from fastgmm.kernels.densities.features import products_of
 from fastgmm.kernels.densities.groups import Groups
@@ -32,6 +31,7 @@ from fastgmm.kernels.densities.linear import VECTORS_TOGETHER, LinearDensity
 from fastgmm.kernels.densities.pairs import Pairs
 from fastgmm.kernels.densities.products import add_lanes, chosen
 from fastgmm.kernels.densities.unrolled import UnrolledDensity
+from fastgmm.kernels.emission import data_of
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened
 from fastgmm.simd import lanes, lanes_of
 from fastgmm.simd.vectors import llvm_vector, vector_of

@@ -16,13 +16,15 @@ from fastgmm.kernels.blocks import (
     WHITENING_WIDTH,
     Operand,
     add_totals,
+    height_of,
+    outer_products,
+)
+from fastgmm.kernels.emission import (
     data_of,
     fetch_ahead,
-    height_of,
     index,
     loop,
     number_at,
-    outer_products,
     vector_at,
 )
 from fastgmm.simd.arithmetic import fused

@@ -18,16 +18,7 @@ import numpy as np
 
 from fastgmm._jit import intrinsic, types
 from fastgmm._typing import Float64Array, FloatArray
-from fastgmm.kernels.blocks import (
-    WHITENING_WIDTH,
-    data_of,
-    height_of,
-    index,
-    literal,
-    number_at,
-    slot_of,
-    vector_at,
-)
+from fastgmm.kernels.blocks import WHITENING_WIDTH, height_of, slot_of
 from fastgmm.kernels.columns import chunk_rows, columns_of_rows, pitch_of
 from fastgmm.kernels.densities.features import (
     add_feature_products,
@@ -36,6 +27,13 @@ from fastgmm.kernels.densities.features import (
     write_shares,
 )
 from fastgmm.kernels.densities.moments import add_moments
+from fastgmm.kernels.emission import (
+    data_of,
+    index,
+    literal,
+    number_at,
+    vector_at,
+)
 from fastgmm.kernels.memory import aligned, cleared, fill
 from fastgmm.kernels.softmax import share_out
 from fastgmm.kernels.steps import Steps, implement, small_chunks
