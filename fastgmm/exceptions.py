@@ -43,16 +43,20 @@ class RangeError(DataError, FitError):
 
 
 class IllDefinedCovarianceError(FitError):
-    """A covariance matrix is not positive definite; the message names the component."""
+    """A covariance matrix is not positive definite; the message names the first component.
 
-    def __init__(self, component: int | None = None, advice: str = "") -> None:
-        where = "" if component is None else f" (component {component})"
+    ``components`` are all whose matrices are not; there are none where one matrix is everybody's.
+    """
+
+    def __init__(self, components: tuple[int, ...] = (), advice: str = "") -> None:
+        self.component = components[0] if components else None
+        where = "" if self.component is None else f" (component {self.component})"
         super().__init__(ILL_DEFINED_COVARIANCE + advice + where)
-        self.component = component
+        self.components = components
         self.advice = advice
 
-    def __reduce__(self) -> tuple[type, tuple[int | None, str]]:
-        return type(self), (self.component, self.advice)
+    def __reduce__(self) -> tuple[type, tuple[tuple[int, ...], str]]:
+        return type(self), (self.components, self.advice)
 
 
 class CollapseError(FitError):

@@ -173,11 +173,11 @@ def prepared(
             variances = np.abs(family.variances(parameters.covariances, d))
             _check_range(variances[variances > 0], dtype)
             # a matrix that all components share has no number
-            which = np.arange(k) if error.component is None else np.array([error.component])
+            which = np.array(error.components) if error.components else np.arange(k)
             lifts[which] = np.maximum(4.0 * lifts[which], least)
             if not ridge.all() or lifts.max() > MOST_LIFT:
                 advice = PASS_FLOAT64 if dtype == np.float32 else ""
-                raise IllDefinedCovarianceError(error.component, advice) from None
+                raise IllDefinedCovarianceError(error.components, advice) from None
             lift = np.zeros((k, 1))
             lift[which] = lifts[which]
             covariances = parameters.covariances.copy()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from problems import COVARIANCE_TYPES, blobs, covariances_of, distance, fit, start_of
 
-from fastgmm.covariance import FAMILIES
+from fastgmm.covariance import FAMILIES, triangles
 from fastgmm.exceptions import DataError, IllDefinedCovarianceError
 from fastgmm.maximization import REGULARIZATIONS, prepared
 from fastgmm.parameters import Parameters
@@ -77,6 +77,25 @@ def test_a_ridge_lost_in_rounding_is_made_up_for(covariance_type, dtype):
         prepared(family, model, np.zeros(3), dtype)
     assert ("passing float64 data" in str(caught.value)) == (dtype == np.float32)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_all_components_that_need_it_are_lifted_together(monkeypatch):
+    calls = []
+    whiten = triangles.whiten
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return whiten(*arguments)
+
+    monkeypatch.setattr(triangles, "whiten", counted)
+    rounds = set()
+    for k in (1, 2, 40):
+        calls.clear()
+        model = Parameters(np.full(k, 1 / k), np.zeros((k, 3)), np.full((k, 3, 3), 1e12))
+        _, _, lift = prepared(FAMILIES["full"], model, np.full(3, 1e-6), np.dtype(float))
+        assert lift > 0
+        rounds.add(len(calls))
+    assert len(rounds) == 1
 
 
 @every_shape

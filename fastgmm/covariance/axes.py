@@ -136,11 +136,12 @@ def precisions(precisions_cholesky: Float64Array) -> Float64Array:
 def reciprocal_deviations(variances: Float64Array) -> Float64Array:
     """Return 1 / sigma of variances (k, ...).
 
-    Raises IllDefinedCovarianceError, with the first component to blame.
+    Raises IllDefinedCovarianceError, with the components to blame.
     """
     good = (variances > 0.0) & np.isfinite(variances)
     if not good.all():
-        raise IllDefinedCovarianceError(int(np.argwhere(~good)[0, 0]))
+        blamed = np.unique(np.nonzero(~good)[0])
+        raise IllDefinedCovarianceError(tuple(blamed.tolist()))
     return 1.0 / np.sqrt(variances)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastgmm._jit import kernel, maker, part
 from fastgmm.kernels.blocks import PRODUCT_HEIGHT, add_square_products
-from fastgmm.kernels.memory import aligned, flattened
+from fastgmm.kernels.memory import aligned, fill, flattened
 from fastgmm.simd import (
     broadcast,
     fma,
@@ -59,7 +59,7 @@ def work_of(d: int, like: Any) -> Work:
 
 
 @part
-def fill(work: Any, matrix: Any, d: int, i: int, block: int) -> None:
+def fill_block(work: Any, matrix: Any, d: int, i: int, block: int) -> None:
     """Write a panel of -(A | I), from row i on, to a block; ``matrix`` (d d,) is A."""
     numbers, across = work.numbers, work.across
     width = lanes_of(numbers)
@@ -131,7 +131,7 @@ def factorise(matrix: Any, work: Any) -> bool:
     for i in range(0, d, PANEL):
         own = i // across
         for block in range(own, work.half + own + 1):
-            fill(work, flat, d, i, block)
+            fill_block(work, flat, d, i, block)
             # L^-1 is a lower triangle: in its columns the first rows are zero
             first = max(block - work.half, 0) * across * across
             add_square_products(
@@ -216,7 +216,7 @@ def whiten(
     biases: Any,
     sharpness: Any,
     log_determinants: Any,
-) -> int:
+) -> None:
     """Factorise covariances (k, d, d) into W = scale L^-1 and its log determinant log |L^-1| (k,).
 
     ``biases`` (k, d) are W away, ``sharpness`` (k,) bounds of W's norm in
@@ -224,20 +224,22 @@ def whiten(
 
     ``factors`` (k, p) gets bands of ``height`` rows. A band holds its columns one after the other,
     a number for each of its rows and zeros above the diagonal: the order in which the E-step reads
-    it. Rows that fill no band have one each; bands of one row are packed rows. Returns -1, or the
-    first component that is not positive definite.
+    it. Rows that fill no band have one each; bands of one row are packed rows. A covariance that is
+    not positive definite gets factors of zero and a log determinant that is no number.
     """
     n_components, d, _ = covariances.shape
     work = work_of(d, covariances)
     sums = aligned(2 * d, biases)
     flat = flattened(factors)
     for k in range(n_components):
+        at = k * factors.shape[1]
         if not factorise(covariances[k], work):
-            return k
+            log_determinants[k] = math.nan
+            fill(flat, at, at + factors.shape[1], 0)
+            continue
         log_determinants[k] = 0.0
         for i in range(d):
             log_determinants[k] += math.log(inverse_at(work, i, i))
-        at = k * factors.shape[1]
         i = 0
         while i < d:
             rows = height if i + height <= d else 1
@@ -247,7 +249,6 @@ def whiten(
             i += rows
         at = k * factors.shape[1]
         sharpness[k] = describe(flat, at, d, height, covariances[k], away[k], biases[k], sums)
-    return -1
 
 
 @kernel
