@@ -98,7 +98,7 @@ def spheres_density(
         means.astype(dtype),
         squares.astype(dtype),
         slopes.astype(dtype),
-        None,
+        np.empty(0, dtype),
         near.centre,
         near.origins,
     )

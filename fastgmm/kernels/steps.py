@@ -118,17 +118,16 @@ class Steps(NamedTuple):
     common_log_density: Callable[..., Any] = nothing_common
 
 
-_steps: dict[type, Steps | Callable[[Any], Steps]] = {}
+_steps: dict[type, Steps] = {}
 
 
-def implement(record: type, steps: Steps | Callable[[Any], Steps]) -> None:
-    """Say which steps a record takes: always these, or what its compile-time type asks for."""
+def implement(record: type, steps: Steps) -> None:
+    """Say which steps a record takes."""
     _steps[record] = steps
 
 
 def _of(density: Any) -> Steps:
-    steps = _steps[density.instance_class]
-    return steps if isinstance(steps, Steps) else steps(density)
+    return _steps[density.instance_class]
 
 
 @overload(work, makes_arrays=True)

@@ -84,7 +84,7 @@ def _far(
 
 def complete(statistics: Statistics, density: Density, scatter: Scatter | None) -> Statistics:
     """Add the total scatter about the centre, and the square that all log densities lack."""
-    if not isinstance(density, kernels.linear.LinearDensity) or density.whitening is None:
+    if not isinstance(density, kernels.linear.LinearDensity):
         return statistics
     if scatter is None:
         raise ValueError("a tied mixture's statistics need the total scatter of the data")
@@ -98,7 +98,7 @@ def complete(statistics: Statistics, density: Density, scatter: Scatter | None) 
 
 def about(density: Density, origins: FloatArray) -> Density:
     """Move the origins."""
-    if isinstance(density, kernels.linear.LinearDensity) and density.whitening is not None:
+    if isinstance(density, kernels.linear.LinearDensity):
         return _far(density.log_scale, density.means, density.whitening, origins)
     return density._replace(origins=origins)
 

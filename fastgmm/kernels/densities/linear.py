@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm._jit import part, types
+from fastgmm._jit import part
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.blocks import (
     WHITENING_HEIGHT,
@@ -83,8 +83,8 @@ class LinearDensity(NamedTuple):
     """(k,) |W (centre - mean)|^2."""
     slopes: FloatArray
     """(k, d) of x about the centre, or (k, d + 1) of x and |x|^2."""
-    whitening: FloatArray | None
-    """(p,) packed rows of W = sqrt(1/2) L^-1 of the one matrix; None if there is none."""
+    whitening: FloatArray
+    """(p,) packed rows of W = sqrt(1/2) L^-1 of the one matrix; empty if there is none."""
     centre: FloatArray
     """(d,) what rows are taken about."""
     origins: FloatArray
@@ -281,7 +281,9 @@ def linear_log_density(tile: Any, density: Any, scratch: Any) -> None:
 
 
 def add_common_squares(density: Any, scratch: Any, chunk: Any, stride: Any, highest: Any) -> None:
-    """Add -|W x|^2 of a chunk's rows to ``highest``."""
+    """Add -|W x|^2 of a chunk's rows to ``highest``, where there is one W."""
+    if density.whitening.size == 0:
+        return
     d = density.means.shape[1]
     squares = scratch.squares
     width = lanes_of(squares)
@@ -389,12 +391,14 @@ def linear_finish(density: Any, scratch: Any, statistics: Any) -> None:
                 statistics.first[k, j] += scratch.totals[at + j]
 
 
-def _steps(density: Any) -> Steps:
-    steps = Steps(linear_work, linear_tiles, linear_log_density, linear_accumulate, linear_finish)
-    whitening = density.types[density.fields.index("whitening")]
-    if isinstance(whitening, types.NoneType):
-        return steps
-    return steps._replace(common_log_density=add_common_squares)
-
-
-implement(LinearDensity, _steps)
+implement(
+    LinearDensity,
+    Steps(
+        linear_work,
+        linear_tiles,
+        linear_log_density,
+        linear_accumulate,
+        linear_finish,
+        add_common_squares,
+    ),
+)
