@@ -75,8 +75,7 @@ def whiten(
     Raises IllDefinedCovarianceError, with the indices that are to blame.
     """
     g, d, _ = covariances.shape
-    whole = d // height
-    size = height**2 * whole * (whole + 1) // 2 + sum(range(whole * height + 1, d + 1))
+    size = sum(rows * (first + rows) for first, rows in kernels.bands.bands(d, height))
     matrices = np.ascontiguousarray(covariances)
     result = Whitening(np.empty((g, size), dtype), np.empty((g, d)), np.empty(g), np.empty(g))
     away = np.zeros((g, d)) if away is None else away
@@ -108,13 +107,13 @@ def _shared(share: Share, part: Callable[[int, int], R], matrices: Float64Array)
 
 
 def in_bands(packed: FloatArray, d: int, height: int) -> FloatArray:
-    """Return packed rows of a triangle as bands of rows (see kernels/factorisation.py)."""
+    """Return packed rows of a triangle as bands of rows (see kernels/bands.py)."""
     matrix = np.zeros((d, d), packed.dtype)
     matrix[np.tril_indices(d)] = packed
-    whole = d // height * height
-    bands = [matrix[i : i + height, : i + height].T for i in range(0, whole, height)]
-    rows = [matrix[i, : i + 1] for i in range(whole, d)]
-    return np.concatenate([part.ravel() for part in [*bands, *rows]])
+    bands = kernels.bands.bands(d, height)
+    return np.concatenate(
+        [matrix[first : first + rows, : first + rows].T.ravel() for first, rows in bands]
+    )
 
 
 def upper_factors(covariances: Float64Array) -> Float64Array:

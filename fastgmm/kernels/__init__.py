@@ -9,12 +9,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastgmm.kernels import blocks, expectation, factorisation, rows
+    from fastgmm.kernels import bands, expectation, factorisation, rows
     from fastgmm.kernels.clustering import assignment, seeding, sketch
     from fastgmm.kernels.densities import axes, linear, narrow, triangles, unrolled
 
 _FOLDERS = {
-    "": ("blocks", "expectation", "factorisation", "rows"),
+    "": ("bands", "expectation", "factorisation", "rows"),
     "clustering.": ("assignment", "seeding", "sketch"),
     "densities.": ("axes", "linear", "narrow", "triangles", "unrolled"),
 }
@@ -22,7 +22,7 @@ _FOLDERS = {
 __all__ = [
     "assignment",
     "axes",
-    "blocks",
+    "bands",
     "expectation",
     "factorisation",
     "linear",

@@ -30,7 +30,7 @@ from fastgmm.simd.vectors import bits_of, call, constant, llvm_vector, shuffle, 
 # Accumulators that fit into the registers: 32 of them with AVX-512, else 16. A block of products
 # must not be higher than a vector has lanes: then only its last vector meets the diagonal.
 WIDE = register_bytes() == 64
-WHITENING_HEIGHT = 4
+BLOCK_HEIGHT = 4
 WHITENING_WIDTH = 4 if WIDE else 2
 PRODUCT_HEIGHT = {64: 8, 32: 4, 16: 2}[register_bytes()]
 PRODUCT_WIDTH = 3 if WIDE else 2

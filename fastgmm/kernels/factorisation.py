@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastgmm._jit import kernel, maker, part
+from fastgmm.kernels.bands import rows_of_band
 from fastgmm.kernels.blocks import PRODUCT_HEIGHT, add_square_products
 from fastgmm.kernels.memory import aligned, fill, flattened
 from fastgmm.simd import (
@@ -152,17 +153,15 @@ def inverse_at(work: Any, i: int, j: int) -> float:
 
 
 @part
-def copy_row(
-    work: Any, i: int, count: int, scale: float, out: Any, out_at: int, out_step: int
-) -> None:
-    """Write the first ``count`` numbers of row i of scale L^-1, ``out_step`` apart."""
+def copy_row(work: Any, i: int, scale: float, out: Any, out_at: int, out_step: int) -> None:
+    """Write row i of scale L^-1, up to the diagonal, its numbers ``out_step`` apart."""
     # unsigned: of every signed index Numba asks whether it counts from the end, which took longer
     # than all of the elimination
     at, step, one = np.uintp(out_at), np.uintp(out_step), np.uintp(1)
-    for c in range(0, count, work.across):
+    for c in range(0, i + 1, work.across):
         block = work.half + c // work.across
         source = np.uintp(block * work.size + i * work.across)
-        for _ in range(min(work.across, count - c)):
+        for _ in range(min(work.across, i + 1 - c)):
             out[at] = scale * work.numbers[source]
             at += step
             source += one
@@ -184,7 +183,7 @@ def describe(
     widest = 0.0
     i = 0
     while i < d:
-        rows = height if i + height <= d else 1
+        rows = rows_of_band(i, d, height)
         for r in range(rows):
             bias = 0.0
             size = 0.0
@@ -222,10 +221,9 @@ def whiten(
     ``biases`` (k, d) are W away, ``sharpness`` (k,) bounds of W's norm in
     units of the columns' standard deviations.
 
-    ``factors`` (k, p) gets bands of ``height`` rows. A band holds its columns one after the other,
-    a number for each of its rows and zeros above the diagonal: the order in which the E-step reads
-    it. Rows that fill no band have one each; bands of one row are packed rows. A covariance that is
-    not positive definite gets factors of zero and a log determinant that is no number.
+    ``factors`` (k, p) gets bands of ``height`` rows (``bands.py``); those of one row are packed
+    rows. A covariance that is not positive definite gets factors of zero and a log determinant that
+    is no number.
     """
     n_components, d, _ = covariances.shape
     work = work_of(d, covariances)
@@ -242,9 +240,11 @@ def whiten(
             log_determinants[k] += math.log(inverse_at(work, i, i))
         i = 0
         while i < d:
-            rows = height if i + height <= d else 1
+            rows = rows_of_band(i, d, height)
             for r in range(rows):
-                copy_row(work, i + r, i + rows, scale, flat, at + r, rows)
+                copy_row(work, i + r, scale, flat, at + r, rows)
+                for c in range(i + r + 1, i + rows):
+                    flat[at + c * rows + r] = 0.0
             at += rows * (i + rows)
             i += rows
         at = k * factors.shape[1]

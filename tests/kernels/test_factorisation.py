@@ -6,6 +6,7 @@ import pytest
 from fastgmm.covariance import triangles
 from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.executors.threads import ThreadExecutor
+from fastgmm.kernels import bands
 from fastgmm.sources import ArraySource
 
 
@@ -29,7 +30,7 @@ def test_whitening_inverts_the_cholesky_factor(d):
 
 
 @pytest.mark.parametrize("d", [1, 3, 8, 41])
-@pytest.mark.parametrize("height", [1, 4])
+@pytest.mark.parametrize("height", [1, 4, 6])
 def test_biases_and_sharpness_are_of_the_factors(d, height):
     S = matrices(3, d)
     W = 0.5 * triangles.upper_factors(S).transpose(0, 2, 1)
@@ -43,15 +44,28 @@ def test_biases_and_sharpness_are_of_the_factors(d, height):
 
 
 @pytest.mark.parametrize("d", [3, 4, 11, 40])
-def test_bands_hold_the_columns_of_a_few_rows(d):
+@pytest.mark.parametrize("height", [1, 4, 6])
+def test_bands_hold_the_columns_of_a_few_rows(d, height):
     S = matrices(2, d)
     W = triangles.upper_factors(S).transpose(0, 2, 1)
-    bands = triangles.whiten(S, 2.0, 4, np.dtype(float)).factors
-    whole = d // 4 * 4
-    expected = [W[:, i : i + 4, : i + 4].transpose(0, 2, 1) for i in range(0, whole, 4)]
-    expected += [W[:, i, : i + 1] for i in range(whole, d)]
-    expected = np.concatenate([2.0 * band.reshape(2, -1) for band in expected], axis=1)
-    np.testing.assert_array_equal(bands, expected)
+    found = triangles.whiten(S, 2.0, height, np.dtype(float)).factors
+    at = 0
+    for first, rows in bands.bands(d, height):
+        end = first + rows
+        band = found[:, at : at + rows * end].reshape(2, end, rows)
+        np.testing.assert_array_equal(band, 2.0 * W[:, first:end, :end].transpose(0, 2, 1))
+        at += rows * end
+    assert at == found.shape[1]
+    packed = np.ascontiguousarray(2.0 * W[0][np.tril_indices(d)])
+    np.testing.assert_array_equal(triangles.in_bands(packed, d, height), found[0])
+
+
+@pytest.mark.parametrize("height", [1, 4, 6])
+def test_bands_are_all_rows_and_few_of_them_alone(height):
+    for d in range(1, 200):
+        heights = [rows for _, rows in bands.bands(d, height)]
+        assert sum(heights) == d
+        assert height == 1 or heights.count(1) == (d if d < 4 else d % {4: 4, 6: 2}[height])
 
 
 @pytest.mark.parametrize("d", [1, 8, 9, 37])

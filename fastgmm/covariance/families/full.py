@@ -42,7 +42,7 @@ def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share =
     d = parameters.means.shape[1]
     half = math.sqrt(0.5)
     unrolled = d <= kernels.unrolled.MOST_COLUMNS
-    height = 1 if unrolled else kernels.blocks.WHITENING_HEIGHT
+    height = 1 if unrolled else kernels.bands.BAND_HEIGHT
     centre = middle(parameters, dtype)
     away = centre.astype(np.float64) - parameters.means
     whitening = triangles.whiten(parameters.covariances, half, height, dtype, share, away)

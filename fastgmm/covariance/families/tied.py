@@ -76,7 +76,7 @@ def _far(
     log_scale: FloatArray, means: FloatArray, factors: FloatArray, origins: FloatArray
 ) -> Density:
     """Return the density that takes each component's rows about its own origin."""
-    bands = triangles.in_bands(factors, means.shape[1], kernels.blocks.WHITENING_HEIGHT)
+    bands = triangles.in_bands(factors, means.shape[1], kernels.bands.BAND_HEIGHT)
     return kernels.triangles.TriangleDensity(
         log_scale, means, bands[np.newaxis], np.zeros_like(means), *far(origins)
     )

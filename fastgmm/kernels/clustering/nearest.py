@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastgmm._jit import intrinsic, ir, part, types
-from fastgmm.kernels.blocks import WHITENING_HEIGHT, WHITENING_WIDTH
+from fastgmm.kernels.blocks import BLOCK_HEIGHT, WHITENING_WIDTH
 from fastgmm.kernels.clustering.bits import bits_of_masks
 from fastgmm.kernels.clustering.distances import distance_block, row_distance
 from fastgmm.kernels.emission import (
@@ -24,7 +24,7 @@ from fastgmm.simd.arithmetic import fused, larger, smaller
 from fastgmm.simd.memory import store_at
 from fastgmm.simd.vectors import call, constant, llvm_vector, splat, vector_of
 
-CENTRES = WHITENING_HEIGHT
+CENTRES = BLOCK_HEIGHT
 """Centres of a block: what is searched is padded to a multiple of it."""
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from fastgmm._jit import part
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.blocks import (
-    WHITENING_HEIGHT,
+    BLOCK_HEIGHT,
     WHITENING_WIDTH,
     WIDE,
     height_of,
@@ -127,7 +127,7 @@ def axes_log_density(tile: Any, density: Any, scratch: Any) -> None:
     columns, scales, shifts = scratch.columns, scratch.scales, scratch.shifts
     log_scale = density.log_scale
     run = chunk_rows(rows)
-    height = height_of(n_components, WHITENING_HEIGHT)
+    height = height_of(n_components, BLOCK_HEIGHT)
     # A chunk is d x WHITENING_WIDTH vectors of memory. While the first blocks of components work on
     # one, the next chunk's rows come from the outer caches: 5 to 9 % of a pass at d >= 16.
     share = d * lanes_of(rows) // height

@@ -25,7 +25,7 @@ import numpy as np
 from fastgmm._jit import part
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.blocks import (
-    WHITENING_HEIGHT,
+    BLOCK_HEIGHT,
     WHITENING_WIDTH,
     add_whitened_squares,
     height_of,
@@ -215,10 +215,10 @@ def linear_tiles(density: Any, n_rows: Any) -> Any:
 def linear_height(n_components: int, left: int) -> int:
     """Return how many of the components that are left the next block of densities has."""
     if n_components < LINEAR_HEIGHT:
-        return height_of(n_components, WHITENING_HEIGHT)
+        return height_of(n_components, BLOCK_HEIGHT)
     # of seven or eight two low blocks make less than two high ones
-    low = left <= WHITENING_HEIGHT or left == 7 or left == 8
-    return WHITENING_HEIGHT if low else LINEAR_HEIGHT
+    low = left <= BLOCK_HEIGHT or left == 7 or left == 8
+    return BLOCK_HEIGHT if low else LINEAR_HEIGHT
 
 
 @part

@@ -10,9 +10,9 @@ from typing import Any
 
 from fastgmm._jit import intrinsic, part, types
 from fastgmm.kernels.blocks import (
+    BLOCK_HEIGHT,
     PRODUCT_HEIGHT,
     PRODUCT_WIDTH,
-    WHITENING_HEIGHT,
     WHITENING_WIDTH,
     Operand,
     add_totals,
@@ -119,7 +119,7 @@ def write_linear(
                     address = builder.gep(joint_at, [builder.add(row, index(v * vector.count))])
                     store_at(builder, address, sums[r][v])
 
-        cases = [*heights(WHITENING_HEIGHT), LINEAR_HEIGHT]
+        cases = [*heights(BLOCK_HEIGHT), LINEAR_HEIGHT]
         chosen(builder, rows, {count: partial(write, count) for count in cases})
         return context.get_dummy_value()
 

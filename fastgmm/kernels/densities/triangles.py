@@ -1,7 +1,6 @@
 """Triangular arithmetic in register blocks, shared by the shapes that have whole matrices.
 
-A triangle of factors lies in *bands* of ``WHITENING_HEIGHT`` rows: in a band the columns follow
-each other, a number for each of its rows.
+A triangle of factors lies in *bands* of a few rows (``bands.py``), which are register blocks.
 
 The moments have two forms (see ``unrolled.py`` for when rows may be taken about one centre).
 Near it they are one matrix product (``panels.py``), unless few rows count for a component; then,
@@ -13,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastgmm._typing import Float64Array, FloatArray, IntArray
+from fastgmm.kernels.bands import BAND_HEIGHT, LOW_BAND, rows_of_band
 from fastgmm.kernels.blocks import (
     PRODUCT_HEIGHT,
-    WHITENING_HEIGHT,
     WHITENING_WIDTH,
     add_whitened_squares,
 )
@@ -152,20 +151,25 @@ def banded_log_density(tile: Any, density: Any, scratch: Any) -> None:
                 z = scratch.away
             band = k * apart
             i = 0
-            while i + WHITENING_HEIGHT <= d:
-                add_whitened_squares(
-                    factors, band, z, 0, run, i, WHITENING_HEIGHT, WHITENING_WIDTH,
-                    biases, k * d + i, joint, out,
-                )  # fmt: skip
-                i += WHITENING_HEIGHT
-                band += i * WHITENING_HEIGHT
             while i < d:
-                add_whitened_squares(
-                    factors, band, z, 0, run, i, 1, WHITENING_WIDTH, biases, k * d + i,
-                    joint, out,
-                )  # fmt: skip
-                i += 1
-                band += i
+                height = rows_of_band(i, d, BAND_HEIGHT)
+                if height == BAND_HEIGHT:
+                    add_whitened_squares(
+                        factors, band, z, 0, run, i, BAND_HEIGHT, WHITENING_WIDTH,
+                        biases, k * d + i, joint, out,
+                    )  # fmt: skip
+                elif height == LOW_BAND:
+                    add_whitened_squares(
+                        factors, band, z, 0, run, i, LOW_BAND, WHITENING_WIDTH,
+                        biases, k * d + i, joint, out,
+                    )  # fmt: skip
+                else:
+                    add_whitened_squares(
+                        factors, band, z, 0, run, i, 1, WHITENING_WIDTH,
+                        biases, k * d + i, joint, out,
+                    )  # fmt: skip
+                i += height
+                band += i * height
             scale = load_broadcast(density.log_scale, k)
             for v in range(WHITENING_WIDTH):
                 store(joint, out + v * width, scale - load(joint, out + v * width))
