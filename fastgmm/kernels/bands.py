@@ -8,8 +8,8 @@ from fastgmm._jit import part
 from fastgmm.kernels.blocks import WIDE
 
 BAND_HEIGHT = 6 if WIDE else 4
-"""Rows of most bands. Six by four vectors of rows take 10 loads for 24 products, four by four take 8
-for 16: passes over 36 to 128 columns are 1.02 to 1.05 times as fast."""
+"""Rows of most bands. Six by four vectors of rows take 10 loads for 24 products, four by four
+take 8 for 16: passes over 36 to 128 columns are 1.02 to 1.05 times as fast."""
 
 LOW_BAND = 4
 """Rows of the first bands, where these leave sixes: at most one row is in a band of its own."""

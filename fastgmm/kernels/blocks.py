@@ -9,6 +9,7 @@ accumulators in registers by itself.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from fastgmm._jit import intrinsic, ir, part, register_bytes, types
@@ -135,6 +136,31 @@ def by_height(builder: Any, n_components: Any, most: int, emit: Callable[[int], 
             emit(most)
         with other:
             by_height(builder, n_components, most // 2, emit)
+
+
+def in_widths(builder: Any, count: Any, most: int, emit: Callable[[Any, int], None]) -> None:
+    """Emit loops of ``emit(first, width)`` over ``count`` columns, ``most`` (1 to 3) at a time.
+
+    4 = 2 + 2, not 3 + 1: narrow blocks wait for their loads.
+    """
+    left = builder.srem(count, index(most))
+    full = builder.sdiv(count, index(most))
+    if most > 2:
+        has_one = builder.icmp_signed("==", left, index(1))
+        more = builder.and_(has_one, builder.icmp_signed(">", count, index(most)))
+        full = builder.sub(full, builder.zext(more, full.type))
+    done = builder.mul(full, index(most))
+    left = builder.sub(count, done)
+
+    def block(width: int, begin: Any, turn: Any, nothing: list[Any]) -> list[Any]:
+        emit(builder.add(begin, builder.mul(turn, index(width))), width)
+        return []
+
+    loop(builder, full, [], partial(block, most, index(0)))
+    if most > 2:
+        loop(builder, builder.sdiv(left, index(2)), [], partial(block, 2, done))
+    if most > 1:  # one is left where there are no more, or where two columns are the widest
+        loop(builder, builder.srem(left, index(2)), [], partial(block, 1, done))
 
 
 @part

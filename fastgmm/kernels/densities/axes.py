@@ -7,8 +7,8 @@ The *centred* form subtracts each component's own mean: one and a half to two ti
 digits lost. ``spread`` is R; ``PRODUCT_LIMIT`` chooses.
 
 A tile's columns are made once and serve both steps, a vector of rows at a time. Register blocks
-take 4 components x 4 vectors of rows for the distances, and for the moments 8 components x one
-column x (x, x^2): whatever the number of columns, no lane is empty. The last block of components
+take 4 components x 4 vectors of rows for the distances, and for the moments 4 components x 3
+columns x (x, x^2): whatever the number of columns, no lane is empty. The last block of components
 begins so early that it is full, too; what it does twice is counted once. In tiles where few rows
 count for a component its moments are summed over these alone (``chosen.py``), about its origin.
 """
@@ -22,12 +22,11 @@ from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.blocks import (
     BLOCK_HEIGHT,
     WHITENING_WIDTH,
-    WIDE,
     height_of,
     slot_of,
 )
 from fastgmm.kernels.columns import chunk_rows, load_about
-from fastgmm.kernels.densities.axes_blocks import add_axes_moments, scaled_distances
+from fastgmm.kernels.densities.axes_blocks import MOMENTS_WIDTH, add_axes_moments, scaled_distances
 from fastgmm.kernels.densities.chosen import LEAST_SHARE, choose, few_chosen, shared
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened, stride_of
 from fastgmm.kernels.softmax import share_out
@@ -37,9 +36,6 @@ from fastgmm.simd import broadcast, fma, lanes_of, load_broadcast, load_part, st
 # Largest R for the product forms
 PRODUCT_LIMIT_DOUBLE = 1e3
 PRODUCT_LIMIT_SINGLE = 16.0
-
-MOMENTS_HEIGHT = 8 if WIDE else 4
-"""Components of a block of moments."""
 
 PAIRS, PAIRS_BY_VECTORS = 8.0, 64.0
 """Moments of the rows that count take no longer than those of all where one of so many pairs of a
@@ -102,7 +98,7 @@ def axes_work(density: Any, tile_rows: Any) -> Any:
         fill(shift, 0, d, 0)
     whole = (d + width - 1) // width * width
     columns = aligned(whole * stride_of(tile_rows, density.means), density.means)
-    height = height_of(n_components, MOMENTS_HEIGHT)
+    height = height_of(n_components, BLOCK_HEIGHT)
     slots = (n_components + height - 1) // height * height
     sums = cleared((2 * d + 1) * slots, np.empty(0))
     shifts = density.means if centred else density.offsets
@@ -166,7 +162,7 @@ def axes_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statisti
     """Add sums of r, r x and r x^2 over a tile, x about the origins or the common centre."""
     rows, _, size, joint, stride = tile
     n_components, d = density.means.shape
-    height = height_of(n_components, MOMENTS_HEIGHT)
+    height = height_of(n_components, BLOCK_HEIGHT)
     for k in range(n_components):
         # of dense tiles until the end of the block
         waiting = scratch.sums[slot_of(k, n_components, height)]
@@ -186,16 +182,22 @@ def axes_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statisti
         if scratch.centred:
             for c in range(height):
                 add_axes_moments(
-                    columns, stride, d, joint, k + c, n_vectors, 1, True, origins, sums, slot + c
-                )
-        elif height == 8:
-            add_axes_moments(columns, stride, d, joint, k, n_vectors, 8, False, origins, sums, slot)
+                    columns, stride, d, joint, k + c, n_vectors, 1, 1, True, origins, sums,
+                    slot + c,
+                )  # fmt: skip
         elif height == 4:
-            add_axes_moments(columns, stride, d, joint, k, n_vectors, 4, False, origins, sums, slot)
+            add_axes_moments(
+                columns, stride, d, joint, k, n_vectors, 4, MOMENTS_WIDTH, False, origins, sums,
+                slot,
+            )  # fmt: skip
         elif height == 2:
-            add_axes_moments(columns, stride, d, joint, k, n_vectors, 2, False, origins, sums, slot)
+            add_axes_moments(
+                columns, stride, d, joint, k, n_vectors, 2, 1, False, origins, sums, slot
+            )
         else:
-            add_axes_moments(columns, stride, d, joint, k, n_vectors, 1, False, origins, sums, slot)
+            add_axes_moments(
+                columns, stride, d, joint, k, n_vectors, 1, 1, False, origins, sums, slot
+            )
 
 
 @part
@@ -240,7 +242,7 @@ def axes_finish(density: Any, scratch: Any, statistics: Any) -> None:
     n_components, d = density.means.shape
     sums = scratch.sums.reshape(2 * d + 1, scratch.sums.size // (2 * d + 1))
     step = 1 if statistics.second.shape[1] == d else 0
-    height = height_of(n_components, MOMENTS_HEIGHT)
+    height = height_of(n_components, BLOCK_HEIGHT)
     for k in range(n_components):
         slot = slot_of(k, n_components, height)
         count = sums[0, slot]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fastgmm._jit import intrinsic, types
-from fastgmm.kernels.blocks import add_totals
+from fastgmm.kernels.blocks import WIDE, add_totals, in_widths
 from fastgmm.kernels.emission import (
     data_of,
     fetch_ahead,
@@ -92,6 +92,12 @@ def scaled_distances(
     return types.void(x, size, size, size, *parameters, joint, size, ahead, size), codegen
 
 
+MOMENTS_WIDTH = 3 if WIDE else 1
+"""Columns of a block of moments. Four components by three columns and their squares take 7 loads
+and 3 squares for 24 sums, eight by one take 9 and 1 for 16: passes are 1.01 to 1.03 times as fast,
+since loads cost something even where there are units for them."""
+
+
 @intrinsic(prefer_literal=True)
 def add_axes_moments(
     typingctx: Any,
@@ -102,6 +108,7 @@ def add_axes_moments(
     component: Any,
     n_vectors: Any,
     height: Any,
+    width: Any,
     centred: Any,
     origins: Any,
     sums: Any,
@@ -110,29 +117,30 @@ def add_axes_moments(
     """Add the sums of r, r x and r x^2 of ``height`` components over a tile.
 
     ``columns`` (d, stride) and ``joint`` (k, stride) are flat; the sums are added to the slots
-    from ``slot`` on of ``sums`` (2 d + 1, slots): r, then r x and r x^2 of every column. Centred,
-    it is x - origin in the place of x.
+    from ``slot`` on of ``sums`` (2 d + 1, slots): r, then r x and r x^2 of every column. They take
+    ``width`` columns at a time, and what is left by fewer. Centred, it is x - origin in the place
+    of x.
     """
     vector_type = vector_of(columns.dtype)
-    rows, about_origin = literal(height), literal(centred)
-    # a multiply-add takes four cycles and two can start in each: fewer sums than eight would wait
-    # for themselves, so small blocks take every second or fourth vector apart
-    ways = max(1, 4 // rows)
+    rows, most, about_origin = literal(height), literal(width), literal(centred)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
         lanes = vector.count
         x_at, joint_at, origins_at, sums_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 8, 9)
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 9, 10)
         )
-        step, n_columns, k, n, first_slot = (arguments[i] for i in (1, 2, 4, 5, 10))
+        step, n_columns, k, n, first_slot = (arguments[i] for i in (1, 2, 4, 5, 11))
         joint_row = [builder.mul(builder.add(k, index(r)), step) for r in range(rows)]
-        shape = context.data_model_manager[signature.args[9]].get_field_position("shape")
-        slots = builder.extract_value(builder.extract_value(arguments[9], shape), 0)
+        shape = context.data_model_manager[signature.args[10]].get_field_position("shape")
+        slots = builder.extract_value(builder.extract_value(arguments[10], shape), 0)
         slots = builder.sdiv(slots, builder.add(builder.mul(n_columns, index(2)), index(1)))
 
         def over_rows(terms: Any, n_sums: int) -> list[Any]:
             """Sum ``terms(place, sums)`` over the vectors of the tile."""
+            # a multiply-add takes four cycles and two can start in each: fewer sums than eight
+            # would wait for themselves, so small blocks take every second ... vector apart
+            ways = -(-8 // n_sums)
 
             def turns(turn: Any, all_sums: list[Any]) -> list[Any]:
                 new = []
@@ -170,41 +178,48 @@ def add_axes_moments(
 
         add_to_slots(index(0), over_rows(counted, rows))
 
-        def column(j: Any, carried: list[Any]) -> list[Any]:
-            x_row = builder.mul(j, step)
-            origin = []
-            if about_origin:
-                for r in range(rows):
-                    at = builder.add(builder.mul(builder.add(k, index(r)), n_columns), j)
-                    origin.append(splat(builder, number_at(builder, origins_at, at), lanes))
+        def add_block(begin: Any, width: int) -> None:
+            """Add the sums of ``width`` columns."""
+            places = [builder.add(begin, index(c)) for c in range(width)]
+            x_rows = [builder.mul(j, step) for j in places]
+
+            def origin(c: int, r: int) -> Any:
+                row = builder.mul(builder.add(k, index(r)), n_columns)
+                number = number_at(builder, origins_at, builder.add(row, places[c]))
+                return splat(builder, number, lanes)
+
+            both = [(c, r) for c in range(width) for r in range(rows)]
+            origins = {pair: origin(*pair) for pair in both} if about_origin else {}
 
             def moments(place: Any, own: list[Any]) -> list[Any]:
-                x = vector_at(builder, x_at, builder.add(x_row, place), vector)
-                square = None if about_origin else builder.fmul(x, x)
+                x = [vector_at(builder, x_at, builder.add(row, place), vector) for row in x_rows]
+                squares = [] if about_origin else [builder.fmul(each, each) for each in x]
+                weights = [r_at(place, r) for r in range(rows)]
                 ones, twos = [], []
-                for r in range(rows):
-                    weight = r_at(place, r)
+                for number, (c, r) in enumerate(both):
+                    one, two = own[number], own[len(both) + number]
                     if about_origin:
-                        z = builder.fsub(x, origin[r])
-                        weighted = builder.fmul(weight, z)
-                        ones.append(builder.fadd(own[r], weighted))
-                        twos.append(fused(builder, weighted, z, own[rows + r]))
+                        z = builder.fsub(x[c], origins[c, r])
+                        weighted = builder.fmul(weights[r], z)
+                        ones.append(builder.fadd(one, weighted))
+                        twos.append(fused(builder, weighted, z, two))
                     else:
-                        ones.append(fused(builder, weight, x, own[r]))
-                        twos.append(fused(builder, weight, square, own[rows + r]))
+                        ones.append(fused(builder, weights[r], x[c], one))
+                        twos.append(fused(builder, weights[r], squares[c], two))
                 return ones + twos
 
-            result = over_rows(moments, 2 * rows)
-            row = builder.add(builder.mul(j, index(2)), index(1))
-            add_to_slots(row, result[:rows])
-            add_to_slots(builder.add(row, index(1)), result[rows:])
-            return []
+            result = over_rows(moments, 2 * len(both))
+            for c, j in enumerate(places):
+                row = builder.add(builder.mul(j, index(2)), index(1))
+                for power in range(2):
+                    first = power * len(both) + c * rows
+                    add_to_slots(builder.add(row, index(power)), result[first : first + rows])
 
-        loop(builder, n_columns, [], column)
+        in_widths(builder, n_columns, most, add_block)
         return context.get_dummy_value()
 
     size = types.intp
-    shape = (height, centred)
+    shape = (height, width, centred)
     return (
         types.void(columns, size, size, joint, size, size, *shape, origins, sums, size),
         codegen,

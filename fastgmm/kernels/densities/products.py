@@ -17,6 +17,7 @@ from fastgmm.kernels.blocks import (
     Operand,
     add_totals,
     height_of,
+    in_widths,
     outer_products,
 )
 from fastgmm.kernels.emission import (
@@ -136,29 +137,12 @@ def _in_blocks(
 ) -> None:
     """Call ``emit(first, height, width)`` for ``count`` columns in the widest blocks.
 
-    4 = 2 + 2, not 3 + 1: narrow blocks wait for their loads. The loops are here and not in the
-    caller, so that a block begins while the one before is being stored.
+    The loops are here and not in the caller, so that a block begins while the one before is being
+    stored.
     """
-    most = index(PRODUCT_WIDTH)
-    left = builder.srem(count, most)
-    full = builder.sdiv(count, most)
-    if PRODUCT_WIDTH > 2:
-        has_one = builder.icmp_signed("==", left, index(1))
-        more = builder.and_(has_one, builder.icmp_signed(">", count, most))
-        full = builder.sub(full, builder.zext(more, full.type))
-    done = builder.mul(full, most)
-    left = builder.sub(count, done)
 
     def emit_all(rows: int) -> None:
-        def block(width: int, begin: Any, turn: Any, carried: list[Any]) -> list[Any]:
-            emit(builder.add(begin, builder.mul(turn, index(width))), rows, width)
-            return []
-
-        loop(builder, full, [], partial(block, PRODUCT_WIDTH, index(0)))
-        if PRODUCT_WIDTH > 2:
-            loop(builder, builder.sdiv(left, index(2)), [], partial(block, 2, done))
-        # one is left where there are no more, or where two columns are the widest
-        loop(builder, builder.srem(left, index(2)), [], partial(block, 1, done))
+        in_widths(builder, count, PRODUCT_WIDTH, lambda first, width: emit(first, rows, width))
 
     chosen(builder, height, {rows: partial(emit_all, rows) for rows in PRODUCT_HEIGHTS})
 
