@@ -7,6 +7,7 @@ which is soon over, and what has been allocated and freed meanwhile stays unless
 
 import ctypes
 import logging
+import math
 import mmap
 import os
 import subprocess
@@ -16,10 +17,30 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+COMPILING = (256 + 32 * (os.cpu_count() or 1)) * 2**20
+"""Bytes that a process needs to compile kernels: 180 MB, and 32 for every processor, which a BLAS
+that Numba loads takes when it starts. Where it does not get these it asks for ever."""
+
 PATIENCE = 300.0
 """Seconds for the other process: twice what waiting for yet another one and compiling may take."""
 
 log = logging.getLogger("fastgmm")
+
+
+def room_left() -> float:
+    """Return how many bytes this process may still take before a limit of its own (``ulimit``)."""
+    try:
+        import resource
+
+        pages = [int(word) for word in Path("/proc/self/statm").read_text().split()]
+    except (ImportError, OSError):
+        return math.inf  # not known
+    room = math.inf
+    for limit, taken in ((resource.RLIMIT_AS, pages[0]), (resource.RLIMIT_DATA, pages[5])):
+        most, _ = resource.getrlimit(limit)
+        if most != resource.RLIM_INFINITY:
+            room = min(room, most - taken * resource.getpagesize())
+    return room
 
 
 def run_elsewhere(code: str, given: bytes) -> None:
@@ -30,7 +51,9 @@ def run_elsewhere(code: str, given: bytes) -> None:
     if not sys.executable or getattr(sys, "frozen", False):
         log.debug("no other process can compile: this one is no Python interpreter")
         return
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    path = os.pathsep.join(filter(None, sys.path))
+    # a BLAS takes 32 MB a thread, for nothing
+    environment = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
     try:
         done = subprocess.run(
             [sys.executable, "-c", code],

@@ -338,6 +338,31 @@ def test_where_memory_is_scarce_another_process_compiles(tmp_path):
     assert (elsewhere["compiled"], elsewhere["given back"]) == ([False], True)
 
 
+LIMITED = """
+import json, resource, sys
+from pathlib import Path
+import numpy as np
+from fastgmm import _jit
+from fastgmm._scarce_memory import COMPILING, room_left
+from fastgmm.kernels import rows
+
+pages = [int(word) for word in Path("/proc/self/statm").read_text().split()]
+which, taken = {"data": (resource.RLIMIT_DATA, 5), "as": (resource.RLIMIT_AS, 0)}[sys.argv[1]]
+assert room_left() > COMPILING
+limit = pages[taken] * resource.getpagesize() + int(sys.argv[2]) * 2**20
+resource.setrlimit(which, (limit, resource.RLIM_INFINITY))
+assert room_left() < COMPILING
+rows.folds(np.uint64(7), 3, np.arange(4), np.empty(4, np.int64))
+print(json.dumps([one.compiled for one in _jit.loaded_kernels()]))
+"""
+
+
+# too little room for a compiler here, and enough in a process with nothing else
+@pytest.mark.parametrize(("limit", "room"), [("data", 230), ("as", 300)])
+def test_within_a_limit_of_the_system_another_process_compiles(tmp_path, limit, room):
+    assert run(LIMITED, tmp_path, limit, str(room)) == [False]
+
+
 def test_where_no_other_process_can_compile_this_one_does(tmp_path):
     # a kernel that only this process has
     sparing = KERNEL + "_jit.spare_memory(); report(4)"

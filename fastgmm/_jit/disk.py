@@ -25,7 +25,7 @@ from numba.core.sigutils import normalize_signature
 from fastgmm import __version__
 from fastgmm._jit.host import register_bytes
 from fastgmm._kernel_cache import KernelFiles, cache_folder
-from fastgmm._scarce_memory import release_library, run_elsewhere
+from fastgmm._scarce_memory import COMPILING, release_library, room_left, run_elsewhere
 
 
 @cache
@@ -106,7 +106,8 @@ class Cache(FunctionCache):
         """
         rtsys.initialize(target_context)
         key = self._index_key(sig, target_context.codegen())
-        if _sparing and not self._cache_file.path(key).exists():
+        scarce = _sparing or room_left() < COMPILING
+        if scarce and not _asked and not self._cache_file.path(key).exists():
             run_elsewhere(
                 "from fastgmm._jit import compile_asked; compile_asked()",
                 dumps((self._py_func.__module__, self._py_func.__qualname__, sig)),
@@ -170,7 +171,15 @@ def _start_ahead() -> None:
         ).start()
 
 
+_asked = False
+
+
 def compile_asked() -> None:
-    """Compile the kernel and signature that standard input names, for another process to load."""
+    """Compile the kernel and signature that standard input names, for another process to load.
+
+    Here, whatever the limits: there is nothing else in this process.
+    """
+    global _asked
+    _asked = True
     module, name, signature = pickle.load(sys.stdin.buffer)
     getattr(importlib.import_module(module), name).compile(signature)
