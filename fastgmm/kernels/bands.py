@@ -7,21 +7,21 @@ which the E-step reads them.
 from fastgmm._jit import part
 from fastgmm.kernels.blocks import WIDE
 
-BAND_HEIGHT = 6 if WIDE else 4
+HIGH_BAND, LOW_BAND = 6, 4
+
+BAND_HEIGHT = HIGH_BAND if WIDE else LOW_BAND
 """Rows of most bands. Six by four vectors of rows take 10 loads for 24 products, four by four
 take 8 for 16: passes over 36 to 128 columns are 1.02 to 1.05 times as fast."""
-
-LOW_BAND = 4
-"""Rows of the first bands, where these leave sixes: at most one row is in a band of its own."""
 
 
 @part
 def rows_of_band(first: int, d: int, height: int) -> int:
     """Return how many rows the band has that begins with row ``first`` of d.
 
-    ``height`` is that of most bands: ``BAND_HEIGHT``, or 1 for packed rows.
+    ``height`` is that of most bands: ``BAND_HEIGHT``, or 1 for packed rows. Before high bands come
+    as many low ones as leave a multiple of their height, so that at most one row is alone.
     """
-    low = LOW_BAND * (-(d // 2) % 3) if height == 6 else 0
+    low = LOW_BAND * (-(d // 2) % 3) if height == HIGH_BAND else 0
     rows = LOW_BAND if first < low else height
     return rows if first + rows <= d else 1
 

@@ -32,6 +32,7 @@ from fastgmm.simd.vectors import bits_of, call, constant, llvm_vector, shuffle, 
 # must not be higher than a vector has lanes: then only its last vector meets the diagonal.
 WIDE = register_bytes() == 64
 BLOCK_HEIGHT = 4
+"""Components, or centres, of a block of densities or distances."""
 WHITENING_WIDTH = 4 if WIDE else 2
 PRODUCT_HEIGHT = {64: 8, 32: 4, 16: 2}[register_bytes()]
 PRODUCT_WIDTH = 3 if WIDE else 2
@@ -51,6 +52,24 @@ class Operand(NamedTuple):
     """From one t to the next."""
     row: Any
     """From one row (or column) of the block to the next, where these are not side by side."""
+
+
+def ways_of(n_sums: int) -> int:
+    """Return how many turns of a loop over so many sums are added apart.
+
+    A multiply-add takes four cycles and two can start in each: with fewer than eight sums the loop
+    would wait for itself, so a small block takes every second, third ... turn apart.
+    """
+    return -(-8 // n_sums)
+
+
+def joined_ways(builder: Any, sums: list[Any], n_sums: int) -> list[Any]:
+    """Return the sums of all ways, which follow each other, ``n_sums`` of each."""
+    total = sums[:n_sums]
+    for first in range(n_sums, len(sums), n_sums):
+        more = sums[first : first + n_sums]
+        total = [builder.fadd(a, b) for a, b in zip(total, more, strict=True)]
+    return total
 
 
 def outer_products(
@@ -87,10 +106,8 @@ def outer_products(
             new += [fused(builder, number, columns[v], sums[r * width + v]) for v in range(width)]
         return new
 
-    # a multiply-add takes four cycles and two can start in each: with fewer than eight sums the
-    # loop would wait for itself, so a small block adds every second, third ... t apart
     n_sums = height * width
-    ways = -(-8 // n_sums)
+    ways = ways_of(n_sums)
     together = max(ways, TURNS_TOGETHER)
 
     def turns(turn: Any, sums: list[Any]) -> list[Any]:
@@ -106,10 +123,7 @@ def outer_products(
         starts[r * width : (r + 1) * width] = [start] * width
     n_turns = builder.sdiv(count, index(together))
     sums = loop(builder, n_turns, starts, turns)
-    total = sums[:n_sums]
-    for way in range(1, ways):
-        more = sums[way * n_sums : (way + 1) * n_sums]
-        total = [builder.fadd(a, b) for a, b in zip(total, more, strict=True)]
+    total = joined_ways(builder, sums, n_sums)
     if divisor % together:
         done = builder.mul(n_turns, index(together))
         rest = builder.sub(count, done)
@@ -198,7 +212,7 @@ def products_with(
     ``columns(chunk, numbers from its beginning)``. To add the lanes of a sum is left to the caller.
     """
     n_sums = height * width
-    ways = min(vectors, -(-8 // n_sums))  # as above
+    ways = min(vectors, ways_of(n_sums))
 
     def chunk(turn: Any, sums: list[Any]) -> list[Any]:
         new = list(sums)
@@ -213,10 +227,7 @@ def products_with(
         return new
 
     sums = loop(builder, n_chunks, [constant(vector, 0.0)] * (n_sums * ways), chunk)
-    total = sums[:n_sums]
-    for way in range(1, ways):
-        more = sums[way * n_sums : (way + 1) * n_sums]
-        total = [builder.fadd(a, b) for a, b in zip(total, more, strict=True)]
+    total = joined_ways(builder, sums, n_sums)
     return [total[r * width : (r + 1) * width] for r in range(height)]
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fastgmm._jit import intrinsic, types
-from fastgmm.kernels.blocks import WIDE, add_totals, in_widths
+from fastgmm.kernels.blocks import WIDE, add_totals, in_widths, joined_ways, ways_of
 from fastgmm.kernels.emission import (
     data_of,
     fetch_ahead,
@@ -138,9 +138,7 @@ def add_axes_moments(
 
         def over_rows(terms: Any, n_sums: int) -> list[Any]:
             """Sum ``terms(place, sums)`` over the vectors of the tile."""
-            # a multiply-add takes four cycles and two can start in each: fewer sums than eight
-            # would wait for themselves, so small blocks take every second ... vector apart
-            ways = -(-8 // n_sums)
+            ways = ways_of(n_sums)
 
             def turns(turn: Any, all_sums: list[Any]) -> list[Any]:
                 new = []
@@ -153,10 +151,7 @@ def add_axes_moments(
             zeros = [constant(vector, 0.0)] * (n_sums * ways)
             turning = builder.sdiv(n, index(ways))
             all_sums = loop(builder, turning, zeros, turns)
-            result = all_sums[:n_sums]
-            for way in range(1, ways):
-                more = all_sums[way * n_sums : (way + 1) * n_sums]
-                result = [builder.fadd(a, b) for a, b in zip(result, more, strict=True)]
+            result = joined_ways(builder, all_sums, n_sums)
             if ways > 1:
                 done = builder.mul(turning, index(ways))
 

@@ -18,7 +18,9 @@ from fastgmm.kernels.blocks import (
     add_totals,
     height_of,
     in_widths,
+    joined_ways,
     outer_products,
+    ways_of,
 )
 from fastgmm.kernels.emission import (
     data_of,
@@ -194,8 +196,7 @@ def add_dots(
                 for c in range(width):
                     place = builder.mul(builder.add(at, index(c)), index(vector.count))
                     places.append(builder.gep(sums_at, [place]))
-            # as in outer_products
-            ways = min(WHITENING_WIDTH, -(-8 // n_sums))
+            ways = min(WHITENING_WIDTH, ways_of(n_sums))
 
             def add_chunk(turn: Any, old: list[Any]) -> list[Any]:
                 new = list(old)
@@ -220,10 +221,7 @@ def add_dots(
             sums = [load_at(builder, place, vector) for place in places]
             sums += [constant(vector, 0.0)] * (n_sums * (ways - 1))
             sums = loop(builder, chunks, sums, add_chunk)
-            for which, place in enumerate(places):
-                value = sums[which]
-                for way in range(1, ways):
-                    value = builder.fadd(value, sums[way * n_sums + which])
+            for place, value in zip(places, joined_ways(builder, sums, n_sums), strict=True):
                 store_at(builder, place, value)
 
         _in_blocks(builder, rows, n_rows, add)
@@ -266,7 +264,7 @@ def add_outer(
 
         def add(first: Any, height: int, width: int) -> None:
             j = builder.mul(first, index(vector.count))
-            # as in outer_products, but so that it divides the rows of a chunk
+            # ways_of, but so that it divides the rows of a chunk
             ways = 1
             while ways * height * width < 8 and ways < run:
                 ways *= 2
@@ -298,14 +296,13 @@ def add_outer(
                 return loop(builder, index(run // ways), sums, turn)
 
             zeros = [constant(vector, 0.0)] * (ways * height * width)
-            total = loop(builder, chunks, zeros, chunk)
+            sums = loop(builder, chunks, zeros, chunk)
+            total = joined_ways(builder, sums, height * width)
             for r in range(height):
                 at = builder.add(builder.mul(builder.add(slot, index(r)), step), j)
                 for v in range(width):
-                    value = total[r * width + v]
-                    for way in range(1, ways):
-                        value = builder.fadd(value, total[(way * height + r) * width + v])
-                    add_at(builder, sums_at, builder.add(at, index(v * vector.count)), value)
+                    place = builder.add(at, index(v * vector.count))
+                    add_at(builder, sums_at, place, total[r * width + v])
 
         _in_blocks(builder, rows, n_vectors, add)
         return context.get_dummy_value()
