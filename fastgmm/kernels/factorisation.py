@@ -12,7 +12,8 @@ import numpy as np
 
 from fastgmm._jit import kernel, maker, part
 from fastgmm.kernels.bands import rows_of_band
-from fastgmm.kernels.blocks import PRODUCT_HEIGHT, add_square_products
+from fastgmm.kernels.blocks import PRODUCT_HEIGHT
+from fastgmm.kernels.matrix_blocks import add_square_products
 from fastgmm.kernels.memory import aligned, fill, flattened
 from fastgmm.simd import (
     broadcast,

@@ -24,13 +24,7 @@ import numpy as np
 
 from fastgmm._jit import part
 from fastgmm._typing import Float64Array, FloatArray, IntArray
-from fastgmm.kernels.blocks import (
-    BLOCK_HEIGHT,
-    WHITENING_WIDTH,
-    add_whitened_squares,
-    height_of,
-    slot_of,
-)
+from fastgmm.kernels.blocks import BLOCK_HEIGHT, WHITENING_WIDTH, height_of, slot_of
 from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of
 from fastgmm.kernels.densities.kept import (
     add_chosen_rows,
@@ -47,6 +41,7 @@ from fastgmm.kernels.densities.products import (
     product_height,
     write_linear,
 )
+from fastgmm.kernels.matrix_blocks import add_whitened_squares
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened
 from fastgmm.kernels.softmax import share_out
 from fastgmm.kernels.steps import MOST_ROWS, Steps, implement, tile_of

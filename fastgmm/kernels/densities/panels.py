@@ -8,8 +8,9 @@ instruction, and serves all components; no number of a triangle is computed twic
 from typing import Any
 
 from fastgmm._jit import part
-from fastgmm.kernels.blocks import PRODUCT_HEIGHT, PRODUCT_WIDTH, WIDE, add_products
+from fastgmm.kernels.blocks import PRODUCT_HEIGHT, PRODUCT_WIDTH, WIDE
 from fastgmm.kernels.columns import turn_shared
+from fastgmm.kernels.matrix_blocks import add_products
 from fastgmm.kernels.memory import fill, flattened
 from fastgmm.kernels.steps import MOST_ROWS
 from fastgmm.simd import lanes_of, load, store, transpose_block

@@ -10,9 +10,10 @@ component.
 from typing import Any
 
 from fastgmm._jit import part
-from fastgmm.kernels.blocks import PRODUCT_HEIGHT, add_square_products
+from fastgmm.kernels.blocks import PRODUCT_HEIGHT
 from fastgmm.kernels.columns import padded_row
 from fastgmm.kernels.densities.chosen import FEWEST_COLUMNS, LEAST_SHARE, choose, shared
+from fastgmm.kernels.matrix_blocks import add_square_products
 from fastgmm.kernels.memory import flattened
 from fastgmm.simd import (
     broadcast,

@@ -13,11 +13,7 @@ import numpy as np
 
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.bands import BAND_HEIGHT, LOW_BAND, rows_of_band
-from fastgmm.kernels.blocks import (
-    PRODUCT_HEIGHT,
-    WHITENING_WIDTH,
-    add_whitened_squares,
-)
+from fastgmm.kernels.blocks import PRODUCT_HEIGHT, WHITENING_WIDTH
 from fastgmm.kernels.columns import chunk_rows, load_about, padded_row
 from fastgmm.kernels.densities.chosen import few_chosen
 from fastgmm.kernels.densities.panels import (
@@ -34,6 +30,7 @@ from fastgmm.kernels.densities.scatter import (
     band_size,
     finish_scatter,
 )
+from fastgmm.kernels.matrix_blocks import add_whitened_squares
 from fastgmm.kernels.memory import aligned, fill, flattened
 from fastgmm.kernels.steps import Steps, implement, whole_tiles
 from fastgmm.simd import broadcast, lanes_of, load, load_broadcast, store
