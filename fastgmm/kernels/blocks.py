@@ -29,7 +29,8 @@ from fastgmm.simd.vectors import constant, splat
 WIDE = register_bytes() == 64
 BLOCK_HEIGHT = 4
 """Components, or centres, of a block of densities or distances."""
-WHITENING_WIDTH = 4 if WIDE else 2
+CHUNK_VECTORS = 4 if WIDE else 2
+"""Vectors of rows of a chunk, whose densities are made at a time."""
 PRODUCT_HEIGHT = {64: 8, 32: 4, 16: 2}[register_bytes()]
 PRODUCT_WIDTH = 3 if WIDE else 2
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fastgmm._jit import intrinsic, part, types
-from fastgmm.kernels.blocks import WHITENING_WIDTH
+from fastgmm.kernels.blocks import CHUNK_VECTORS
 from fastgmm.kernels.emission import (
     data_of,
     index,
@@ -19,8 +19,8 @@ from fastgmm.simd.vectors import llvm_vector, splat, vector_of
 
 @part
 def chunk_rows(like: Any) -> int:
-    """Return the rows of a run of WHITENING_WIDTH vectors."""
-    return WHITENING_WIDTH * lanes_of(like)
+    """Return the rows of a run of CHUNK_VECTORS vectors."""
+    return CHUNK_VECTORS * lanes_of(like)
 
 
 @part
@@ -31,6 +31,11 @@ def pitch_of(n_rows: int, stride: int, like: Any) -> int:
     fall into the same lines of the cache (moments took twice as long).
     """
     return n_rows * stride + lanes_of(like)
+
+
+def pitch(builder: Any, n_rows: Any, stride: int, vector: Any) -> Any:
+    """Emit ``pitch_of``."""
+    return builder.add(builder.mul(n_rows, index(stride)), index(vector.count))
 
 
 @part

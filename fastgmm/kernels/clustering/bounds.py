@@ -7,7 +7,7 @@ nearest centres, and how far these had moved by then.
 from typing import Any
 
 from fastgmm._jit import intrinsic, ir, types
-from fastgmm.kernels.blocks import WHITENING_WIDTH
+from fastgmm.kernels.blocks import CHUNK_VECTORS
 from fastgmm.kernels.clustering.bits import bits_of_masks
 from fastgmm.kernels.emission import (
     data_of,
@@ -23,7 +23,7 @@ from fastgmm.simd.vectors import call, constant, llvm_vector, splat, vector_of
 @intrinsic
 def any_below(typingctx: Any, like: Any, slack: Any, limit: Any, first: Any) -> Any:
     """Return whether the slack of any row of a chunk is no more than a limit."""
-    chunk = WHITENING_WIDTH * vector_of(like.dtype).lanes
+    chunk = CHUNK_VECTORS * vector_of(like.dtype).lanes
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         single = llvm_vector(vector_of(types.float32))
@@ -54,7 +54,7 @@ def unsure_rows(
 
     There are ``size`` limits.
     """
-    chunk = WHITENING_WIDTH * vector_of(like.dtype).lanes
+    chunk = CHUNK_VECTORS * vector_of(like.dtype).lanes
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         single = llvm_vector(vector_of(types.float32))
@@ -105,7 +105,7 @@ def label_chunk(
             for i in (1, 2, 4, 5, 7)
         )
         masks = []
-        for v in range(WHITENING_WIDTH):
+        for v in range(CHUNK_VECTORS):
             here = index(v * vector.count)
             there = builder.add(arguments[6], here)
             label = builder.fptosi(vector_at(builder, which_at, here, vector), integers)

@@ -9,7 +9,7 @@ rows, and its rounding can only matter where the best two scores are close.
 from typing import Any
 
 from fastgmm._jit import intrinsic, types
-from fastgmm.kernels.blocks import WHITENING_WIDTH
+from fastgmm.kernels.blocks import CHUNK_VECTORS
 from fastgmm.kernels.emission import (
     data_of,
     index,
@@ -38,25 +38,25 @@ def distance_block(
     differences: bool,
     vector: Any,
 ) -> list[Any]:
-    """Add x c or (x - c)^2 over the features to ``starts``, WHITENING_WIDTH vectors a centre.
+    """Add x c or (x - c)^2 over the features to ``starts``, CHUNK_VECTORS vectors a centre.
 
     ``first`` is where the block's first centre begins; the others follow, d numbers each.
     """
     lanes = vector.count
-    height = len(starts) // WHITENING_WIDTH
+    height = len(starts) // CHUNK_VECTORS
 
     def body(j: Any, sums: list[Any]) -> list[Any]:
         at = builder.mul(j, stride)
         x = [
             vector_at(builder, columns, builder.add(at, index(v * lanes)), vector)
-            for v in range(WHITENING_WIDTH)
+            for v in range(CHUNK_VECTORS)
         ]
         new = []
         for r in range(height):
             place = builder.add(builder.add(first, j), builder.mul(index(r), d))
             centre = splat(builder, number_at(builder, centres, place), lanes)
-            for v in range(WHITENING_WIDTH):
-                old = sums[r * WHITENING_WIDTH + v]
+            for v in range(CHUNK_VECTORS):
+                old = sums[r * CHUNK_VECTORS + v]
                 if differences:
                     away = builder.fsub(x[v], centre)
                     new.append(fused(builder, away, away, old))
@@ -80,11 +80,11 @@ def chunk_distances(
             data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 4)
         )
         step, n_columns = arguments[1:3]
-        starts = [constant(vector, 0.0)] * WHITENING_WIDTH
+        starts = [constant(vector, 0.0)] * CHUNK_VECTORS
         squares = distance_block(
             builder, columns_at, step, n_columns, centre_at, index(0), starts, True, vector
         )
-        for v in range(WHITENING_WIDTH):
+        for v in range(CHUNK_VECTORS):
             store_at(builder, builder.gep(out_at, [index(v * vector.count)]), squares[v])
         return context.get_dummy_value()
 

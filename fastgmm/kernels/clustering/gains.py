@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastgmm._jit import intrinsic, ir, part, types
-from fastgmm.kernels.blocks import WHITENING_WIDTH
+from fastgmm.kernels.blocks import CHUNK_VECTORS
 from fastgmm.kernels.clustering.bits import bits_of_masks, first_bit
 from fastgmm.kernels.clustering.chunks import weight_of
 from fastgmm.kernels.clustering.distances import distance_block, row_distance
@@ -61,7 +61,7 @@ def add_gains(
             n_columns,
             candidates_at,
             builder.mul(c, n_columns),
-            [constant(vector, 0.0)] * (WHITENING_WIDTH * CANDIDATES),
+            [constant(vector, 0.0)] * (CHUNK_VECTORS * CANDIDATES),
             True,
             vector,
         )
@@ -70,8 +70,8 @@ def add_gains(
             place = builder.gep(gains_at, [builder.mul(candidate_of, index(double.count))])
             total = load_at(builder, place, double)
             masks = []
-            for v in range(WHITENING_WIDTH):
-                square = squares[r * WHITENING_WIDTH + v]
+            for v in range(CHUNK_VECTORS):
+                square = squares[r * CHUNK_VECTORS + v]
                 so_far = vector_at(builder, closest_at, builder.add(row, index(v * lanes)), vector)
                 masks.append(builder.fcmp_ordered("<", square, so_far))
                 saved = builder.fsub(so_far, square)

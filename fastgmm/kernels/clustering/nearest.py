@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastgmm._jit import intrinsic, ir, part, types
-from fastgmm.kernels.blocks import BLOCK_HEIGHT, WHITENING_WIDTH
+from fastgmm.kernels.blocks import BLOCK_HEIGHT, CHUNK_VECTORS
 from fastgmm.kernels.clustering.bits import bits_of_masks
 from fastgmm.kernels.clustering.distances import distance_block, row_distance
 from fastgmm.kernels.emission import (
@@ -33,7 +33,7 @@ def starts_of(builder: Any, pointer: Any, first: Any, lanes: int) -> list[Any]:
     starts = []
     for r in range(CENTRES):
         number = number_at(builder, pointer, builder.add(first, index(r)))
-        starts += [splat(builder, number, lanes)] * WHITENING_WIDTH
+        starts += [splat(builder, number, lanes)] * CHUNK_VECTORS
     return starts
 
 
@@ -70,9 +70,9 @@ def find_nearest(
         block_numbers = builder.mul(n_columns, index(CENTRES))
 
         def block(turn: Any, found: list[Any]) -> list[Any]:
-            best = found[:WHITENING_WIDTH]
-            label = found[WHITENING_WIDTH : 2 * WHITENING_WIDTH]
-            other = found[2 * WHITENING_WIDTH :]
+            best = found[:CHUNK_VECTORS]
+            label = found[CHUNK_VECTORS : 2 * CHUNK_VECTORS]
+            other = found[2 * CHUNK_VECTORS :]
             k = builder.mul(turn, index(CENTRES))
             starts = starts_of(builder, halves_at, k, lanes)
             scores = distance_block(
@@ -89,20 +89,20 @@ def find_nearest(
             for r in range(CENTRES):
                 name = builder.sitofp(builder.add(k, index(r)), vector.element)
                 mine = splat(builder, name, lanes)
-                for v in range(WHITENING_WIDTH):
-                    score = scores[r * WHITENING_WIDTH + v]
+                for v in range(CHUNK_VECTORS):
+                    score = scores[r * CHUNK_VECTORS + v]
                     closer = builder.fcmp_ordered("<", score, best[v])
                     other[v] = smaller(builder, larger(builder, score, best[v]), other[v])
                     label[v] = builder.select(closer, mine, label[v])
                     best[v] = builder.select(closer, score, best[v])
             return [*best, *label, *other]
 
-        endless = [constant(vector, float("inf"))] * WHITENING_WIDTH
-        start = [*endless, *[constant(vector, 0.0)] * WHITENING_WIDTH, *endless]
+        endless = [constant(vector, float("inf"))] * CHUNK_VECTORS
+        start = [*endless, *[constant(vector, 0.0)] * CHUNK_VECTORS, *endless]
         found = loop(builder, blocks, start, block)
         targets = (nearest_at, which_at, second_at)
-        for pointer, at in zip(targets, range(0, len(found), WHITENING_WIDTH), strict=True):
-            for v in range(WHITENING_WIDTH):
+        for pointer, at in zip(targets, range(0, len(found), CHUNK_VECTORS), strict=True):
+            for v in range(CHUNK_VECTORS):
                 place = builder.gep(pointer, [index(v * lanes)])
                 store_at(builder, place, found[at + v])
         return context.get_dummy_value()
@@ -152,7 +152,7 @@ def tell_apart(
         def body(j: Any, sums: list[Any]) -> list[Any]:
             at = builder.mul(j, arguments[1])
             new = []
-            for v in range(WHITENING_WIDTH):
+            for v in range(CHUNK_VECTORS):
                 x = vector_at(builder, columns_at, builder.add(at, index(v * lanes)), vector)
                 new.append(fused(builder, x, x, sums[v]))
             return new
@@ -163,12 +163,12 @@ def tell_apart(
             square = larger(builder, square, constant(single, 0.0))
             return call(builder, f"llvm.sqrt.v{lanes}f32", single, square)
 
-        zeros = [constant(vector, 0.0)] * WHITENING_WIDTH
+        zeros = [constant(vector, 0.0)] * CHUNK_VECTORS
         squares = zeros if direct else loop(builder, arguments[2], zeros, body)
         share = splat(builder, arguments[3], lanes)
         two = constant(vector, 2.0)
         masks = []
-        for v in range(WHITENING_WIDTH):
+        for v in range(CHUNK_VECTORS):
             low = vector_at(builder, nearest_at, index(v * lanes), vector)
             high = vector_at(builder, second_at, index(v * lanes), vector)
             if direct:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastgmm._jit import intrinsic, ir, kernel, maker, types
 from fastgmm._typing import Float64Array, FloatArray
-from fastgmm.kernels.blocks import WHITENING_WIDTH
+from fastgmm.kernels.blocks import CHUNK_VECTORS
 from fastgmm.kernels.clustering.bits import BITS, bits_of_masks
 from fastgmm.kernels.clustering.chunks import columns_for
 from fastgmm.kernels.clustering.distances import DIFFERENCES, distance_block
@@ -172,7 +172,7 @@ def find_nearer(
         slip = splat(builder, slip, lanes)
         half = constant(vector, 0.5)
         masks: list[list[Any]] = [[] for _ in range(CENTRES)]
-        for v in range(WHITENING_WIDTH):
+        for v in range(CHUNK_VECTORS):
             at = builder.add(row, index(v * lanes))
             square = vector_at(builder, squares_at, at, vector)
             parts = [
@@ -186,7 +186,7 @@ def find_nearer(
             bound = builder.fmul(half, builder.fsub(so_far, square))
             bound = fused(builder, slip, builder.fadd(so_far, square), bound)
             for r in range(CENTRES):
-                score = scores[r * WHITENING_WIDTH + v]
+                score = scores[r * CHUNK_VECTORS + v]
                 masks[r].append(builder.fcmp_ordered("<", score, bound))
         for r in range(CENTRES):
             place = builder.gep(nearer_at, [builder.add(c, index(r))])

@@ -21,7 +21,7 @@ from fastgmm._jit import part
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.blocks import (
     BLOCK_HEIGHT,
-    WHITENING_WIDTH,
+    CHUNK_VECTORS,
     height_of,
     slot_of,
 )
@@ -124,7 +124,7 @@ def axes_log_density(tile: Any, density: Any, scratch: Any) -> None:
     log_scale = density.log_scale
     run = chunk_rows(rows)
     height = height_of(n_components, BLOCK_HEIGHT)
-    # A chunk is d x WHITENING_WIDTH vectors of memory. While the first blocks of components work on
+    # A chunk is d x CHUNK_VECTORS vectors of memory. While the first blocks of components work on
     # one, the next chunk's rows come from the outer caches: 5 to 9 % of a pass at d >= 16.
     share = d * lanes_of(rows) // height
     for t in range(0, size, run):
@@ -133,27 +133,27 @@ def axes_log_density(tile: Any, density: Any, scratch: Any) -> None:
         block = 0
         while block < n_components:  # in steps: a range would divide, 40 cycles a chunk
             k = min(block, n_components - height)
-            ahead = following + min(block, (WHITENING_WIDTH - 1) * height) * share
+            ahead = following + min(block, (CHUNK_VECTORS - 1) * height) * share
             block += height
             if scratch.centred:
                 for c in range(k, k + height):
                     scaled_distances(
-                        columns, t, stride, d, scales, shifts, 1, WHITENING_WIDTH, True,
+                        columns, t, stride, d, scales, shifts, 1, CHUNK_VECTORS, True,
                         log_scale, c, joint, stride, rows, ahead,
                     )  # fmt: skip
             elif height == 4:
                 scaled_distances(
-                    columns, t, stride, d, scales, shifts, 4, WHITENING_WIDTH, False,
+                    columns, t, stride, d, scales, shifts, 4, CHUNK_VECTORS, False,
                     log_scale, k, joint, stride, rows, ahead,
                 )  # fmt: skip
             elif height == 2:
                 scaled_distances(
-                    columns, t, stride, d, scales, shifts, 2, WHITENING_WIDTH, False,
+                    columns, t, stride, d, scales, shifts, 2, CHUNK_VECTORS, False,
                     log_scale, k, joint, stride, rows, ahead,
                 )  # fmt: skip
             else:
                 scaled_distances(
-                    columns, t, stride, d, scales, shifts, 1, WHITENING_WIDTH, False,
+                    columns, t, stride, d, scales, shifts, 1, CHUNK_VECTORS, False,
                     log_scale, k, joint, stride, rows, ahead,
                 )  # fmt: skip
 

@@ -9,14 +9,15 @@ from typing import Any
 
 from fastgmm._jit import cgutils, intrinsic, ir, types
 from fastgmm.kernels.blocks import (
+    CHUNK_VECTORS,
     PRODUCT_HEIGHT,
     PRODUCT_WIDTH,
-    WHITENING_WIDTH,
     Operand,
     add_totals,
     by_height,
     products_with,
 )
+from fastgmm.kernels.columns import pitch
 from fastgmm.kernels.emission import (
     data_of,
     index,
@@ -131,7 +132,12 @@ def add_feature_products(
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
-        chunk = index(WHITENING_WIDTH * vector.count)
+        run = CHUNK_VECTORS * vector.count
+        chunk = index(run)
+        pitches = [
+            pitch(builder, n_rows, run, vector)
+            for n_rows in (arguments[1], index(n_factors(len(band))))
+        ]
         joint_at, factors_at, sums_at = (
             data_of(context, signature.args[i], arguments[i], builder) for i in (0, 2, 4)
         )
@@ -141,9 +147,6 @@ def add_feature_products(
             cgutils.global_constant(builder.module, "factors_of_features", table),
             index(0).type.as_pointer(),
         )
-
-        def pitch(count: Any) -> Any:
-            return builder.add(builder.mul(count, chunk), index(vector.count))
 
         def starts_of(feature: Any) -> list[Any]:
             """Return where the two factors of ``width`` features begin in a chunk."""
@@ -165,7 +168,7 @@ def add_feature_products(
                 first = builder.mul(least(k_slot, builder.sub(n, index(height))), chunk)
 
                 def features(turn: Any, apart: Any) -> list[Any]:
-                    at = builder.add(builder.mul(turn, pitch(index(n_factors(len(band))))), apart)
+                    at = builder.add(builder.mul(turn, pitches[1]), apart)
                     both = [
                         vector_at(builder, factors_at, builder.add(at, start), vector)
                         for start in starts
@@ -174,8 +177,8 @@ def add_feature_products(
 
                 products = products_with(
                     builder,
-                    Operand(joint_at, first, pitch(n), chunk),
-                    features, chunks, WHITENING_WIDTH, height, width, vector,
+                    Operand(joint_at, first, pitches[0], chunk),
+                    features, chunks, CHUNK_VECTORS, height, width, vector,
                 )  # fmt: skip
                 at = builder.add(builder.mul(f_slot, slots), k_slot)
                 for column in range(width):

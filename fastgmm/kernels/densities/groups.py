@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from fastgmm._jit import ir
-from fastgmm.kernels.blocks import WHITENING_WIDTH
-from fastgmm.kernels.columns import columns_of_rows
+from fastgmm.kernels.blocks import CHUNK_VECTORS
+from fastgmm.kernels.columns import columns_of_rows, pitch
 from fastgmm.kernels.densities.powers import powers_of_two, without_exponent
 from fastgmm.kernels.emission import (
     index,
@@ -49,7 +49,7 @@ SUMS_TOGETHER = 2
 class Groups:
     """Emits the steps of groups: what all of them know, and where in memory it is."""
 
-    vectors = range(WHITENING_WIDTH)
+    vectors = range(CHUNK_VECTORS)
 
     def __init__(
         self,
@@ -82,8 +82,8 @@ class Groups:
 
     def begin(self, turn: Any, n_rows: Any) -> Any:
         """Return where a group's matrix of so many rows begins (``pitch_of`` apart)."""
-        pitch = self.builder.add(self.builder.mul(n_rows, self.row), index(self.width))
-        return self.builder.mul(turn, pitch)
+        run = len(self.vectors) * self.width
+        return self.builder.mul(turn, pitch(self.builder, n_rows, run, self.vector))
 
     def place(self, begin: Any, row: Any, v: int) -> Any:
         """Return where vector ``v`` of a row of such a matrix is."""

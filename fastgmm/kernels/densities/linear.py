@@ -24,7 +24,7 @@ import numpy as np
 
 from fastgmm._jit import part
 from fastgmm._typing import Float64Array, FloatArray, IntArray
-from fastgmm.kernels.blocks import BLOCK_HEIGHT, WHITENING_WIDTH, height_of, slot_of
+from fastgmm.kernels.blocks import BLOCK_HEIGHT, CHUNK_VECTORS, height_of, slot_of
 from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of
 from fastgmm.kernels.densities.kept import (
     add_chosen_rows,
@@ -262,7 +262,7 @@ def linear_log_density(tile: Any, density: Any, scratch: Any) -> None:
                 store(scratch.features, squares_at + t, square)
         out = chunk * pitch_of(n_components, stride, rows)
         ahead = (start + first + KEPT_ROWS) * d
-        last = ahead + (WHITENING_WIDTH - 1) * d * width
+        last = ahead + (CHUNK_VECTORS - 1) * d * width
         block = 0
         while block < n_components:  # the last block begins so early that it is full, too
             height = linear_height(n_components, n_components - block)
@@ -291,7 +291,7 @@ def add_common_squares(density: Any, scratch: Any, chunk: Any, stride: Any, high
     row = 0
     for i in range(d):
         add_whitened_squares(
-            density.whitening, row, columns, at, stride, i, 1, WHITENING_WIDTH,
+            density.whitening, row, columns, at, stride, i, 1, CHUNK_VECTORS,
             scratch.zeros, i, squares, 0,
         )  # fmt: skip
         row += i + 1

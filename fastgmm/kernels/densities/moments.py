@@ -3,7 +3,8 @@
 from typing import Any
 
 from fastgmm._jit import intrinsic, ir, types
-from fastgmm.kernels.blocks import WHITENING_WIDTH
+from fastgmm.kernels.blocks import CHUNK_VECTORS
+from fastgmm.kernels.columns import pitch
 from fastgmm.kernels.densities.features import n_factors, products_of
 from fastgmm.kernels.emission import (
     data_of,
@@ -60,11 +61,13 @@ def add_moments(
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
         lanes = vector.count
-        chunk = WHITENING_WIDTH * lanes
+        chunk = CHUNK_VECTORS * lanes
         columns_at, joint_at, origins_at, counts_at, first_at, second_at = (
             data_of(context, signature.args[i], arguments[i], builder) for i in (0, 1, 4, 7, 8, 9)
         )
         n, n_turns, k = (arguments[i] for i in (2, 3, 5))
+        columns_pitch = pitch(builder, index(n_factors(d)), chunk, vector)
+        joint_pitch = pitch(builder, n, chunk, vector)
 
         def add_total(pointer: Any, per_component: int, which: int, value: Any) -> None:
             total = folded(builder, value)
@@ -92,12 +95,11 @@ def add_moments(
                 means: list[Any] = means,
                 counting: bool = number == 0,
             ) -> list[Any]:
-                which = builder.sdiv(turn, index(WHITENING_WIDTH))
-                within = builder.mul(builder.srem(turn, index(WHITENING_WIDTH)), index(lanes))
-                pitch = builder.add(builder.mul(n, index(chunk)), index(lanes))
-                row = builder.add(builder.mul(which, pitch), builder.mul(k, index(chunk)))
+                which = builder.sdiv(turn, index(CHUNK_VECTORS))
+                within = builder.mul(builder.srem(turn, index(CHUNK_VECTORS)), index(lanes))
+                row = builder.add(builder.mul(which, joint_pitch), builder.mul(k, index(chunk)))
                 r = vector_at(builder, joint_at, builder.add(row, within), vector)
-                at = builder.add(builder.mul(which, index(n_factors(d) * chunk + lanes)), within)
+                at = builder.add(builder.mul(which, columns_pitch), within)
                 z = []
                 for j, mean in enumerate(means):
                     place = builder.add(at, index(j * chunk))
@@ -111,7 +113,7 @@ def add_moments(
                 return new
 
             n_sums = (number == 0) + sum(1 + len(columns_of[i]) for i in group)
-            turns = builder.mul(n_turns, index(WHITENING_WIDTH))
+            turns = builder.mul(n_turns, index(CHUNK_VECTORS))
             sums = iter(loop(builder, turns, [constant(vector, 0.0)] * n_sums, body))
             if number == 0:
                 add_total(counts_at, 1, 0, next(sums))

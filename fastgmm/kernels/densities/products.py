@@ -11,9 +11,9 @@ from typing import Any
 from fastgmm._jit import intrinsic, part, types
 from fastgmm.kernels.blocks import (
     BLOCK_HEIGHT,
+    CHUNK_VECTORS,
     PRODUCT_HEIGHT,
     PRODUCT_WIDTH,
-    WHITENING_WIDTH,
     Operand,
     add_totals,
     height_of,
@@ -22,6 +22,7 @@ from fastgmm.kernels.blocks import (
     outer_products,
     ways_of,
 )
+from fastgmm.kernels.columns import pitch
 from fastgmm.kernels.emission import (
     data_of,
     fetch_ahead,
@@ -107,7 +108,7 @@ def write_linear(
                 Operand(features_at, first, step, None),
                 m,
                 count,
-                WHITENING_WIDTH,
+                CHUNK_VECTORS,
                 vector,
                 [splat(builder, number, vector.count) for number in numbers],
                 lambda turn: fetch_ahead(
@@ -118,7 +119,7 @@ def write_linear(
             )
             for r in range(count):
                 row = builder.add(place, builder.mul(index(r), step))
-                for v in range(WHITENING_WIDTH):
+                for v in range(CHUNK_VECTORS):
                     address = builder.gep(joint_at, [builder.add(row, index(v * vector.count))])
                     store_at(builder, address, sums[r][v])
 
@@ -178,15 +179,15 @@ def add_dots(
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
-        chunk = index(WHITENING_WIDTH * vector.count)
+        run = CHUNK_VECTORS * vector.count
         joint_at, features_at, sums_at = (
             data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 7)
         )
         k, n, n_rows, chunks, rows, slot = (arguments[i] for i in (1, 2, 4, 5, 6, 8))
 
         def operand(pointer: Any, first: Any, count: Any) -> Operand:
-            pitch = builder.add(builder.mul(count, chunk), index(vector.count))
-            return Operand(pointer, builder.mul(first, chunk), pitch, None)
+            first = builder.mul(first, index(run))
+            return Operand(pointer, first, pitch(builder, count, run, vector), None)
 
         def add(f: Any, height: int, width: int) -> None:
             n_sums = height * width
@@ -196,21 +197,21 @@ def add_dots(
                 for c in range(width):
                     place = builder.mul(builder.add(at, index(c)), index(vector.count))
                     places.append(builder.gep(sums_at, [place]))
-            ways = min(WHITENING_WIDTH, ways_of(n_sums))
+            ways = min(CHUNK_VECTORS, ways_of(n_sums))
 
             def add_chunk(turn: Any, old: list[Any]) -> list[Any]:
                 new = list(old)
                 mine = builder.add(left.start, builder.mul(turn, left.step))
                 theirs = builder.add(right.start, builder.mul(turn, right.step))
-                for v in range(WHITENING_WIDTH):
+                for v in range(CHUNK_VECTORS):
                     x = []
                     for c in range(width):
-                        apart = index((c * WHITENING_WIDTH + v) * vector.count)
+                        apart = index((c * CHUNK_VECTORS + v) * vector.count)
                         at = builder.add(theirs, apart)
                         x.append(vector_at(builder, right.pointer, at, vector))
                     place = v % ways * n_sums
                     for r in range(height):
-                        apart = index((r * WHITENING_WIDTH + v) * vector.count)
+                        apart = index((r * CHUNK_VECTORS + v) * vector.count)
                         share = vector_at(builder, left.pointer, builder.add(mine, apart), vector)
                         for column in x:
                             new[place] = fused(builder, share, column, new[place])
@@ -255,12 +256,12 @@ def add_outer(
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
-        run = WHITENING_WIDTH * vector.count
+        run = CHUNK_VECTORS * vector.count
         joint_at, rows_at, sums_at = (
             data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 8)
         )
         k, n, step, n_vectors, chunks, rows, slot = (arguments[i] for i in (1, 2, 4, 5, 6, 7, 9))
-        pitch = builder.add(builder.mul(n, index(run)), index(vector.count))
+        apart = pitch(builder, n, run, vector)
 
         def add(first: Any, height: int, width: int) -> None:
             j = builder.mul(first, index(vector.count))
@@ -270,7 +271,7 @@ def add_outer(
                 ways *= 2
 
             def chunk(which: Any, sums: list[Any]) -> list[Any]:
-                left = builder.add(builder.mul(which, pitch), builder.mul(k, index(run)))
+                left = builder.add(builder.mul(which, apart), builder.mul(k, index(run)))
                 right = builder.add(builder.mul(which, builder.mul(index(run), step)), j)
 
                 def turn(t: Any, sums: list[Any]) -> list[Any]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.bands import BAND_HEIGHT, LOW_BAND, rows_of_band
-from fastgmm.kernels.blocks import PRODUCT_HEIGHT, WHITENING_WIDTH
+from fastgmm.kernels.blocks import CHUNK_VECTORS, PRODUCT_HEIGHT
 from fastgmm.kernels.columns import chunk_rows, load_about, padded_row
 from fastgmm.kernels.densities.chosen import few_chosen
 from fastgmm.kernels.densities.panels import (
@@ -137,7 +137,7 @@ def banded_log_density(tile: Any, density: Any, scratch: Any) -> None:
             keep_columns(scratch.chunk, d, run, scratch.columns, first)
         for k in range(n_components):
             out = k * stride + first
-            for v in range(WHITENING_WIDTH):
+            for v in range(CHUNK_VECTORS):
                 store(joint, out + v * width, broadcast(joint.dtype.type(0)))
             z = scratch.chunk
             if not density.near:
@@ -152,23 +152,23 @@ def banded_log_density(tile: Any, density: Any, scratch: Any) -> None:
                 height = rows_of_band(i, d, BAND_HEIGHT)
                 if height == BAND_HEIGHT:
                     add_whitened_squares(
-                        factors, band, z, 0, run, i, BAND_HEIGHT, WHITENING_WIDTH,
+                        factors, band, z, 0, run, i, BAND_HEIGHT, CHUNK_VECTORS,
                         biases, k * d + i, joint, out,
                     )  # fmt: skip
                 elif height == LOW_BAND:
                     add_whitened_squares(
-                        factors, band, z, 0, run, i, LOW_BAND, WHITENING_WIDTH,
+                        factors, band, z, 0, run, i, LOW_BAND, CHUNK_VECTORS,
                         biases, k * d + i, joint, out,
                     )  # fmt: skip
                 else:
                     add_whitened_squares(
-                        factors, band, z, 0, run, i, 1, WHITENING_WIDTH,
+                        factors, band, z, 0, run, i, 1, CHUNK_VECTORS,
                         biases, k * d + i, joint, out,
                     )  # fmt: skip
                 i += height
                 band += i * height
             scale = load_broadcast(density.log_scale, k)
-            for v in range(WHITENING_WIDTH):
+            for v in range(CHUNK_VECTORS):
                 store(joint, out + v * width, scale - load(joint, out + v * width))
 
 

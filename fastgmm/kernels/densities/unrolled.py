@@ -18,7 +18,7 @@ import numpy as np
 
 from fastgmm._jit import intrinsic, types
 from fastgmm._typing import Float64Array, FloatArray
-from fastgmm.kernels.blocks import WHITENING_WIDTH, height_of, slot_of
+from fastgmm.kernels.blocks import CHUNK_VECTORS, height_of, slot_of
 from fastgmm.kernels.columns import chunk_rows, columns_of_rows, pitch_of
 from fastgmm.kernels.densities.features import (
     add_feature_products,
@@ -200,7 +200,7 @@ def unrolled_work(density: Any, tile_rows: Any) -> Any:
 @intrinsic
 def group_of(typingctx: Any, band: Any) -> Any:
     """Return how many vectors of rows the E-step takes at a time: a compile-time constant."""
-    vectors = min(4 if len(band) <= 3 else 2, WHITENING_WIDTH)
+    vectors = min(4 if len(band) <= 3 else 2, CHUNK_VECTORS)
     constant = types.literal(vectors)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
