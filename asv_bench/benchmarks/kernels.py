@@ -51,6 +51,28 @@ class Pass:
         kernels.expectation.expectation(self.rows, self.weights, self.density, self.statistics)
 
 
+class PassFromMemory:
+    """A million rows, more than caches hold, block by block; so few components that it shows."""
+
+    params = (["full", "diag", "tied", "spherical"],)
+    param_names = ("covariance_type",)
+
+    def setup(self, covariance_type):
+        """Draw the rows and compile what is needed."""
+        problem = Problem(8, 4, 1_000_000, covariance_type)
+        family = FAMILIES[covariance_type]
+        self.rows = problem.rows()
+        self.density = family.prepare(parameters_of(problem), self.rows.dtype)
+        self.statistics = zeros(problem.k, problem.d, family.second_shape(problem.k, problem.d))
+        self.time_expectation(covariance_type)
+
+    def time_expectation(self, covariance_type):
+        """Log densities, responsibilities and moments."""
+        for first in range(0, len(self.rows), BLOCK):
+            rows = self.rows[first : first + BLOCK]
+            kernels.expectation.expectation(rows, NO_WEIGHTS, self.density, self.statistics)
+
+
 class Score:
     """Log density, label and responsibilities of a block of rows, one thread."""
 

@@ -25,7 +25,7 @@ from fastgmm.kernels.blocks import (
     height_of,
     slot_of,
 )
-from fastgmm.kernels.columns import chunk_rows, load_about
+from fastgmm.kernels.columns import chunk_rows, load_about, numbers_ahead
 from fastgmm.kernels.densities.axes_blocks import MOMENTS_WIDTH, add_axes_moments, scaled_distances
 from fastgmm.kernels.densities.chosen import LEAST_SHARE, choose, few_chosen, shared
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened, stride_of
@@ -129,7 +129,7 @@ def axes_log_density(tile: Any, density: Any, scratch: Any) -> None:
     share = d * lanes_of(rows) // height
     for t in range(0, size, run):
         load_about(rows, d, start + t, min(run, size - t), run, scratch.shift, columns, t, stride)
-        following = (start + t + run) * d
+        following = (start + t + run) * d + numbers_ahead(rows)
         block = 0
         while block < n_components:  # in steps: a range would divide, 40 cycles a chunk
             k = min(block, n_components - height)

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastgmm._jit import intrinsic, part, types
 from fastgmm.kernels.blocks import slot_of
-from fastgmm.kernels.columns import chunk_rows, pitch_of
+from fastgmm.kernels.columns import ask_for_rows, chunk_rows, pitch_of
 from fastgmm.kernels.densities.chosen import LEAST_SHARE, few_chosen
 from fastgmm.kernels.densities.products import product_height
 from fastgmm.kernels.emission import (
@@ -97,6 +97,8 @@ def keep_rows(
             def copy_vectors(turn: Any, carried: list[Any]) -> list[Any]:
                 j = builder.mul(turn, index(vector.count))
                 places = [builder.add(source, j) for source in from_]
+                for place in places:
+                    ask_for_rows(builder, rows_at, place, vector)
                 copy(j, [vector_at(builder, rows_at, place, vector) for place in places])
                 return []
 

@@ -25,7 +25,7 @@ import numpy as np
 from fastgmm._jit import part
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.blocks import BLOCK_HEIGHT, CHUNK_VECTORS, height_of, slot_of
-from fastgmm.kernels.columns import chunk_rows, load_about, padded_row, pitch_of
+from fastgmm.kernels.columns import chunk_rows, load_about, numbers_ahead, padded_row, pitch_of
 from fastgmm.kernels.densities.kept import (
     add_chosen_rows,
     keep_rows,
@@ -261,7 +261,8 @@ def linear_log_density(tile: Any, density: Any, scratch: Any) -> None:
                 store(columns, at + t + d * stride, square)
                 store(scratch.features, squares_at + t, square)
         out = chunk * pitch_of(n_components, stride, rows)
-        ahead = (start + first + KEPT_ROWS) * d
+        following = start + first + (KEPT_ROWS if kept else stride)
+        ahead = following * d + numbers_ahead(rows)
         last = ahead + (CHUNK_VECTORS - 1) * d * width
         block = 0
         while block < n_components:  # the last block begins so early that it is full, too
