@@ -14,8 +14,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
+
+from fastgmm.exceptions import ScarceMemoryError
 
 COMPILING = (256 + 32 * (os.cpu_count() or 1)) * 2**20
 """Bytes that a process needs to compile kernels: 180 MB, and 32 for every processor, which a BLAS
@@ -41,6 +44,21 @@ def room_left() -> float:
         if most != resource.RLIM_INFINITY:
             room = min(room, most - taken * resource.getpagesize())
     return room
+
+
+def require_room_to_compile() -> None:
+    """Raise a ScarceMemoryError if a limit leaves no memory for a BLAS that starts with a compiler.
+
+    Numba imports SciPy's, if there is one, whether kernels need it or not.
+    """
+    room = room_left()
+    if room < COMPILING and "scipy.linalg" not in sys.modules and find_spec("scipy") is not None:
+        left = max(int(room), 0) >> 20
+        raise ScarceMemoryError(
+            f"compiling kernels takes up to {COMPILING >> 20} MB and a limit of this process "
+            f"(ulimit -v or ulimit -d) leaves {left} MB: raise the limit, or run `fastgmm warmup` "
+            "without it and let FASTGMM_CACHE name a folder that keeps kernels"
+        )
 
 
 def run_elsewhere(code: str, given: bytes) -> None:

@@ -89,6 +89,10 @@ class ClusterError(FastGMMError, RuntimeError):
     """The Dask cluster was lost or could not finish a pass."""
 
 
+class ScarceMemoryError(FastGMMError, MemoryError):
+    """A limit of this process leaves too little memory to compile kernels."""
+
+
 class DataTypeError(DataError, TypeError):
     """The rows are of a kind that cannot be used: sparse, objects, text."""
 

@@ -363,6 +363,22 @@ def test_within_a_limit_of_the_system_another_process_compiles(tmp_path, limit, 
     assert run(LIMITED, tmp_path, limit, str(room)) == [False]
 
 
+@pytest.mark.parametrize(("limit", "room"), [("data", 230), ("as", 300)])
+def test_within_a_limit_and_without_a_folder_an_error_says_what_to_do(limit, room):
+    """SciPy's BLAS, which Numba starts as it compiles, would ask for its memory for ever."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, limit, str(room)],
+        env={**os.environ, "FASTGMM_CACHE": "0"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("fastgmm.exceptions.ScarceMemoryError: compiling kernels takes up to")
+    assert "fastgmm warmup" in last
+
+
 def test_where_no_other_process_can_compile_this_one_does(tmp_path):
     # a kernel that only this process has
     sparing = KERNEL + "_jit.spare_memory(); report(4)"

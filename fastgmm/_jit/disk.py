@@ -25,7 +25,13 @@ from numba.core.sigutils import normalize_signature
 from fastgmm import __version__
 from fastgmm._jit.host import register_bytes
 from fastgmm._kernel_cache import KernelFiles, cache_folder
-from fastgmm._scarce_memory import COMPILING, release_library, room_left, run_elsewhere
+from fastgmm._scarce_memory import (
+    COMPILING,
+    release_library,
+    require_room_to_compile,
+    room_left,
+    run_elsewhere,
+)
 
 
 @cache
@@ -172,6 +178,12 @@ def _start_ahead() -> None:
 
 
 _asked = False
+
+
+def require_room() -> None:
+    """Raise a ScarceMemoryError if this process must not compile (``require_room_to_compile``)."""
+    if not _asked:
+        require_room_to_compile()
 
 
 def compile_asked() -> None:

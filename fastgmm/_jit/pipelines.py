@@ -8,6 +8,7 @@ from numba.core.compiler_machinery import register_pass
 from numba.core.lowering import Lower
 from numba.core.typed_passes import NativeLowering
 
+from fastgmm._jit.disk import require_room
 from fastgmm._jit.host import register_bytes
 
 
@@ -34,6 +35,10 @@ class _Lowering(NativeLowering):
 
 class KernelCompiler(CompilerBase):
     """Numba's own passes but for that one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        require_room()
+        super().__init__(*args, **kwargs)
 
     def define_pipelines(self) -> list[Any]:
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)

@@ -19,7 +19,7 @@ from fastgmm.initialization.constants import (
     Moments,
     TotalScatter,
 )
-from fastgmm.initialization.gathering import Gathered, smallest
+from fastgmm.initialization.gathering import Gathered, joined, smallest
 from fastgmm.sources import Chunk
 
 WHOLE_ELEMENTS = 2**23
@@ -80,8 +80,9 @@ class StartMaterial(NamedTuple):
             rows = rows[mine]
             weights = None if weights is None else weights[mine]
             keys = None if keys is None else keys[mine]
-        if keys is not None:
-            rows = rows[smallest(keys, sample_rows(n_components, rows.shape[1]))]
+        limit = sample_rows(n_components, rows.shape[1])
+        if keys is not None and len(keys) > limit:  # else rows would be copied
+            rows = rows[smallest(keys, limit)]
         return StartRows(rows, weights)
 
 
@@ -190,8 +191,7 @@ class Sampling:
 
     def material(self, state: Gathered, weighted: bool) -> StartMaterial:
         """Return the sample in one piece; its rows count once, weights have done their work."""
-        keys, indices = np.concatenate(state.keys), np.concatenate(state.indices)
-        return StartMaterial(np.concatenate(state.rows), None, keys, indices)
+        return StartMaterial(joined(state.rows), None, joined(state.keys), joined(state.indices))
 
 
 def sampling(limit: int, n_samples: int, weighted: bool, seed: int) -> Sampling:

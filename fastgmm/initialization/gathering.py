@@ -1,6 +1,7 @@
 """Rows gathered along the tree: all of them, or those with the smallest keys."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -32,11 +33,30 @@ class Gathered:
         keys = np.concatenate(self.keys)
         kept = smallest(keys, limit)
         return Gathered(
-            [np.concatenate(self.rows)[kept]],
-            [np.concatenate(self.weights)[kept]] if self.weights else [],
+            [_taken(self.rows, kept)],
+            [_taken(self.weights, kept)] if self.weights else [],
             [keys[kept]],
-            [np.concatenate(self.indices)[kept]] if self.indices else [],
+            [_taken(self.indices, kept)] if self.indices else [],
         )
+
+
+def joined(runs: list[Any]) -> Any:
+    """Return runs one behind the other; a single one as it is, since samples are large."""
+    return runs[0] if len(runs) == 1 else np.concatenate(runs)
+
+
+def _taken(runs: list[Any], kept: IntArray) -> Any:
+    """Return the entries ``kept``, rising numbers, of runs one behind the other.
+
+    Without a copy of all of them, which would be as large as the sample once more. (With any mode
+    but "clip" NumPy writes to a buffer first.)
+    """
+    out = np.empty((len(kept), *runs[0].shape[1:]), runs[0].dtype)
+    begins = np.cumsum([0, *map(len, runs)])
+    bounds = np.searchsorted(kept, begins)
+    for run, begin, first, end in zip(runs, begins[:-1], bounds[:-1], bounds[1:], strict=True):
+        np.take(run, kept[first:end] - begin, axis=0, out=out[first:end], mode="clip")
+    return out
 
 
 def smallest(keys: Float64Array, limit: int) -> IntArray:
