@@ -8,13 +8,21 @@ import pytest
 from hanging import LONG
 
 CHILD = """
-import resource, sys, warnings
+import resource, sys, threading, warnings
 import numpy as np
 from fastgmm import GaussianMixture
 warnings.simplefilter("ignore")
 path, limit = sys.argv[1], int(sys.argv[2])
 settings = {"n_components": 2, "max_iter": 2, "random_state": 0, "n_threads": 2}
-GaussianMixture(**settings).fit(path.replace("rows", "few"))  # kernels, pyarrow, threads
+GaussianMixture(**settings).fit(path.replace("rows", "few"))  # kernels, pyarrow
+# stacks of two threads and of two that read: 8 MB of addresses each, which glibc keeps for the next
+all_there = threading.Barrier(5)
+threads = [threading.Thread(target=all_there.wait) for _ in range(4)]
+for thread in threads:
+    thread.start()
+all_there.wait()
+for thread in threads:
+    thread.join()
 data = next(int(line.split()[1]) for line in open("/proc/self/status") if "VmData" in line)
 resource.setrlimit(resource.RLIMIT_DATA, (data * 1024 + limit, resource.RLIM_INFINITY))
 try:
