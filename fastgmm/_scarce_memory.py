@@ -20,9 +20,19 @@ from typing import NamedTuple
 
 from fastgmm.exceptions import ScarceMemoryError
 
-COMPILING = (256 + 32 * (os.cpu_count() or 1)) * 2**20
-"""Bytes that a process needs to compile kernels: 180 MB, and 32 for every processor, which a BLAS
-that Numba loads takes when it starts. Where it does not get these it asks for ever."""
+
+def _blas_threads() -> int:
+    """Return how many threads OpenBLAS starts."""
+    for name in ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"):
+        wish = os.environ.get(name, "")
+        if wish.isdecimal() and int(wish) > 0:
+            return int(wish)
+    return os.cpu_count() or 1
+
+
+COMPILING = (256 + 32 * _blas_threads()) * 2**20
+"""Bytes that a process needs to compile kernels: 180 MB, and 32 for every thread of a BLAS that
+Numba loads. Where the BLAS does not get these it asks for ever."""
 
 PATIENCE = 300.0
 """Seconds for the other process: twice what waiting for yet another one and compiling may take."""
@@ -56,8 +66,9 @@ def require_room_to_compile() -> None:
         left = max(int(room), 0) >> 20
         raise ScarceMemoryError(
             f"compiling kernels takes up to {COMPILING >> 20} MB and a limit of this process "
-            f"(ulimit -v or ulimit -d) leaves {left} MB: raise the limit, or run `fastgmm warmup` "
-            "without it and let FASTGMM_CACHE name a folder that keeps kernels"
+            f"(ulimit -v or ulimit -d) leaves {left} MB: raise the limit, set "
+            "OPENBLAS_NUM_THREADS=1 (32 MB less a processor), or run `fastgmm warmup` without a "
+            "limit and let FASTGMM_CACHE name a folder that keeps kernels"
         )
 
 

@@ -339,8 +339,10 @@ def test_where_memory_is_scarce_another_process_compiles(tmp_path):
 
 
 LIMITED = """
-import json, resource, sys
+import json, os, resource, sys
 from pathlib import Path
+for name in ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.pop(name, None)  # with fewer threads there would be room
 import numpy as np
 from fastgmm import _jit
 from fastgmm._scarce_memory import COMPILING, room_left
@@ -376,6 +378,7 @@ def test_within_a_limit_and_without_a_folder_an_error_says_what_to_do(limit, roo
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("fastgmm.exceptions.ScarceMemoryError: compiling kernels takes up to")
+    assert "OPENBLAS_NUM_THREADS=1" in last
     assert "fastgmm warmup" in last
 
 

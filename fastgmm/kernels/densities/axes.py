@@ -125,7 +125,7 @@ def axes_log_density(tile: Any, density: Any, scratch: Any) -> None:
     run = chunk_rows(rows)
     height = height_of(n_components, BLOCK_HEIGHT)
     # A chunk is d x CHUNK_VECTORS vectors of memory. While the first blocks of components work on
-    # one, the next chunk's rows come from the outer caches: 5 to 9 % of a pass at d >= 16.
+    # one, a chunk that is read soon comes from the outer caches: 5 to 9 % of a pass at d >= 16.
     share = d * lanes_of(rows) // height
     for t in range(0, size, run):
         load_about(rows, d, start + t, min(run, size - t), run, scratch.shift, columns, t, stride)
