@@ -19,7 +19,7 @@ from fastgmm.exceptions import ClusterError
 from fastgmm.executors.base import Costs, Work
 from fastgmm.executors.dask.clients import Client, inside_task
 from fastgmm.executors.dask.tasks import Parcel, raise_failure, unwrap
-from fastgmm.executors.dask.warming import WarmUp
+from fastgmm.executors.dask.warming import WarmUp, without_plugin
 
 Future: TypeAlias = Any
 
@@ -59,7 +59,7 @@ class Cluster:
         self._address = getattr(client.scheduler, "address", None)  # a closed client has none
         self._held: list[Held] = []
         self._futures: list[Future] = []
-        self._warm_up: str | None = None
+        self._warming: tuple[str, Thread] | None = None
         self._away = ExitStack()
         if inside_task():
             # a task that waits for tasks leaves its thread to them until close(): on a cluster of
@@ -148,16 +148,27 @@ class Cluster:
         """Have every worker, also those to come until :meth:`close`, get its kernels ready."""
         self._cool_down()
         plugin = WarmUp(works, weighted)
-        self._asked(partial(self.client.register_plugin, plugin), WARM_UP_PATIENCE)
-        self._warm_up = plugin.name
+        asking = self._asked(partial(self.client.register_plugin, plugin), WARM_UP_PATIENCE)
+        self._warming = plugin.name, asking
 
     def _cool_down(self) -> None:
-        if self._warm_up is not None:
-            forget = partial(self.client.unregister_worker_plugin, self._warm_up)
-            self._asked(forget, COOL_DOWN_PATIENCE)
-            self._warm_up = None
+        if self._warming is None:
+            return
+        name, asking = self._warming
+        late = asking.is_alive()
 
-    def _asked(self, call: Callable[[], Any], seconds: float) -> None:
+        def forget() -> None:
+            try:
+                self.client.unregister_worker_plugin(name)
+            finally:
+                if late:  # a worker that hung may hear of both in any order
+                    asking.join()
+                    self.client.run(without_plugin, name)
+
+        self._asked(forget, COOL_DOWN_PATIENCE)
+        self._warming = None
+
+    def _asked(self, call: Callable[[], Any], seconds: float) -> Thread:
         """Ask something of every worker, but do not wait for ever for one that hangs."""
 
         def ask() -> None:
@@ -169,6 +180,7 @@ class Cluster:
         asking = Thread(target=ask, name="fastgmm-ask-workers", daemon=True)
         asking.start()
         asking.join(seconds)
+        return asking
 
     def hold(self, what: str, function: Callable[..., Any], *args: Any) -> "Held":
         """Compute something on the cluster and keep it there until :meth:`close`."""

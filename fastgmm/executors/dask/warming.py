@@ -48,3 +48,9 @@ class WarmUp(WorkerPlugin):
             await asyncio.to_thread(warm_up, self._works, self._weighted)
         except Exception as error:  # the pass will meet it and say where
             log.debug("kernels are not warmed up on %s: %s", worker.address, error)
+
+
+async def without_plugin(name: str, dask_worker: Worker) -> None:
+    """Take a plugin from a worker that has it."""
+    if name in dask_worker.plugins:
+        await dask_worker.plugin_remove(name=name)
