@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastgmm import kernels
-from fastgmm._typing import Float64Array, FloatArray, IntArray
+from fastgmm._typing import BoolArray, Float64Array, FloatArray, IntArray
 from fastgmm.exceptions import DataError
 from fastgmm.executors import Placement, Report, Work
 from fastgmm.expectation import check_finite, check_weights, column_names
@@ -36,12 +36,17 @@ standard deviation; a million of them (d = 1) would cost half a gigabyte while t
 
 
 class StartRows(NamedTuple):
-    """The rows that starts are made from: all of them, or a sample drawn by hashed row index."""
+    """The rows that starts are made from: all of them, or a sample drawn by hashed row index.
+
+    Rows of weight zero are left out: a start that only looks at distances would see them.
+    """
 
     rows: FloatArray
     """(m, d) in the order of the data."""
     weights: Float64Array | None
     """(m,) or None. In a sample every row counts once: it was drawn in proportion to its weight."""
+    counting: BoolArray | None = None
+    """(n,) which of all rows these are, where some were left out."""
 
 
 class Survey(NamedTuple):
@@ -83,7 +88,15 @@ class StartMaterial(NamedTuple):
         limit = sample_rows(n_components, rows.shape[1])
         if keys is not None and len(keys) > limit:  # else rows would be copied
             rows = rows[smallest(keys, limit)]
-        return StartRows(rows, weights)
+        counting = None if weights is None or weights.all() else weights > 0.0
+        if counting is not None:
+            rows, weights = rows[counting], weights[counting]
+        if len(rows) < n_components:
+            raise DataError(
+                f"Only {len(rows)} rows have a positive weight: too few for {n_components} "
+                "components"
+            )
+        return StartRows(rows, weights, counting)
 
 
 class _Check(NamedTuple):

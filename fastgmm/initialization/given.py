@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fastgmm._typing import Float64Array
+from fastgmm._typing import BoolArray, Float64Array, FloatArray
 from fastgmm.initialization.first_pass import WHOLE_ELEMENTS, StartRows
 from fastgmm.initialization.partition import Hard, Partition, Soft, labels_partition
 from fastgmm.parameters import Parameters
@@ -31,27 +31,34 @@ def given_start(init_params: Any, covariance_shape: tuple[int, ...]) -> GivenSta
     def start(
         start: StartRows, n_components: int, random_state: np.random.RandomState, n_threads: int
     ) -> Partition | Parameters:
-        value = init_params
+        value, counting = init_params, start.counting
         if callable(value):
-            value = value(start.rows, n_components, random_state)
-        return _read(value, start, n_components, covariance_shape)
+            value, counting = value(start.rows, n_components, random_state), None
+        return _read(value, start.rows, counting, n_components, covariance_shape)
 
     return start
 
 
 def _read(
-    value: Any, start: StartRows, n_components: int, covariance_shape: tuple[int, ...]
+    value: Any,
+    rows: FloatArray,
+    counting: BoolArray | None,
+    n_components: int,
+    covariance_shape: tuple[int, ...],
 ) -> Partition | Parameters:
     if isinstance(value, tuple):
-        return _parameters(value, n_components, start.rows.shape[1], covariance_shape)
+        return _parameters(value, n_components, rows.shape[1], covariance_shape)
     array = _as_array(value)
-    if array is None or array.ndim not in (1, 2) or len(array) != len(start.rows):
+    n_rows = len(rows if counting is None else counting)
+    if array is None or array.ndim not in (1, 2) or len(array) != n_rows:
         raise ValueError(
-            f"init_params gives {_described(value, array)} for the {len(start.rows)} rows that "
+            f"init_params gives {_described(value, array)} for the {n_rows} rows that "
             f"starts are made from (all of them, or above {WHOLE_ELEMENTS} numbers a sample, for a "
             "function): give labels (n,), responsibilities (n, n_components) or a tuple (weights, "
             "means, covariances)"
         )
+    if counting is not None:
+        array = array[counting]
     if array.ndim == 1:
         return _labels(array, n_components)
     return _responsibilities(array, n_components)
@@ -101,7 +108,8 @@ def _labels(labels: np.ndarray[Any, Any], n_components: int) -> Hard:
     empty = set(range(n_components)).difference(np.unique(labels).tolist())
     if empty:
         raise ValueError(
-            f"init_params gives no row to component {min(empty)}: label at least one row with it"
+            f"init_params gives no row to component {min(empty)}: label at least one row of positive "
+            "weight with it"
         )
     return labels_partition(labels.astype(np.int64), n_components)
 

@@ -104,7 +104,8 @@ class _Drawing:
         if self.nearest is not None:
             away = chunk.rows - self.nearest.shift
             away -= self.nearest.centres[self.nearest.nearest(chunk)]
-            with np.errstate(divide="ignore", over="ignore"):
+            # rows of weight zero have infinite keys, and may lie anywhere
+            with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
                 keys /= np.einsum("nd,nd->n", away, away)  # a centre itself: never again
         possible = np.flatnonzero(np.isfinite(keys))
         drawn = possible[smallest(keys[possible], self.limit)]

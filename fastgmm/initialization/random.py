@@ -3,7 +3,6 @@
 import numpy as np
 
 from fastgmm._typing import Float64Array
-from fastgmm.exceptions import DataError
 from fastgmm.initialization.first_pass import StartRows
 from fastgmm.initialization.partition import Hard, Soft, rows_partition
 
@@ -44,10 +43,5 @@ def random_rows(
 ) -> Hard:
     """Begin each component with one row, drawn without replacement, by weight if there are any."""
     chances = None if start.weights is None else start.weights / start.weights.sum()
-    usable = len(start.rows) if chances is None else np.count_nonzero(chances)
-    if usable < n_components:
-        raise DataError(
-            f"Only {usable} rows have a positive weight: too few for {n_components} components"
-        )
     drawn = random_state.choice(len(start.rows), size=n_components, replace=False, p=chances)
     return rows_partition(drawn)

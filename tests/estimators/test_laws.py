@@ -15,7 +15,9 @@ from problems import (
 from reference import as_matrices
 
 from fastgmm import GaussianMixture, em
+from fastgmm.exceptions import DataError
 from fastgmm.executors import ThreadExecutor
+from fastgmm.initialization import STARTS
 from fastgmm.sources import ArraySource
 
 every_shape = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
@@ -56,6 +58,34 @@ def test_the_unit_of_weights_does_not_matter(covariance_type, factor):
     a, b = fit(X, weights, **settings), fit(X, weights * factor, **settings)
     assert farthest(a, b) < 1e-11
     assert a.n_iter_ == b.n_iter_
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("init_params", [*STARTS, "labels", "responsibilities"])
+def test_rows_of_weight_zero_start_nothing(init_params, dtype):
+    X, _ = blobs(700, 3, 3)
+    nothing = np.sort(np.random.default_rng(0).choice(len(X) + 50, 50, replace=False))
+    rows = np.full((len(X) + 50, 3), 1e20, dtype)
+    weights = np.ones(len(rows))
+    weights[nothing] = 0.0
+    rows[weights > 0] = X
+    given = {"labels": np.arange(len(rows)) % 3, "responsibilities": np.ones((len(rows), 3))}
+    given["responsibilities"][:, 1] = np.arange(len(rows))
+    settings = {"n_components": 3, "random_state": 0, "chunk_size": 100, "max_iter": 3}
+    start = given.get(init_params, init_params)
+    with_them = fit(rows, weights, **settings, init_params=start)
+    start = start if isinstance(start, str) else start[weights > 0]
+    without = fit(X.astype(dtype), np.ones(len(X)), **settings, init_params=start)
+    assert farthest(with_them, without) < (1e-10 if dtype == np.float64 else 1e-4)
+
+
+def test_too_few_rows_of_positive_weight():
+    X, _ = blobs(700, 3, 3)
+    weights = np.zeros(len(X))
+    weights[:2] = 1.0
+    for name in STARTS:
+        with pytest.raises(DataError, match="Only 2 rows have a positive weight: too few for 3"):
+            GaussianMixture(3, init_params=name).fit(X, sample_weight=weights)
 
 
 @every_shape

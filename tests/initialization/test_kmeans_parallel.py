@@ -76,3 +76,5 @@ def test_rows_of_weight_zero_are_nobodys_start():
     some = start(X[weights > 0])
     assert (model.means_[:, 0] > 0).all()
     assert inertia(X[weights > 0], model.means_) < 1.5 * inertia(X[weights > 0], some.means_)
+    far = np.where(weights[:, np.newaxis] > 0, X, 1e100)
+    assert np.allclose(start(far, weights).means_, model.means_, rtol=1e-12)
