@@ -88,8 +88,9 @@ class StartMaterial(NamedTuple):
         limit = sample_rows(n_components, rows.shape[1])
         if keys is not None and len(keys) > limit:  # else rows would be copied
             rows = rows[smallest(keys, limit)]
-        counting = None if weights is None or weights.all() else weights > 0.0
-        if counting is not None:
+        counting = None
+        if weights is not None and not weights.all():
+            counting = weights > 0.0
             rows, weights = rows[counting], weights[counting]
         if len(rows) < n_components:
             raise DataError(

@@ -108,8 +108,8 @@ def _labels(labels: np.ndarray[Any, Any], n_components: int) -> Hard:
     empty = set(range(n_components)).difference(np.unique(labels).tolist())
     if empty:
         raise ValueError(
-            f"init_params gives no row to component {min(empty)}: label at least one row of positive "
-            "weight with it"
+            f"init_params gives no row to component {min(empty)}: label at least one row of "
+            "positive weight with it"
         )
     return labels_partition(labels.astype(np.int64), n_components)
 

@@ -1,7 +1,7 @@
 """Rows in memory: arrays, memory maps, and whatever turns into an array."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -41,6 +41,10 @@ class ArraySource:
         single = self.array.dtype == np.float32 and not self.in_double
         return np.dtype(np.float32 if single else np.float64)
 
+    def widened(self) -> "ArraySource":
+        """Return the same rows in float64, whatever they are stored in."""
+        return replace(self, in_double=True)
+
     @property
     def weighted(self) -> bool:
         """Whether there are weights."""
@@ -69,6 +73,15 @@ class ArraySource:
             if self.weights is not None:
                 weights = writeable_view(self.weights[start:stop])
             yield Chunk(start, writeable_view(rows), weights)
+
+
+def unmasked(array: Any) -> Any:
+    """Return an array's numbers: NaN, which is a missing value, where a masked one is masked."""
+    if not hasattr(array, "filled"):
+        return array
+    if not np.ma.is_masked(array):
+        return array.data
+    return (array if array.dtype.kind == "f" else array.astype(np.float64)).filled(np.nan)
 
 
 def writeable_view(rows: Any) -> Any:

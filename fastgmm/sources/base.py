@@ -43,6 +43,9 @@ class Source(Protocol):
     def dtype(self) -> np.dtype[np.floating]:
         """float64 or float32: what chunks come in and what is computed in."""
 
+    def widened(self) -> "Source":
+        """Return the same rows in float64, whatever they are stored in."""
+
     @property
     def weighted(self) -> bool:
         """Whether chunks carry weights."""

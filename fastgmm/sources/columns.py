@@ -1,8 +1,9 @@
 """Which columns of a file are features and which one holds the weights."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from fastgmm.exceptions import DataError
+from fastgmm.exceptions import DataError, DataTypeError
 
 
 def choose_columns(
@@ -39,3 +40,26 @@ def choose_columns(
 def _list(names: Sequence[str], most: int = 20) -> str:
     text = ", ".join(names[:most])
     return text if len(names) <= most else f"{text} and {len(names) - most} more"
+
+
+def not_numbers(name: Any, dtype: Any) -> str:
+    """Return what is wrong with a column of such a type."""
+    return f"column {str(name)!r} holds {dtype}, not numbers: choose other columns"
+
+
+def frame_columns(X: Any) -> list[str] | None:
+    """Return the names of a frame's columns if they are text; None if numbers, as for an array."""
+    # Arrow's tables have their columns' data under the name that frames have the names
+    names = list(getattr(X, "column_names", getattr(X, "columns", [])))
+    kinds = sorted({type(name).__name__ for name in names})
+    if kinds == ["str"]:
+        return names
+    if "str" in kinds:
+        raise DataTypeError(
+            "Feature names are only supported if all input features have string names, but your "
+            f"input has {kinds} as feature name / column name types. If you want feature names to "
+            "be stored and validated, you must convert them all to strings, by using X.columns = "
+            "X.columns.astype(str) for example. Otherwise you can remove feature / column names "
+            "from your input data, or convert them all to a non-string data type."
+        )
+    return None

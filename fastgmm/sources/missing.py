@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,10 @@ class CompleteRows:
     def dtype(self) -> np.dtype[np.floating]:
         """The dtype of the base."""
         return self.base.dtype
+
+    def widened(self) -> "CompleteRows":
+        """Return the same rows in float64, whatever they are stored in."""
+        return replace(self, base=self.base.widened())
 
     @property
     def weighted(self) -> bool:

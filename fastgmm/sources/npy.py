@@ -7,7 +7,7 @@ under our feet is an error that names it, where a memory map would kill the proc
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -68,6 +68,8 @@ class NpySource:
     files: tuple[NpyFile, ...]
     """Those that have rows."""
     selection: Selection
+    in_double: bool = False
+    """Whether float32 rows are computed in float64."""
 
     @property
     def n_samples(self) -> int:
@@ -83,7 +85,11 @@ class NpySource:
     def dtype(self) -> np.dtype[np.floating]:
         """float32 if every file is, else float64."""
         single = all(file.dtype == np.float32 for file in self.files)
-        return np.dtype(np.float32 if single else np.float64)
+        return np.dtype(np.float32 if single and not self.in_double else np.float64)
+
+    def widened(self) -> "NpySource":
+        """Return the same rows in float64, whatever they are stored in."""
+        return replace(self, in_double=True)
 
     @property
     def weighted(self) -> bool:

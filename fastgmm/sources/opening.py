@@ -1,6 +1,6 @@
 """From what a user hands over to a source: paths, arrays, frames, collections."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from os import PathLike
@@ -10,8 +10,9 @@ import numpy as np
 
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.exceptions import DataError, DataTypeError
-from fastgmm.sources.arrays import ArraySource
+from fastgmm.sources.arrays import ArraySource, unmasked
 from fastgmm.sources.base import Source
+from fastgmm.sources.columns import frame_columns, not_numbers
 
 if TYPE_CHECKING:
     from fastgmm.sources.stored.source import StoredSource
@@ -117,7 +118,7 @@ def as_source(X: Any, *, sample_weight: Any = None, missing: str = "raise") -> S
 
     Raises DataError for anything that is not a table of real numbers.
     """
-    if isinstance(X, str | PathLike):
+    if _names_files(X):
         X = open_dataset(X)
     if hasattr(X, "__dask_graph__"):  # first: a Delayed has every attribute, a source's too
         from fastgmm.sources.dask_collections import collection_source
@@ -135,6 +136,13 @@ def as_source(X: Any, *, sample_weight: Any = None, missing: str = "raise") -> S
         weights = _weight_array(sample_weight, stored.n_samples)
         return _without_missing(replace(stored, weights=weights), missing)
     return _without_missing(_array_source(X, sample_weight), missing)
+
+
+def _names_files(X: Any) -> bool:
+    """Return whether X is a path, a pattern or a list of them."""
+    if isinstance(X, list | tuple):
+        return len(X) > 0 and all(isinstance(one, str | PathLike) for one in X)
+    return isinstance(X, str | PathLike)
 
 
 def _package(X: Any) -> str:
@@ -156,8 +164,9 @@ def _array_source(X: Any, sample_weight: Any) -> ArraySource:
             "Sparse data was passed for X, but dense data is required. Use '.toarray()' to convert "
             "to a dense numpy array."
         )
-    names = _frame_columns(X)
-    array = _real_array(X)
+    names = frame_columns(X)
+    _check_no_times(X)
+    array = unmasked(_real_array(X))
     if array.ndim > 2:
         raise DataError(
             f"Found array with dim {array.ndim}, while dim <= 2 is required by GaussianMixture."
@@ -176,22 +185,17 @@ def _array_source(X: Any, sample_weight: Any) -> ArraySource:
     return ArraySource(array, _weight_array(sample_weight, len(array)), names)
 
 
-def _frame_columns(X: Any) -> list[str] | None:
-    """Return the names of a frame's columns if they are text; None if numbers, as for an array."""
-    # Arrow's tables have their columns' data under the name that frames have the names
-    names = list(getattr(X, "column_names", getattr(X, "columns", [])))
-    kinds = sorted({type(name).__name__ for name in names})
-    if kinds == ["str"]:
-        return names
-    if "str" in kinds:
-        raise DataTypeError(
-            "Feature names are only supported if all input features have string names, but your "
-            f"input has {kinds} as feature name / column name types. If you want feature names to "
-            "be stored and validated, you must convert them all to strings, by using X.columns = "
-            "X.columns.astype(str) for example. Otherwise you can remove feature / column names "
-            "from your input data, or convert them all to a non-string data type."
-        )
-    return None
+def _check_no_times(X: Any) -> None:
+    """Raise DataError for a frame with times among numbers: pandas would count microseconds."""
+    for name, dtype in _dtypes(X):
+        if getattr(dtype, "kind", "f") in "mM":
+            raise DataError(not_numbers(name, dtype))
+
+
+def _dtypes(X: Any) -> Iterable[tuple[Any, Any]]:
+    """Return name and dtype of a frame's columns; nothing for what is no frame of pandas."""
+    dtypes: Any = getattr(X, "dtypes", None)
+    return dtypes.items() if hasattr(dtypes, "items") else ()
 
 
 def _real_array(X: Any) -> FloatArray:
@@ -217,11 +221,9 @@ def _real_array(X: Any) -> FloatArray:
 
 def _no_numbers(X: Any, error: Exception) -> str:
     """Name the first column of a frame that holds something else; else say what NumPy said."""
-    dtypes = getattr(X, "dtypes", None)
-    if dtypes is not None and hasattr(dtypes, "items"):
-        for name, dtype in dtypes.items():
-            if getattr(dtype, "kind", "f") in "OSU":
-                return f"column {str(name)!r} holds {dtype}, not numbers: choose other columns"
+    for name, dtype in _dtypes(X):
+        if getattr(dtype, "kind", "f") in "OSU":
+            return not_numbers(name, dtype)
     return f"X is not a table of numbers: {error}"
 
 
@@ -229,7 +231,7 @@ def _weight_array(sample_weight: Any, n_samples: int) -> Float64Array | None:
     if sample_weight is None:
         return None
     try:
-        weights = np.asarray(sample_weight, dtype=np.float64)
+        weights = np.asarray(unmasked(sample_weight), dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"sample_weight is not an array of numbers: {error}") from error
     if weights.ndim == 0:

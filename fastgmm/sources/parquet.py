@@ -7,7 +7,7 @@ blocks and never a row group that was written in one piece.
 from bisect import bisect_right
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -81,6 +81,10 @@ class ParquetSource:
     def n_features(self) -> int:
         """Number of feature columns."""
         return len(self.columns)
+
+    def widened(self) -> "ParquetSource":
+        """Return the same rows in float64, whatever they are stored in."""
+        return replace(self, dtype=np.dtype(np.float64))
 
     @property
     def weighted(self) -> bool:

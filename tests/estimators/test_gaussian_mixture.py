@@ -2,6 +2,7 @@
 
 import pickle
 
+import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
@@ -45,6 +46,18 @@ def test_predictions_stream_to_files(model, tmp_path, ending):
         written = np.load(out) if ending == ".npy" else pd.read_parquet(out).to_numpy().squeeze()
         assert np.array_equal(written, method(X))
     assert sorted(path.suffix for path in tmp_path.iterdir()) == sorted([".npy", *3 * [ending]])
+
+
+def test_a_model_of_float64_takes_files_of_float32_as_arrays(model, tmp_path):
+    single = X.astype(np.float32)
+    np.save(tmp_path / "a.npy", single[:900])
+    np.save(tmp_path / "b.npy", single[900:])
+    files = [tmp_path / "a.npy", str(tmp_path / "b.npy")]
+    assert np.array_equal(model.score_samples(files), model.score_samples(single))
+    lazy = model.score_samples(da.from_array(single, chunks=(900, 3)))
+    assert lazy.dtype == np.float64
+    assert np.array_equal(lazy.compute(), model.score_samples(single))
+    assert model.score(files) == model.score(single)
 
 
 def test_a_failed_prediction_leaves_no_file(model, tmp_path):
@@ -101,6 +114,8 @@ def test_every_bad_parameter_is_refused(name, value):
         (X + 1j, "Complex data not supported"),
         (pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}), "column 'b'"),
         (pd.DataFrame({"a": [1, 2], "b": pd.array([1, None], "Int64")}), r"NaN: row 1, column 1"),
+        (pd.DataFrame({"a": [1, 2], "b": pd.date_range("2020", periods=2)}), "column 'b' holds da"),
+        (pd.DataFrame({"a": [1, 2], "b": pd.to_timedelta([1, 2], "D")}), "column 'b' holds time"),
         (pd.Series([1.0, 2.0]), "Expected 2D array, got 1D array"),
         (pd.DataFrame({"a": [1.0, 2.0], "b": [0.0, np.nan]}), r"row 1, column 1 \('b'\)"),
         ("nowhere.npy", "nowhere.npy"),

@@ -14,6 +14,7 @@ from hanging import LONG
 from problems import blobs, fingerprint, fit
 
 from fastgmm import GaussianMixture, open_dataset
+from fastgmm.exceptions import DataError
 from fastgmm.initialization import first_pass
 
 X, _ = blobs(3000, 3, 3, seed=4)
@@ -141,6 +142,15 @@ def test_what_is_known_before_predictions_are_computed(model):
     assert list(named.predict_proba(frame).columns) == [f"component_{k}" for k in range(3)]
     assert named.predict(frame).name == "label"
     assert named.score_samples(frame).name == "log_density"
+
+
+@pytest.mark.parametrize("kind", ["array", "frame"])
+def test_an_error_of_a_lazy_prediction_names_the_partition(model, kind):
+    bad = X.copy()
+    bad[711, 1] = np.nan
+    rows = lazy(bad) if kind == "array" else lazy_frame(b=bad[:, 1])
+    with pytest.raises(DataError, match=r"partition 2 of X: .* NaN: row 10, column 1"):
+        model.predict(rows).compute(scheduler="synchronous")
 
 
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "score_samples"])

@@ -131,8 +131,11 @@ def test_dtypes_of_frames() -> None:
 
 
 def test_a_frame_has_names() -> None:
-    assert as_source(frame(pd.DataFrame(ROWS, columns=["x", "y", 3]))).columns == ["x", "y", "3"]
+    assert as_source(frame(pd.DataFrame(ROWS, columns=list("xyz")))).columns == list("xyz")
+    assert as_source(frame(pd.DataFrame(ROWS))).columns is None  # numbers, as in memory
     assert as_source(collection()).columns is None
+    with pytest.raises(DataError, match="Feature names are only supported"):
+        as_source(frame(pd.DataFrame(ROWS, columns=["x", "y", 3])))
 
 
 def test_a_projected_frame_keeps_its_projection() -> None:
@@ -282,21 +285,21 @@ def two_columns(chunk: Chunk) -> np.ndarray:
 @pytest.mark.parametrize("lengths_known", [True, False])
 def test_rows_of_an_array_are_mapped_lazily(lengths_known: bool) -> None:
     X = collection() if lengths_known else unknown()
-    labels = map_rows(first_column, X, ["a"], None, np.dtype(bool))
+    labels = map_rows(first_column, as_source(X), ["a"], None, np.dtype(bool))
     assert isinstance(labels, da.Array)
     assert (labels.ndim, labels.dtype, labels.numblocks) == (1, bool, (4,))
     np.testing.assert_array_equal(labels.compute(scheduler="synchronous"), ROWS[:, 0] > 0)
-    pairs = map_rows(two_columns, X, ["b", "c"], 2, np.dtype(float))
+    pairs = map_rows(two_columns, as_source(X), ["b", "c"], 2, np.dtype(float))
     assert pairs.shape[1] == 2
     np.testing.assert_array_equal(pairs.compute(scheduler="synchronous"), ROWS[:, 1:] * 2)
 
 
 def test_rows_of_a_frame_keep_their_index() -> None:
     table = pd.DataFrame(ROWS, columns=list("abc"), index=np.arange(100, 111))
-    labels = map_rows(first_column, frame(table), ["a"], None, np.dtype(bool))
+    labels = map_rows(first_column, as_source(frame(table)), ["a"], None, np.dtype(bool))
     assert (labels.dtype, labels.name) == (bool, "a")
     pd.testing.assert_series_equal(labels.compute(scheduler="synchronous"), table["a"] > 0)
-    pairs = map_rows(two_columns, frame(table), ["b", "c"], 2, np.dtype(float))
+    pairs = map_rows(two_columns, as_source(frame(table)), ["b", "c"], 2, np.dtype(float))
     assert list(pairs.columns) == ["b", "c"]
     pd.testing.assert_frame_equal(pairs.compute(scheduler="synchronous"), table[["b", "c"]] * 2)
 
@@ -309,3 +312,14 @@ def test_a_collection_does_not_import_distributed() -> None:
         "assert 'distributed' not in sys.modules"
     )
     assert run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_widened_collection_has_the_same_rows_in_float64() -> None:
+    single = ROWS.astype("f4")
+    for X in (collection(single), frame(pd.DataFrame(single))):
+        wide = as_source(X).widened().counted()
+        assert wide.dtype == np.float64
+        grid = wide.grid(None)
+        chunks = [chunk.rows for chunk in wide.chunks(grid, 0, grid.n_blocks)]
+        assert {chunk.dtype for chunk in chunks} == {np.dtype(np.float64)}
+        np.testing.assert_array_equal(np.concatenate(chunks), single)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
@@ -175,3 +176,22 @@ def test_frames_and_files_drop_the_same_rows(rows: np.ndarray, tmp_path: Path) -
     for source in sources:
         assert (read(source) == expected).all()
         assert source.grid(None).n_samples == 989
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
+def test_masked_values_are_missing(dtype: type) -> None:
+    rows = np.random.default_rng(0).integers(0, 50, size=(1000, 3)).astype(dtype)
+    masked = np.ma.masked_equal(rows, 7)
+    complete = rows[(rows != 7).all(axis=1)]
+    source = as_source(masked, missing="drop")
+    assert np.array_equal(read(source), complete)
+    assert source.dtype == (np.float32 if dtype == np.float32 else np.float64)
+    assert np.array_equal(read(as_source(np.ma.array(rows))), rows)
+    lazy = da.ma.masked_equal(da.from_array(rows, chunks=(300, 3)), 7)
+    dropped = as_source(lazy, missing="drop").counted()
+    grid = dropped.grid(None)
+    chunks = dropped.chunks(grid, 0, grid.n_blocks)
+    assert np.array_equal(np.concatenate([chunk.rows for chunk in chunks]), complete)
+    weights = np.ma.masked_equal(rows[:, 0], 7)
+    weighted = as_source(rows, sample_weight=weights, missing="drop")
+    assert np.array_equal(read(weighted), rows[rows[:, 0] != 7])

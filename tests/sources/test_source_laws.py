@@ -246,6 +246,18 @@ def test_chunks_are_the_rows_bit_by_bit(
     assert block == grid.n_blocks - 1
 
 
+def test_a_widened_source_has_the_same_rows_in_float64(
+    source: Source, rows: Table, weights: Table
+) -> None:
+    wide = source.widened()
+    assert wide.dtype == np.float64
+    grid = wide.grid(None)
+    for number, chunk in enumerate(wide.chunks(grid, 0, grid.n_blocks)):
+        start, stop = grid.boundaries[number : number + 2]
+        same_chunk(chunk, wide, rows.astype(np.float64), weights, int(start), int(stop))
+    assert source.dtype == rows.dtype
+
+
 def test_any_range_of_blocks_can_be_read_alone(source: Source, rows: Table, weights: Table) -> None:
     rng = np.random.default_rng(4)
     for chunk_size in (1, 13, 64, 777):

@@ -3,10 +3,9 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +27,11 @@ from fastgmm.expectation import (
     where_complete,
 )
 from fastgmm.parameters import Parameters
-from fastgmm.sources import NO_WEIGHTS, ArraySource, Chunk, Source, as_source
-from fastgmm.sources.missing import CompleteRows
+from fastgmm.sources import NO_WEIGHTS, Chunk, Source, as_source
 from fastgmm.validation import as_random_state
+
+if TYPE_CHECKING:
+    from fastgmm.sources.dask_collections.source import DaskSource
 
 ROWS_AT_ONCE = 2**16
 """Rows drawn at once where only a sum over them is wanted."""
@@ -228,10 +229,10 @@ class Predictor(PortableMixture):
             )
         from fastgmm.sources.dask_collections import map_rows
 
-        source = self._source(X)
+        source = cast("DaskSource", self._source(X))
         work = partial(self._marking(function, source), columns=column_names(source))
         dtype = np.dtype(np.int64) if integer else source.dtype
-        return map_rows(work, X, names, width, dtype)
+        return map_rows(work, source, names, width, dtype)
 
     def _predictions(self, what: str, placement: Placement) -> Iterator[NDArray[Any]]:
         source = placement.source
@@ -255,7 +256,8 @@ class Predictor(PortableMixture):
         self._check_is_fitted()
         source = as_source(X, sample_weight=sample_weight, missing=missing)
         if np.asarray(self.means_).dtype == np.float64:
-            source = _in_double(source)
+            # scikit-learn's rule: float32 is what rows and model both are in
+            source = source.widened()
         self._check_columns(source)
         return source
 
@@ -322,16 +324,3 @@ class Predictor(PortableMixture):
         """
         log_likelihood, weight, entropy = self._score(X, sample_weight, EntropyScoring)
         return criteria.icl(log_likelihood, self._n_parameters(), weight, entropy)
-
-
-def _in_double(source: Source) -> Source:
-    """Return a source whose arrays are taken as float64.
-
-    scikit-learn's rule: float32 is what rows and model both are in.
-    """
-    match source:
-        case ArraySource():
-            return replace(source, in_double=True)
-        case CompleteRows():
-            return replace(source, base=_in_double(source.base))
-    return source

@@ -7,6 +7,7 @@ import dask.array as da
 import numpy as np
 
 from fastgmm.exceptions import DataError
+from fastgmm.sources.columns import not_numbers
 from fastgmm.sources.dask_collections.partitions import Layout
 
 
@@ -53,9 +54,7 @@ def _check_frame(X: Any) -> None:
     for name, dtype in X.dtypes.items():
         # kind is also what pandas' nullable and Arrow types have; categories are "O"
         if getattr(dtype, "kind", "O") not in "fiub":
-            raise DataError(
-                f"column {str(name)!r} holds {dtype}, not numbers: choose other columns"
-            )
+            raise DataError(not_numbers(name, dtype))
 
 
 def lengths_of(X: Any) -> list[int] | None:

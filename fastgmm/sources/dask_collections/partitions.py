@@ -11,7 +11,7 @@ from dask.core import get
 
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.exceptions import DataError
-from fastgmm.sources.arrays import writeable_view
+from fastgmm.sources.arrays import unmasked, writeable_view
 from fastgmm.sources.base import NO_WEIGHTS, Chunk
 from fastgmm.sources.grid import Grid
 
@@ -191,4 +191,4 @@ def _array(value: Any, dtype: np.dtype[np.floating], nullable: bool) -> FloatArr
             value = value.to_numpy(dtype=dtype, na_value=np.nan)
         else:
             value = value.to_numpy(dtype=dtype)
-    return np.ascontiguousarray(value, dtype=dtype)
+    return np.ascontiguousarray(unmasked(value), dtype=dtype)

@@ -9,20 +9,23 @@ import numpy as np
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
+from fastgmm.exceptions import DataError
 from fastgmm.sources.arrays import writeable_view
 from fastgmm.sources.base import Chunk
-from fastgmm.sources.dask_collections.checks import checked_rows, layout_of
 from fastgmm.sources.dask_collections.partitions import Layout, block_of
+from fastgmm.sources.dask_collections.source import DaskSource
 
 
 def map_rows(
     function: Callable[[Chunk], NDArray[Any]],
-    X: Any,
+    source: DaskSource,
     names: Sequence[str],
     width: int | None,
     dtype: np.dtype[Any],
 ) -> Any:
     """Return lazily what ``function`` makes of the rows of a Dask array or data frame.
+
+    Errors name the partition, and the row in it: how many there are before it is not known.
 
     Parameters
     ----------
@@ -38,15 +41,15 @@ def map_rows(
     dask array for an array; series or data frame with the index of X for a data frame
         Partitions are those of X, of unknown length where those are; nothing is computed yet.
     """
-    X = checked_rows(X)
-    mapping = _Mapping(function, layout_of(X, False, False), tuple(names), width, dtype)
+    X = source.collections[0]
+    mapping = _Mapping(function, source.layout, tuple(names), width, dtype)
     # one task, from which the others take it: a large model would travel with every partition
     # (frames fuse it into their partitions all the same)
     shared = delayed(mapping, traverse=False)
     if isinstance(X, da.Array):
         chunks = (X.chunks[0],) if width is None else (X.chunks[0], (width,))
         return da.map_blocks(
-            _mapped,
+            _mapped_array,
             X,
             shared,
             dtype=dtype,
@@ -54,11 +57,15 @@ def map_rows(
             drop_axis=1 if width is None else None,
             meta=np.empty((0,) * len(chunks), dtype),
         )
-    return X.map_partitions(_mapped, shared, meta=mapping(X._meta))
+    return X.map_partitions(_mapped_frame, shared, meta=mapping(X._meta, 0))
 
 
-def _mapped(rows: Any, mapping: "_Mapping") -> Any:
-    return mapping(rows)
+def _mapped_array(rows: Any, mapping: "_Mapping", block_info: Any) -> Any:
+    return mapping(rows, block_info[0]["chunk-location"][0])
+
+
+def _mapped_frame(rows: Any, mapping: "_Mapping", partition_info: Any) -> Any:
+    return mapping(rows, partition_info["number"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +78,14 @@ class _Mapping:
     width: int | None
     dtype: np.dtype[Any]
 
-    def __call__(self, rows: Any) -> Any:
+    def __call__(self, rows: Any, number: int) -> Any:
         """Return an array for an array, a series or frame with its index for a frame."""
-        block = block_of(0, self.layout, rows)
+        block = block_of(number, self.layout, rows)
         if len(block.rows):
-            result = self.function(Chunk(0, writeable_view(block.rows), block.weights))
+            try:
+                result = self.function(Chunk(0, writeable_view(block.rows), block.weights))
+            except DataError as error:
+                raise DataError(f"partition {number} of X: {error}") from error
         else:
             result = np.empty((0,) if self.width is None else (0, self.width), self.dtype)
         if not hasattr(rows, "index"):

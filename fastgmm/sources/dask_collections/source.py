@@ -10,6 +10,7 @@ from dask.base import tokenize
 
 from fastgmm.exceptions import DataError
 from fastgmm.sources.base import Chunk
+from fastgmm.sources.columns import frame_columns
 from fastgmm.sources.dask_collections.checks import (
     checked_rows,
     checked_weights,
@@ -55,6 +56,12 @@ class DaskSource:
     def dtype(self) -> np.dtype[np.floating]:
         """float32 if everything is float32, else float64."""
         return self.layout.dtype
+
+    def widened(self) -> "DaskSource":
+        """Return the same rows in float64, whatever they are stored in."""
+        layout = self.layout._replace(dtype=np.dtype(np.float64))
+        partitions = None if self.partitions is None else replace(self.partitions, layout=layout)
+        return replace(self, layout=layout, partitions=partitions)
 
     @property
     def weighted(self) -> bool:
@@ -149,6 +156,6 @@ def collection_source(X: Any, sample_weight: Any, missing: str) -> DaskSource:
         collections=(X,) if weights is None else (X, weights),
         partitions=cut(X, weights, layout),
         layout=layout,
-        columns=None if isinstance(X, da.Array) else [str(name) for name in X.columns],
+        columns=None if isinstance(X, da.Array) else frame_columns(X),
         known_lengths=None if lengths is None or drop else tuple(lengths),
     )

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
@@ -112,6 +112,8 @@ class StoredSource:
     """(n,) given beside the arrays, or None."""
     stamps: tuple[Stamp, ...] = ()
     """Of the arrays' files, as they were opened."""
+    in_double: bool = False
+    """Whether float32 rows are computed in float64."""
 
     @property
     def n_samples(self) -> int:
@@ -127,7 +129,11 @@ class StoredSource:
     def dtype(self) -> np.dtype[np.floating]:
         """float32 if every array is, else float64."""
         single = all(table.array.dtype == np.float32 for table in self.tables)
-        return np.dtype(np.float32 if single else np.float64)
+        return np.dtype(np.float32 if single and not self.in_double else np.float64)
+
+    def widened(self) -> "StoredSource":
+        """Return the same rows in float64, whatever they are stored in."""
+        return replace(self, in_double=True)
 
     @property
     def weighted(self) -> bool:
