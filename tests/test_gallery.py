@@ -8,7 +8,13 @@ import matplotlib as mpl
 import pytest
 
 GALLERY = Path(__file__).parents[1] / "scripts" / "gallery"
-SCRIPTS = sorted(file.stem for file in GALLERY.glob("*.py") if "__main__" in file.read_text())
+PROCESSES = {"larger_than_memory", "many_machines"}
+"""Scripts that start processes and take 13 s each: other tests start the like."""
+SCRIPTS = [
+    pytest.param(file.stem, marks=[pytest.mark.slow] if file.stem in PROCESSES else [])
+    for file in sorted(GALLERY.glob("*.py"))
+    if "__main__" in file.read_text()
+]
 
 
 @pytest.fixture
