@@ -60,6 +60,16 @@ def test_a_model_of_float64_takes_files_of_float32_as_arrays(model, tmp_path):
     assert model.score(files) == model.score(single)
 
 
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "score_samples", "score"])
+def test_a_file_that_has_changed_since_it_was_opened_is_not_predicted(model, tmp_path, method):
+    np.save(tmp_path / "rows.npy", X)
+    rows = open_dataset(tmp_path / "rows.npy")
+    np.save(tmp_path / "rows.npy", X[:1000])
+    np.save(tmp_path / "rows.npy", X + 1)
+    with pytest.raises(DataError, match=r"rows\.npy has changed"):
+        getattr(model, method)(rows)
+
+
 def test_a_failed_prediction_leaves_no_file(model, tmp_path):
     bad = np.vstack([X, np.full((1, 3), np.nan)])
     with pytest.raises(DataError, match="row 2000"):

@@ -27,7 +27,7 @@ from fastgmm.expectation import (
     where_complete,
 )
 from fastgmm.parameters import Parameters
-from fastgmm.sources import NO_WEIGHTS, Chunk, Source, as_source
+from fastgmm.sources import NO_WEIGHTS, Chunk, Source, as_source, check_unchanged
 from fastgmm.validation import as_random_state
 
 if TYPE_CHECKING:
@@ -255,6 +255,7 @@ class Predictor(PortableMixture):
     def _source(self, X: Any, sample_weight: Any = None, missing: str = "raise") -> Source:
         self._check_is_fitted()
         source = as_source(X, sample_weight=sample_weight, missing=missing)
+        check_unchanged(source)  # a data set may have been opened long ago
         if np.asarray(self.means_).dtype == np.float64:
             # scikit-learn's rule: float32 is what rows and model both are in
             source = source.widened()
