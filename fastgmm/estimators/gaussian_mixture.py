@@ -66,8 +66,8 @@ class GaussianMixture(Fitting):
         which changes the number of passes and nothing else. (Making the starts takes memory of its
         own: up to 2^23 numbers and what k-means keeps beside them.)
     missing : {"raise", "drop"}
-        Whether rows with NaN are an error, or left out of ``fit`` and labelled -1 (NaN) by
-        predictions.
+        Whether rows with NaN or masked values are an error, or left out of ``fit`` and labelled -1
+        (NaN) by predictions.
     regularization : {"absolute", "relative"}
         "absolute": ``reg_covar`` is a variance, the same in every column. "relative": it is a share
         of each column's variance, so that a fit does not depend on the columns' units (1e-6 then
