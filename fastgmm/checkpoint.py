@@ -46,12 +46,21 @@ TIME_SHARE = 0.05
 """Writing takes no more of the time than this: large checkpoints are written less often."""
 
 
+OR_ANEW = "or start anew with resume=False"
+"""What else there is to do about a checkpoint that is refused."""
+
+
 class Unkept:
     """A fit of which nothing is kept: the same questions and answers without a file."""
 
     def restored(self, name: str, kind: type[R]) -> R | None:
         """Return the outcome of a stage of an earlier run, or None."""
         return None
+
+    def check_same(
+        self, what: str, theirs: Mapping[str, Any] | None, ours: Mapping[str, Any] | None
+    ) -> None:
+        """Refuse to go on where an earlier run had something else."""
 
     def keep(self, name: str, outcome: Callable[[], object], *, over: bool = True) -> None:
         """Keep the outcome of a stage; the passes before it are not needed any more.
@@ -132,24 +141,14 @@ class Checkpoint(Unkept):
 
     def _check(self, header: Mapping[str, Any]) -> None:
         """Refuse what would not go on to the same fit; warn of what may change the last digits."""
-        anew = "or start anew with resume=False"
         if header["fastgmm"] != __version__:
             raise CheckpointError(
                 f"{self.path} was written by fastgmm {header['fastgmm']}, this is {__version__}: "
-                f"resume it with that version, {anew}"
+                f"resume it with that version, {OR_ANEW}"
             )
         theirs, ours = header["identity"], json.loads(json.dumps(self._identity))
-        for what, advice in (
-            ("data", "resume it with the same data"),
-            ("settings", "resume it with the same settings"),
-        ):
-            different = _difference(theirs[what], ours[what])
-            if different is not None:
-                name, there, here = different
-                raise CheckpointError(
-                    f"{self.path} is a checkpoint of other {what}: {name} is {there} there and "
-                    f"{here} here; {advice}, {anew}"
-                )
+        for what in ("data", "settings"):
+            self.check_same(what, theirs[what], ours[what])
         different = _difference(theirs["machine"], ours["machine"])
         if different is not None:
             name, there, here = different
@@ -157,6 +156,18 @@ class Checkpoint(Unkept):
                 f"{self.path} was written with {name} {there}, this is {here}: the fit goes on, "
                 "but its last digits may differ from those of one that was never interrupted",
                 stacklevel=2,
+            )
+
+    def check_same(
+        self, what: str, theirs: Mapping[str, Any] | None, ours: Mapping[str, Any] | None
+    ) -> None:
+        """Raise CheckpointError if an earlier run's differ from this one's, naming the first."""
+        different = _difference(theirs or {}, ours or {})
+        if different is not None:
+            name, there, here = different
+            raise CheckpointError(
+                f"{self.path} is a checkpoint of other {what}: {name} is {there} there and "
+                f"{here} here; resume it with the same {what}, {OR_ANEW}"
             )
 
     def restored(self, name: str, kind: type[R]) -> R | None:

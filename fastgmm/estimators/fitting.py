@@ -11,7 +11,7 @@ import numpy as np
 
 from fastgmm import em
 from fastgmm._typing import Float64Array
-from fastgmm.checkpoint import Unkept, checkpoint_of
+from fastgmm.checkpoint import Unkept, checkpoint_of, described
 from fastgmm.estimators.callbacks import History, Observers, Occasion, told_of
 from fastgmm.estimators.mixtures.conditioning import Conditional
 from fastgmm.estimators.mixtures.mixture import Ended
@@ -133,9 +133,12 @@ class Fitting(Conditional):
 
     def _run(self, placement: Placement, observe: Observer, checkpoint: Unkept) -> list[em.Fit]:
         """Make the starts and fit them."""
+        warm = self._warm(placement.source)
         entry = checkpoint.restored("entry", Entry)
+        if entry is not None and warm is not None:  # else it goes on with the file's
+            checkpoint.check_same("starting parameters", _described(entry.warm), _described(warm))
         if entry is None:
-            entry = self._entry(placement.source)
+            entry = self._entry(warm, placement.source.n_features)
             checkpoint.keep("entry", lambda: entry)
         elif entry.random_state is not None:
             as_random_state(self.random_state).set_state(entry.random_state)
@@ -153,13 +156,16 @@ class Fitting(Conditional):
         settings = self._em_settings(ridge, tuple(entry.fixed))
         return em.run(placement, starts, settings, constants, observe, checkpoint)
 
-    def _entry(self, source: Source) -> Entry:
+    def _warm(self, source: Source) -> em.Start | None:
+        """Return where a warm start goes on, None where this is none."""
+        if not (self.warm_start and hasattr(self, "converged_")):
+            return None
+        self._check_warm_start(source)
+        return em.Start(self.covariance_type, self._current(), self.lower_bound_)
+
+    def _entry(self, warm: em.Start | None, n_features: int) -> Entry:
         """Decide how many starts are made, and from what."""
-        warm = None
-        if self.warm_start and hasattr(self, "converged_"):
-            self._check_warm_start(source)
-            warm = em.Start(self.covariance_type, self._current(), self.lower_bound_)
-        given = self._given_parameters(source.n_features)
+        given = self._given_parameters(n_features)
         fixed = list(check_fixed(self.get_params(), given, warm is not None))
         if warm is not None or all(part is not None for part in given):
             return Entry(1, None, warm, fixed)
@@ -315,6 +321,14 @@ class Fitting(Conditional):
                 ),
                 stacklevel=3,
             )
+
+
+def _described(warm: em.Start | None) -> dict[str, Any] | None:
+    """Return what tells a warm start from others; None for none."""
+    if warm is None:
+        return None
+    numbers = {**warm.parameters._asdict(), "lower_bound": warm.lower_bound}
+    return {f"{name}_": described(value) for name, value in numbers.items()}
 
 
 def best_start(fits: Sequence[em.Fit]) -> int:

@@ -95,8 +95,9 @@ class GaussianMixture(Fitting):
     resume : bool
         Go on where the file ``checkpoint`` leaves off, to the same bits as a fit that was never
         interrupted, on any number of threads or workers; begin anew where there is no such file. A
-        file of other rows, settings or another version of fastgmm is refused. A greater
-        ``max_iter`` is allowed: so a fit that stopped there goes on.
+        file of other rows, settings or another version of fastgmm is refused, and so is one whose
+        fit went on from other parameters than this ``warm_start``. A greater ``max_iter`` is
+        allowed: so a fit that stopped there goes on.
 
     Attributes
     ----------
