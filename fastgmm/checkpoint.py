@@ -5,7 +5,6 @@ outcomes of its stages by name, and of the passes since the last of them the fin
 their trees. A pass that an executor is asked for again then reads only the rows that are missing.
 """
 
-import hashlib
 import json
 import os
 import time
@@ -20,6 +19,7 @@ import numpy as np
 
 from fastgmm import __version__, archive
 from fastgmm.atomic_file import remove_leftovers
+from fastgmm.descriptions import described, hashed
 from fastgmm.exceptions import (
     KEPT,
     CheckpointError,
@@ -318,7 +318,7 @@ def checkpoint_of(
     identity = {
         "data": {
             **placement.source.fingerprint,
-            "blocks": _hash(placement.grid.boundaries.tobytes()),
+            "blocks": hashed(placement.grid.boundaries.tobytes()),
         },
         "settings": {name: described(value) for name, value in settings.items()},
         "machine": _machine(),
@@ -328,23 +328,6 @@ def checkpoint_of(
         checkpoint.resume()
     placement.ledger = checkpoint
     return checkpoint
-
-
-def described(value: Any) -> Any:
-    """Return JSON that is equal for equal settings: arrays by a hash, functions by their names."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.random.RandomState):
-        return "a RandomState"  # its state is kept with the fit
-    if callable(value) and not hasattr(value, "__array__"):
-        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}"
-    try:
-        array = np.ascontiguousarray(value)
-    except ValueError:  # a tuple of arrays
-        return [described(one) for one in value]
-    return f"{array.dtype} {array.shape} {_hash(array.tobytes())}"
 
 
 def _machine() -> dict[str, str]:
@@ -368,7 +351,3 @@ def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str,
 
 def _constant(value: R) -> Callable[[], R]:
     return lambda: value
-
-
-def _hash(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=8).hexdigest()

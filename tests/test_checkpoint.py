@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -266,6 +267,18 @@ def test_checkpoints_of_other_fits_are_refused(what, path):
     with pytest.raises(CheckpointError, match=f"{path}.* {name} is .* there and .* here"):
         fit(rows, weights, **SETTINGS | others, checkpoint=path, resume=True)
     assert path.read_bytes() == before
+
+
+def halves(rows, n_components, random_state, shift):
+    return (np.arange(len(rows)) + shift) % n_components
+
+
+def test_another_function_of_the_same_name_is_refused(path):
+    kept = {**SETTINGS, "checkpoint": path, "resume": True}
+    expected = fingerprint(fit(X, **kept, init_params=partial(halves, shift=0)))
+    assert fingerprint(fit(X, **kept, init_params=partial(halves, shift=0))) == expected
+    with pytest.raises(CheckpointError, match=r"init_params is functools.partial .* there and"):
+        fit(X, **kept, init_params=partial(halves, shift=1))
 
 
 def rewritten(path, change):

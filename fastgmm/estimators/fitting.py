@@ -11,7 +11,8 @@ import numpy as np
 
 from fastgmm import em
 from fastgmm._typing import Float64Array
-from fastgmm.checkpoint import Unkept, checkpoint_of, described
+from fastgmm.checkpoint import Unkept, checkpoint_of
+from fastgmm.descriptions import described
 from fastgmm.estimators.callbacks import History, Observers, Occasion, told_of
 from fastgmm.estimators.mixtures.conditioning import Conditional
 from fastgmm.estimators.mixtures.mixture import Ended
