@@ -281,6 +281,17 @@ def test_another_function_of_the_same_name_is_refused(path):
         fit(X, **kept, init_params=partial(halves, shift=1))
 
 
+def test_settings_that_mean_the_same_are_the_same(path):
+    start = {"weights_init": [0.2, 0.3, 0.5], "means_init": MEANS}
+    kept = {**SETTINGS, **start, "checkpoint": path, "resume": True}
+    expected = fingerprint(fit(X, **kept, fixed="weights"))
+    assert fingerprint(fit(X, **kept, fixed=("weights",))) == expected
+    fit(X, **kept | {"resume": False}, fixed=("weights", "means"))
+    fit(X, **kept, fixed=["means", "weights"])
+    with pytest.raises(CheckpointError, match=r"fixed is .* there and"):
+        fit(X, **kept, fixed="weights")
+
+
 def rewritten(path, change):
     header, arrays = archive.read(path, checkpoint.KIND)
     change(header)

@@ -22,7 +22,18 @@ class Estimator:
 
     @classmethod
     def _parameter_names(cls) -> list[str]:
-        return sorted(set(inspect.signature(cls.__init__).parameters) - {"self"})
+        """Return what scikit-learn takes for the parameters of a class, which may be a subclass.
+
+        Raises RuntimeError, as it does, where a constructor takes ``*args``.
+        """
+        parameters = inspect.signature(cls.__init__).parameters
+        if any(one.kind is one.VAR_POSITIONAL for one in parameters.values()):
+            raise RuntimeError(
+                f"{cls.__name__}.__init__ takes *args, which have no names: name its parameters, "
+                "as scikit-learn asks of estimators"
+            )
+        named = {name for name, one in parameters.items() if one.kind is not one.VAR_KEYWORD}
+        return sorted(named - {"self"})
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor parameters by name; ``deep`` is accepted for scikit-learn."""

@@ -16,7 +16,7 @@ from fastgmm.descriptions import described
 from fastgmm.estimators.callbacks import History, Observers, Occasion, told_of
 from fastgmm.estimators.mixtures.conditioning import Conditional
 from fastgmm.estimators.mixtures.mixture import Ended
-from fastgmm.estimators.settings import check_fixed, check_settings, names_of
+from fastgmm.estimators.settings import check_fixed, check_settings, influential, names_of
 from fastgmm.estimators.verbose import Verbose
 from fastgmm.exceptions import ConvergenceWarning
 from fastgmm.executors import Placement, Work
@@ -59,20 +59,6 @@ class Beginning(NamedTuple):
     """The state of the generator afterwards."""
 
 
-WITHOUT_INFLUENCE = (
-    "max_iter",  # but a resumed fit may go further
-    "verbose",
-    "verbose_interval",
-    "n_threads",
-    "persist",
-    "memory_limit",
-    "checkpoint",
-    "checkpoint_interval",
-    "resume",
-)
-"""Settings that no number of a fit depends on: a checkpoint may be resumed with others."""
-
-
 class Fitting(Conditional):
     """A mixture that is fitted by expectation-maximisation, as its settings say."""
 
@@ -95,7 +81,7 @@ class Fitting(Conditional):
     resume: bool
 
     def _place(self, X: Any, sample_weight: Any) -> Placement:
-        check_settings(type(self).__name__, self.get_params())
+        check_settings(type(self).__name__, self._settings())
         source = as_source(X, sample_weight=sample_weight, missing=self.missing)
         return self._executor_for(source).place(source, self.chunk_size)
 
@@ -125,11 +111,12 @@ class Fitting(Conditional):
 
     def _checkpoint(self, placement: Placement) -> Unkept:
         """Return where this fit is kept, and where it goes on from."""
-        settings = self.get_params()
-        for name in WITHOUT_INFLUENCE:
-            del settings[name]
         return checkpoint_of(
-            placement, self.checkpoint, self.checkpoint_interval, self.resume, settings
+            placement,
+            self.checkpoint,
+            self.checkpoint_interval,
+            self.resume,
+            influential(self._settings()),
         )
 
     def _run(self, placement: Placement, observe: Observer, checkpoint: Unkept) -> list[em.Fit]:
@@ -167,7 +154,7 @@ class Fitting(Conditional):
     def _entry(self, warm: em.Start | None, n_features: int) -> Entry:
         """Decide how many starts are made, and from what."""
         given = self._given_parameters(n_features)
-        fixed = list(check_fixed(self.get_params(), given, warm is not None))
+        fixed = list(check_fixed(self._settings(), given, warm is not None))
         if warm is not None or all(part is not None for part in given):
             return Entry(1, None, warm, fixed)
         single = not (isinstance(self.init_params, str) or callable(self.init_params))

@@ -10,8 +10,7 @@ from typing import Any
 from fastgmm.checkpoint import Unkept, checkpoint_of
 from fastgmm.estimators import GaussianMixture
 from fastgmm.estimators.callbacks import Observers
-from fastgmm.estimators.fitting import WITHOUT_INFLUENCE
-from fastgmm.estimators.settings import SETTINGS, check_fixed, check_settings
+from fastgmm.estimators.settings import SETTINGS, check_fixed, check_settings, influential
 from fastgmm.exceptions import InvalidParameterError
 from fastgmm.folds import Folds
 from fastgmm.initialization import START_NAMES
@@ -185,20 +184,20 @@ def select(
         for shape, k in product(shapes, sizes)
     ]
     for model in models:
-        check_settings("select", model.get_params())
+        check_settings("select", model._settings())
     _check("init_params", models[0].init_params, word(*START_NAMES), CALLABLE)
-    check_fixed(models[0].get_params(), GivenParameters(), warm=False)
+    check_fixed(models[0]._settings(), GivenParameters(), warm=False)
     observe = Observers(*pass_logs(), *callbacks)
     source = as_source(X, sample_weight=sample_weight, missing=models[0].missing)
     executor = models[0]._executor_for(source)
-    identity = _identity(
-        models[0],
-        n_components=_listed(sizes),
-        covariance_type=_listed(shapes),
-        random_state=random_state,
-        criterion=criterion,
-        n_folds=n_folds if criterion == "cv" else None,
-    )
+    of_the_sweep = {
+        "n_components": _listed(sizes),
+        "covariance_type": _listed(shapes),
+        "random_state": random_state,
+        "criterion": criterion,
+        "n_folds": n_folds if criterion == "cv" else None,
+    }
+    identity = influential({**models[0]._settings(), **of_the_sweep})
     with (
         closing(executor.place(source, models[0].chunk_size)) as placement,
         checkpoint_of(placement, checkpoint, checkpoint_interval, resume, identity) as keeping,
@@ -223,12 +222,6 @@ def _seed(random_state: Any) -> int:
     if integer(0, 2**32 - 1).accepts(random_state):
         return int(random_state)
     return int(as_random_state(random_state).randint(2**31 - 1))
-
-
-def _identity(model: GaussianMixture, **of_the_sweep: Any) -> dict[str, Any]:
-    """Return what the numbers of a sweep depend on besides the data."""
-    settings = {**model.get_params(), **of_the_sweep}
-    return {name: value for name, value in settings.items() if name not in WITHOUT_INFLUENCE}
 
 
 def _kept(checkpoint: Unkept, seed: int) -> int:

@@ -9,7 +9,7 @@ from fastgmm._typing import Float64Array, IntArray, LabelArray
 from fastgmm.covariance import FAMILIES, CovarianceFamily
 from fastgmm.estimators.callbacks import Iteration
 from fastgmm.estimators.scikit_learn import ScikitLearnEstimator
-from fastgmm.estimators.settings import names_of
+from fastgmm.estimators.settings import SETTINGS, names_of
 from fastgmm.exceptions import NotFittedError
 from fastgmm.maximization import n_free_parameters
 from fastgmm.parameters import Parameters
@@ -55,6 +55,10 @@ class Mixture(ScikitLearnEstimator):
     collapsed_: IntArray
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
+
+    def _settings(self) -> dict[str, Any]:
+        """Return GaussianMixture's settings, of which a subclass's constructor may lack some."""
+        return {name: getattr(self, name) for name in SETTINGS}
 
     @property
     def _family(self) -> CovarianceFamily:

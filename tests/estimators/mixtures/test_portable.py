@@ -199,6 +199,14 @@ def test_json_keeps_every_bit(model, dtype):
     assert json.dumps(again.to_dict()) == text
 
 
+def test_infinite_settings_are_safe_for_json(tmp_path):
+    model = fit(X, n_components=2, tol=np.inf, checkpoint_interval=np.float32(np.inf))
+    text = json.dumps(model.to_dict(), allow_nan=False)
+    model.save(tmp_path / "model.npz")
+    for again in (GaussianMixture.from_dict(json.loads(text)), model.load(tmp_path / "model.npz")):
+        assert again.tol == again.checkpoint_interval == np.inf
+
+
 def test_models_without_a_fit_are_safe_for_json():
     model = GaussianMixture.from_parameters(np.full(3, 1 / 3), np.zeros((3, 2)), UNIT)
     text = json.dumps(model.to_dict(), allow_nan=False)
