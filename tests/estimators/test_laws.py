@@ -1,5 +1,7 @@
 """Laws of EM that hold whatever the data: weights, shifts, monotonicity, company, far starts."""
 
+import re
+
 import numpy as np
 import pytest
 from problems import (
@@ -15,6 +17,7 @@ from problems import (
 from reference import as_matrices
 
 from fastgmm import GaussianMixture, em
+from fastgmm.covariance import FAMILIES
 from fastgmm.executors import ThreadExecutor
 from fastgmm.sources import ArraySource
 
@@ -178,6 +181,19 @@ def test_warm_start_goes_on_where_it_stopped(covariance_type):
     with pytest.warns(UserWarning, match="did not converge"):
         steps.set_params(max_iter=1).fit(X)
     assert farthest(steps, whole) > 1e-3
+
+
+@every_shape
+def test_a_warm_start_of_another_type_says_which_shapes_differ(covariance_type):
+    X, _ = blobs(100, 3, 3)
+    model = fit(X, n_components=3, covariance_type=covariance_type, max_iter=1, warm_start=True)
+    for other in set(COVARIANCE_TYPES) - {covariance_type}:
+        model.set_params(covariance_type=other)
+        shapes = FAMILIES[covariance_type].shape(3, 3), FAMILIES[other].shape(3, 3)
+        there, here = (re.escape(f"shape {shape} of covariance_type ") for shape in shapes)
+        message = f"covariances_ has {there}'{covariance_type}', but {here}'{other}' is needed: set"
+        with pytest.raises(ValueError, match=message):
+            model.fit(X)
 
 
 def test_no_iterations_give_the_start():

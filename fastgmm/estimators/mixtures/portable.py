@@ -88,8 +88,12 @@ class PortableMixture(Mixture):
         return model._with(parameters, np.dtype(np.float64), covariance_type=covariance_type)
 
     def _with(self, parameters: Parameters, dtype: np.dtype[np.floating], **settings: Any) -> Self:
-        """Return a model with this one's settings, but for ``settings``, and these parameters."""
-        model = self._made({**self._all_settings(), **settings})
+        """Return a model with this one's settings, but for ``settings``, and these parameters.
+
+        It has no checkpoint: that is the file of this one's fit.
+        """
+        kept = {"checkpoint": None, "resume": False}
+        model = self._made({**self._all_settings(), **kept, **settings})
         model.n_components = len(parameters.weights)
         ended = Ended(False, 0, -math.inf, [], [])
         vars(model).update(model._attributes(parameters, dtype, ended))
