@@ -7,6 +7,7 @@ import numpy as np
 
 from fastgmm import _sklearn
 from fastgmm.estimators.callbacks import Callback, PlainCallback, as_callback
+from fastgmm.executors import check_client
 
 
 class Estimator:
@@ -88,7 +89,11 @@ class Estimator:
         return self
 
     def set_client(self, client: Any) -> Self:
-        """Use this ``distributed.Client`` for files and Dask collections; None: the active one."""
+        """Use this ``distributed.Client`` for files and Dask collections; None: the active one.
+
+        Raises TypeError for anything else.
+        """
+        check_client(client)
         self._client = client
         return self
 

@@ -133,7 +133,7 @@ def select(
         (a ValueError) The checkpoint to resume is damaged, foreign, or of other rows, candidates or
         settings; the message says which differs.
     TypeError
-        A setting is none of those above.
+        A setting is none of those above, or ``client`` or one of ``callbacks`` is none.
     fastgmm.exceptions.DataError
         (a ValueError) The rows cannot be used, or are fewer than the largest ``n_components``; with
         "cv" also where those outside of a fold are, or where a fold has none.
@@ -169,6 +169,11 @@ def select(
             f"select() got an unexpected keyword argument {unknown[0]!r}: the settings that "
             f"candidates share are {', '.join(FORWARDED)}"
         )
+    for callback in callbacks:
+        if not CALLABLE.accepts(callback):
+            raise TypeError(
+                f"callbacks of select are callables that take an event, but {callback!r} is none"
+            )
     seed = _seed(random_state)
     sizes = _several("n_components", n_components, int)
     shapes = _several("covariance_type", covariance_type, str)
