@@ -202,7 +202,9 @@ class PortableMixture(Mixture):
         check_settings(cls.__name__, model._settings())
         family = model._family
         k, d = parameters.means.shape
-        check_array("weights", parameters.weights, (k,))
+        dtype = DTYPES[DTYPES.index(header["dtype"])]
+        # those of a start in which most rows begin in no component sum to less than 1
+        check_weights(parameters.weights.astype(dtype), k, least=float(np.finfo(np.float32).tiny))
         check_array("covariances", parameters.covariances, family.shape(k, d))
         family.check(parameters.covariances, "covariance")
         lower_bound = header["lower_bound"]
@@ -214,7 +216,6 @@ class PortableMixture(Mixture):
             [],
             _components(header.get("collapsed", []), k),
         )
-        dtype = DTYPES[DTYPES.index(header["dtype"])]
         vars(model).update(model._attributes(parameters, np.dtype(dtype), ended))
         if header["feature_names"]:
             model.feature_names_in_ = np.array(header["feature_names"], dtype=object)
