@@ -12,6 +12,7 @@ import numpy as np
 from fastgmm import em
 from fastgmm._typing import Float64Array
 from fastgmm.checkpoint import Unkept, checkpoint_of
+from fastgmm.criteria import warn_of_light_rows
 from fastgmm.descriptions import described
 from fastgmm.estimators.callbacks import History, Observers, Occasion, told_of
 from fastgmm.estimators.mixtures.conditioning import Conditional
@@ -291,8 +292,13 @@ class Fitting(Conditional):
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
 
-    def _warn_of(self, best: em.Fit) -> None:
-        """Warn the caller of fit of what the best start lacks."""
+    def _warn_of(self, best: em.Fit, counting: str = "") -> None:
+        """Warn the caller of fit of what the best start lacks.
+
+        ``counting`` is what counts observations besides ``tol="statistical"``.
+        """
+        if counting or self.tol == "statistical":
+            warn_of_light_rows(best.row_weight, counting or "tol='statistical' takes", stacklevel=3)
         if best.lift > 0.0:
             warnings.warn(
                 f"reg_covar={self.reg_covar:g} is lost in the rounding of some covariances: up to "

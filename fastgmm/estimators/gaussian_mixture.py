@@ -221,7 +221,8 @@ class GaussianMixture(Fitting):
             But handed to scikit-learn's callbacks.
         sample_weight : (n,) array, optional
             Frequencies of the rows: integer weights equal repeated rows. For files, name a column
-            in ``open_dataset``.
+            in ``open_dataset``. ``tol="statistical"``, AIC, BIC and ICL take their sum as the
+            number of observations, with a warning where it is below the number of rows.
 
         Returns
         -------
