@@ -5,7 +5,6 @@ outcomes of its stages by name, and of the passes since the last of them the fin
 their trees. A pass that an executor is asked for again then reads only the rows that are missing.
 """
 
-import hashlib
 import json
 import os
 import time
@@ -20,6 +19,7 @@ import numpy as np
 
 from fastgmm import __version__, archive
 from fastgmm.atomic_file import remove_leftovers
+from fastgmm.descriptions import described, hashed
 from fastgmm.exceptions import (
     KEPT,
     CheckpointError,
@@ -46,12 +46,21 @@ TIME_SHARE = 0.05
 """Writing takes no more of the time than this: large checkpoints are written less often."""
 
 
+OR_ANEW = "or start anew with resume=False"
+"""What else there is to do about a checkpoint that is refused."""
+
+
 class Unkept:
     """A fit of which nothing is kept: the same questions and answers without a file."""
 
     def restored(self, name: str, kind: type[R]) -> R | None:
         """Return the outcome of a stage of an earlier run, or None."""
         return None
+
+    def check_same(
+        self, what: str, theirs: Mapping[str, Any] | None, ours: Mapping[str, Any] | None
+    ) -> None:
+        """Refuse to go on where an earlier run had something else."""
 
     def keep(self, name: str, outcome: Callable[[], object], *, over: bool = True) -> None:
         """Keep the outcome of a stage; the passes before it are not needed any more.
@@ -132,24 +141,14 @@ class Checkpoint(Unkept):
 
     def _check(self, header: Mapping[str, Any]) -> None:
         """Refuse what would not go on to the same fit; warn of what may change the last digits."""
-        anew = "or start anew with resume=False"
         if header["fastgmm"] != __version__:
             raise CheckpointError(
                 f"{self.path} was written by fastgmm {header['fastgmm']}, this is {__version__}: "
-                f"resume it with that version, {anew}"
+                f"resume it with that version, {OR_ANEW}"
             )
         theirs, ours = header["identity"], json.loads(json.dumps(self._identity))
-        for what, advice in (
-            ("data", "resume it with the same data"),
-            ("settings", "resume it with the same settings"),
-        ):
-            different = _difference(theirs[what], ours[what])
-            if different is not None:
-                name, there, here = different
-                raise CheckpointError(
-                    f"{self.path} is a checkpoint of other {what}: {name} is {there} there and "
-                    f"{here} here; {advice}, {anew}"
-                )
+        for what in ("data", "settings"):
+            self.check_same(what, theirs[what], ours[what])
         different = _difference(theirs["machine"], ours["machine"])
         if different is not None:
             name, there, here = different
@@ -157,6 +156,18 @@ class Checkpoint(Unkept):
                 f"{self.path} was written with {name} {there}, this is {here}: the fit goes on, "
                 "but its last digits may differ from those of one that was never interrupted",
                 stacklevel=2,
+            )
+
+    def check_same(
+        self, what: str, theirs: Mapping[str, Any] | None, ours: Mapping[str, Any] | None
+    ) -> None:
+        """Raise CheckpointError if an earlier run's differ from this one's, naming the first."""
+        different = _difference(theirs or {}, ours or {})
+        if different is not None:
+            name, there, here = different
+            raise CheckpointError(
+                f"{self.path} is a checkpoint of other {what}: {name} is {there} there and "
+                f"{here} here; resume it with the same {what}, {OR_ANEW}"
             )
 
     def restored(self, name: str, kind: type[R]) -> R | None:
@@ -307,7 +318,7 @@ def checkpoint_of(
     identity = {
         "data": {
             **placement.source.fingerprint,
-            "blocks": _hash(placement.grid.boundaries.tobytes()),
+            "blocks": hashed(placement.grid.boundaries.tobytes()),
         },
         "settings": {name: described(value) for name, value in settings.items()},
         "machine": _machine(),
@@ -317,23 +328,6 @@ def checkpoint_of(
         checkpoint.resume()
     placement.ledger = checkpoint
     return checkpoint
-
-
-def described(value: Any) -> Any:
-    """Return JSON that is equal for equal settings: arrays by a hash, functions by their names."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.random.RandomState):
-        return "a RandomState"  # its state is kept with the fit
-    if callable(value) and not hasattr(value, "__array__"):
-        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}"
-    try:
-        array = np.ascontiguousarray(value)
-    except ValueError:  # a tuple of arrays
-        return [described(one) for one in value]
-    return f"{array.dtype} {array.shape} {_hash(array.tobytes())}"
 
 
 def _machine() -> dict[str, str]:
@@ -357,7 +351,3 @@ def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str,
 
 def _constant(value: R) -> Callable[[], R]:
     return lambda: value
-
-
-def _hash(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=8).hexdigest()

@@ -4,6 +4,23 @@ All are in nats, totals over the rows, on the scale of -2 times the log likeliho
 """
 
 import math
+import warnings
+
+LIGHT = 1e-6
+"""By so little the mean weight of the rows may miss 1: what rounding leaves of normalised ones."""
+
+
+def warn_of_light_rows(row_weight: float, what: str, stacklevel: int = 1) -> None:
+    """Warn where rows weigh less than one observation each: ``what`` takes them for so few.
+
+    ``row_weight`` is the mean weight of the rows that have any.
+    """
+    if row_weight < 1.0 - LIGHT:
+        warnings.warn(
+            f"The mean weight of the rows is {row_weight:.3g}, but {what} the sum of the weights "
+            "as the number of observations: multiply them so that they sum to that number",
+            stacklevel=stacklevel + 1,
+        )
 
 
 def aic(log_likelihood: float, n_parameters: int) -> float:

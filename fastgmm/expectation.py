@@ -149,24 +149,26 @@ def reading_bytes(
 
 @dataclass(frozen=True)
 class Scoring:
-    """The weighted log likelihood of all rows and the sum of their weights: (2,) totals."""
+    """The weighted log likelihood of all rows, the sum of their weights, and how many have any."""
 
     density: Density
     columns: tuple[str, ...] | None
     level: int = 0
 
     def start(self) -> Float64Array:
-        """Return zeros."""
-        return np.zeros(2)
+        """Return zeros, (3,)."""
+        return np.zeros(3)
 
     def accumulate(self, state: Float64Array, chunk: Chunk) -> Float64Array:
-        """Add a chunk's log likelihood and weight."""
+        """Add a chunk's log likelihood, weight and rows."""
         log_density = log_densities(self.density, chunk, self.columns).astype(np.float64)
-        if chunk.weights.size:
+        weights = chunk.weights
+        if weights.size:
             check_weights(chunk)
-            state += np.multiply(chunk.weights, log_density).sum(), chunk.weights.sum()
+            log_density[weights == 0.0] = 0.0  # absent, however far away
+            state += (weights * log_density).sum(), weights.sum(), np.count_nonzero(weights)
         else:
-            state += log_density.sum(), len(log_density)
+            state += log_density.sum(), len(log_density), len(log_density)
         return state
 
     def merge(self, left: Float64Array, right: Float64Array) -> Float64Array:
@@ -181,15 +183,15 @@ ENTROPY_ELEMENTS = 2**15
 
 @dataclass(frozen=True)
 class EntropyScoring:
-    """Log likelihood, sum of weights, and entropy of the responsibilities: (3,) weighted totals."""
+    """As :class:`Scoring`, and the weighted entropy of the responsibilities."""
 
     density: Density
     columns: tuple[str, ...] | None
     level: int = 0
 
     def start(self) -> Float64Array:
-        """Return zeros."""
-        return np.zeros(3)
+        """Return zeros, (4,)."""
+        return np.zeros(4)
 
     def accumulate(self, state: Float64Array, chunk: Chunk) -> Float64Array:
         """Add a chunk's, some rows after the others."""
@@ -212,6 +214,11 @@ def _totals(density: Density, rows: FloatArray, weights: Float64Array) -> Float6
     log_density = np.empty(len(rows), rows.dtype)
     shares = np.empty((len(rows), len(density.means)), rows.dtype)
     kernels.expectation.score(rows, density, log_density, _NO_LABELS, shares)
+    n_rows = len(rows)
+    if weights.size:
+        absent = weights == 0.0  # however far away
+        log_density[absent], shares[absent] = 0.0, 0.0
+        n_rows -= int(np.count_nonzero(absent))
     # of a share of zero it is zero, not zero times minus infinity
     surprise = shares + np.finfo(rows.dtype).tiny
     np.log(surprise, out=surprise)
@@ -219,10 +226,10 @@ def _totals(density: Density, rows: FloatArray, weights: Float64Array) -> Float6
     # sums over all at once: over a few components of every row they take ten times as long
     if weights.size:
         surprise = surprise * weights[:, np.newaxis]
-        totals = weights @ log_density, weights.sum(), -surprise.sum()
+        likelihood, weight = weights @ log_density, weights.sum()
     else:
-        totals = log_density.sum(dtype=np.float64), len(rows), -surprise.sum(dtype=np.float64)
-    return np.array(totals)
+        likelihood, weight = log_density.sum(dtype=np.float64), n_rows
+    return np.array([likelihood, weight, n_rows, -surprise.sum(dtype=np.float64)])
 
 
 def check_finite(chunk: Chunk, columns: tuple[str, ...] | None) -> None:

@@ -192,7 +192,7 @@ def ours(problem, covariance_type):
     try:
         (fit,) = run(placement, [start], settings, constants, lambda event: None)
         density = FAMILIES[covariance_type].prepare(problem.parameters, problem.rows.dtype)
-        ((total, weight),) = placement.reduce([Scoring(density, None)])
+        ((total, weight, _),) = placement.reduce([Scoring(density, None)])
     except IllDefinedCovarianceError:
         return None
     finally:

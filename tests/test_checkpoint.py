@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -145,7 +146,8 @@ def test_a_fit_that_stopped_at_max_iter_goes_on(path):
 
 
 def test_a_warm_start_goes_on_from_the_model_it_began_with(path):
-    cold = GaussianMixture(**SETTINGS, warm_start=True)
+    settings = SETTINGS | {"warm_start": True, "n_threads": 2}
+    cold = GaussianMixture(**settings)
     with pytest.warns(UserWarning, match="did not converge"):
         cold.fit(X)
     cold.save(path.with_name("cold.npz"))
@@ -156,8 +158,26 @@ def test_a_warm_start_goes_on_from_the_model_it_began_with(path):
         warm.set_params(checkpoint=path).set_callbacks(raising_at(number))
         with pytest.raises(KeyboardInterrupt):
             warm.fit(X)
-        new = SETTINGS | {"warm_start": True, "checkpoint": path, "resume": True}
-        assert fingerprint(fit(X, **new)) == expected
+        assert fingerprint(fit(X, **settings, checkpoint=path, resume=True)) == expected
+
+
+@pytest.mark.parametrize("what", ["weights_", "means_", "covariances_", "lower_bound_"])
+def test_a_warm_start_from_another_model_is_refused(what, path):
+    settings = SETTINGS | {"warm_start": True, "n_threads": 2}
+    kept = {"checkpoint": path, "resume": True}
+    cold = fit(X, **settings)
+    fit(X, **settings, **kept)
+    with pytest.raises(CheckpointError, match=r"weights_ is None there and .* here"):
+        cold.set_params(**kept).fit(X)
+    path.unlink()
+    cold.set_callbacks(raising_at(20))
+    with pytest.raises(KeyboardInterrupt):
+        cold.fit(X)
+    before, changed = path.read_bytes(), getattr(cold, what)
+    setattr(cold, what, changed[::-1] if what != "lower_bound_" else changed - 1.0)
+    with pytest.raises(CheckpointError, match=f"starting parameters: {what} is .* there and .*,"):
+        cold.fit(X)
+    assert path.read_bytes() == before
 
 
 def raising_at(number):
@@ -247,6 +267,29 @@ def test_checkpoints_of_other_fits_are_refused(what, path):
     with pytest.raises(CheckpointError, match=f"{path}.* {name} is .* there and .* here"):
         fit(rows, weights, **SETTINGS | others, checkpoint=path, resume=True)
     assert path.read_bytes() == before
+
+
+def halves(rows, n_components, random_state, shift):
+    return (np.arange(len(rows)) + shift) % n_components
+
+
+def test_another_function_of_the_same_name_is_refused(path):
+    kept = {**SETTINGS, "checkpoint": path, "resume": True}
+    expected = fingerprint(fit(X, **kept, init_params=partial(halves, shift=0)))
+    assert fingerprint(fit(X, **kept, init_params=partial(halves, shift=0))) == expected
+    with pytest.raises(CheckpointError, match=r"init_params is functools.partial .* there and"):
+        fit(X, **kept, init_params=partial(halves, shift=1))
+
+
+def test_settings_that_mean_the_same_are_the_same(path):
+    start = {"weights_init": [0.2, 0.3, 0.5], "means_init": MEANS}
+    kept = {**SETTINGS, **start, "checkpoint": path, "resume": True}
+    expected = fingerprint(fit(X, **kept, fixed="weights"))
+    assert fingerprint(fit(X, **kept, fixed=("weights",))) == expected
+    fit(X, **kept | {"resume": False}, fixed=("weights", "means"))
+    fit(X, **kept, fixed=["means", "weights"])
+    with pytest.raises(CheckpointError, match=r"fixed is .* there and"):
+        fit(X, **kept, fixed="weights")
 
 
 def rewritten(path, change):

@@ -63,6 +63,9 @@ def test_blocks_are_enough_for_threads_and_no_more(n, d):
 
 def test_chunk_size_is_rows_a_block():
     assert row_grid(10, 2, 4).boundaries.tolist() == [0, 4, 8, 10]
+    for more in (10, 11, 2**62, 2**100):
+        assert row_grid(10, 2, more).boundaries.tolist() == [0, 10]
+    assert row_grid(0, 2, 4).n_blocks == 0
 
 
 @pytest.mark.parametrize("parts", [1, 511, 1023, 1024, 1100, 32768])

@@ -73,6 +73,8 @@ class Fit:
     share of its variances; 0 as a rule."""
     collapsed: IntArray
     """Components that had collapsed in the last iteration and were kept."""
+    row_weight: float
+    """Mean weight of the rows that have any."""
     failure: str | None = None
     """What ended it if that was an error: the parameters are then those before it."""
 
@@ -151,6 +153,7 @@ class Model:
             last,
             self.lift,
             self.collapsed,
+            self.training.constants.row_weight,
             self.failure,
         )
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from fastgmm import _sklearn
 from fastgmm.estimators.callbacks import Callback, PlainCallback, as_callback
+from fastgmm.executors import check_client
 
 
 class Estimator:
@@ -22,7 +23,18 @@ class Estimator:
 
     @classmethod
     def _parameter_names(cls) -> list[str]:
-        return sorted(set(inspect.signature(cls.__init__).parameters) - {"self"})
+        """Return what scikit-learn takes for the parameters of a class, which may be a subclass.
+
+        Raises RuntimeError, as it does, where a constructor takes ``*args``.
+        """
+        parameters = inspect.signature(cls.__init__).parameters
+        if any(one.kind is one.VAR_POSITIONAL for one in parameters.values()):
+            raise RuntimeError(
+                f"{cls.__name__}.__init__ takes *args, which have no names: name its parameters, "
+                "as scikit-learn asks of estimators"
+            )
+        named = {name for name, one in parameters.items() if one.kind is not one.VAR_KEYWORD}
+        return sorted(named - {"self"})
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor parameters by name; ``deep`` is accepted for scikit-learn."""
@@ -77,7 +89,11 @@ class Estimator:
         return self
 
     def set_client(self, client: Any) -> Self:
-        """Use this ``distributed.Client`` for files and Dask collections; None: the active one."""
+        """Use this ``distributed.Client`` for files and Dask collections; None: the active one.
+
+        Raises TypeError for anything else.
+        """
+        check_client(client)
         self._client = client
         return self
 

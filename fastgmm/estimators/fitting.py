@@ -12,10 +12,12 @@ import numpy as np
 from fastgmm import em
 from fastgmm._typing import Float64Array
 from fastgmm.checkpoint import Unkept, checkpoint_of
+from fastgmm.criteria import warn_of_light_rows
+from fastgmm.descriptions import described
 from fastgmm.estimators.callbacks import History, Observers, Occasion, told_of
 from fastgmm.estimators.mixtures.conditioning import Conditional
 from fastgmm.estimators.mixtures.mixture import Ended
-from fastgmm.estimators.settings import check_fixed, check_settings, names_of
+from fastgmm.estimators.settings import check_fixed, check_settings, influential, names_of
 from fastgmm.estimators.verbose import Verbose
 from fastgmm.exceptions import ConvergenceWarning
 from fastgmm.executors import Placement, Work
@@ -58,20 +60,6 @@ class Beginning(NamedTuple):
     """The state of the generator afterwards."""
 
 
-WITHOUT_INFLUENCE = (
-    "max_iter",  # but a resumed fit may go further
-    "verbose",
-    "verbose_interval",
-    "n_threads",
-    "persist",
-    "memory_limit",
-    "checkpoint",
-    "checkpoint_interval",
-    "resume",
-)
-"""Settings that no number of a fit depends on: a checkpoint may be resumed with others."""
-
-
 class Fitting(Conditional):
     """A mixture that is fitted by expectation-maximisation, as its settings say."""
 
@@ -94,7 +82,7 @@ class Fitting(Conditional):
     resume: bool
 
     def _place(self, X: Any, sample_weight: Any) -> Placement:
-        check_settings(type(self).__name__, self.get_params())
+        check_settings(type(self).__name__, self._settings())
         source = as_source(X, sample_weight=sample_weight, missing=self.missing)
         return self._executor_for(source).place(source, self.chunk_size)
 
@@ -124,18 +112,22 @@ class Fitting(Conditional):
 
     def _checkpoint(self, placement: Placement) -> Unkept:
         """Return where this fit is kept, and where it goes on from."""
-        settings = self.get_params()
-        for name in WITHOUT_INFLUENCE:
-            del settings[name]
         return checkpoint_of(
-            placement, self.checkpoint, self.checkpoint_interval, self.resume, settings
+            placement,
+            self.checkpoint,
+            self.checkpoint_interval,
+            self.resume,
+            influential(self._settings()),
         )
 
     def _run(self, placement: Placement, observe: Observer, checkpoint: Unkept) -> list[em.Fit]:
         """Make the starts and fit them."""
+        warm = self._warm(placement.source)
         entry = checkpoint.restored("entry", Entry)
+        if entry is not None and warm is not None:  # else it goes on with the file's
+            checkpoint.check_same("starting parameters", _described(entry.warm), _described(warm))
         if entry is None:
-            entry = self._entry(placement.source)
+            entry = self._entry(warm, placement.source.n_features)
             checkpoint.keep("entry", lambda: entry)
         elif entry.random_state is not None:
             as_random_state(self.random_state).set_state(entry.random_state)
@@ -153,14 +145,17 @@ class Fitting(Conditional):
         settings = self._em_settings(ridge, tuple(entry.fixed))
         return em.run(placement, starts, settings, constants, observe, checkpoint)
 
-    def _entry(self, source: Source) -> Entry:
+    def _warm(self, source: Source) -> em.Start | None:
+        """Return where a warm start goes on, None where this is none."""
+        if not (self.warm_start and hasattr(self, "converged_")):
+            return None
+        self._check_warm_start(source)
+        return em.Start(self.covariance_type, self._current(), self.lower_bound_)
+
+    def _entry(self, warm: em.Start | None, n_features: int) -> Entry:
         """Decide how many starts are made, and from what."""
-        warm = None
-        if self.warm_start and hasattr(self, "converged_"):
-            self._check_warm_start(source)
-            warm = em.Start(self.covariance_type, self._current(), self.lower_bound_)
-        given = self._given_parameters(source.n_features)
-        fixed = list(check_fixed(self.get_params(), given, warm is not None))
+        given = self._given_parameters(n_features)
+        fixed = list(check_fixed(self._settings(), given, warm is not None))
         if warm is not None or all(part is not None for part in given):
             return Entry(1, None, warm, fixed)
         single = not (isinstance(self.init_params, str) or callable(self.init_params))
@@ -297,8 +292,13 @@ class Fitting(Conditional):
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
 
-    def _warn_of(self, best: em.Fit) -> None:
-        """Warn the caller of fit of what the best start lacks."""
+    def _warn_of(self, best: em.Fit, counting: str = "") -> None:
+        """Warn the caller of fit of what the best start lacks.
+
+        ``counting`` is what counts observations besides ``tol="statistical"``.
+        """
+        if counting or self.tol == "statistical":
+            warn_of_light_rows(best.row_weight, counting or "tol='statistical' takes", stacklevel=3)
         if best.lift > 0.0:
             warnings.warn(
                 f"reg_covar={self.reg_covar:g} is lost in the rounding of some covariances: up to "
@@ -315,6 +315,14 @@ class Fitting(Conditional):
                 ),
                 stacklevel=3,
             )
+
+
+def _described(warm: em.Start | None) -> dict[str, Any] | None:
+    """Return what tells a warm start from others; None for none."""
+    if warm is None:
+        return None
+    numbers = {**warm.parameters._asdict(), "lower_bound": warm.lower_bound}
+    return {f"{name}_": described(value) for name, value in numbers.items()}
 
 
 def best_start(fits: Sequence[em.Fit]) -> int:

@@ -95,8 +95,9 @@ class GaussianMixture(Fitting):
     resume : bool
         Go on where the file ``checkpoint`` leaves off, to the same bits as a fit that was never
         interrupted, on any number of threads or workers; begin anew where there is no such file. A
-        file of other rows, settings or another version of fastgmm is refused. A greater
-        ``max_iter`` is allowed: so a fit that stopped there goes on.
+        file of other rows, settings or another version of fastgmm is refused, and so is one whose
+        fit went on from other parameters than this ``warm_start``. A greater ``max_iter`` is
+        allowed: so a fit that stopped there goes on.
 
     Attributes
     ----------
@@ -220,7 +221,8 @@ class GaussianMixture(Fitting):
             But handed to scikit-learn's callbacks.
         sample_weight : (n,) array, optional
             Frequencies of the rows: integer weights equal repeated rows. For files, name a column
-            in ``open_dataset``.
+            in ``open_dataset``. ``tol="statistical"``, AIC, BIC and ICL take their sum as the
+            number of observations, with a warning where it is below the number of rows.
 
         Returns
         -------

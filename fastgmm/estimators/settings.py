@@ -1,6 +1,6 @@
 """What each constructor parameter may be: one line a parameter."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastgmm.collapse import ON_COLLAPSE
@@ -53,6 +53,26 @@ SETTINGS: dict[str, tuple[Rule, ...]] = {
     "resume": (BOOLEAN, NUMPY_BOOLEAN),
 }
 """Parameter -> the rules of which it has to meet one."""
+
+
+WITHOUT_INFLUENCE = (
+    "max_iter",  # but a resumed fit may go further
+    "verbose",
+    "verbose_interval",
+    "n_threads",
+    "persist",
+    "memory_limit",
+    "checkpoint",
+    "checkpoint_interval",
+    "resume",
+)
+"""Settings that no number of a fit depends on: a checkpoint may be resumed with others."""
+
+
+def influential(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the numbers of a fit depend on, alike for settings that mean the same."""
+    meant = {**settings, "fixed": tuple(sorted(names_of(settings["fixed"])))}
+    return {name: value for name, value in meant.items() if name not in WITHOUT_INFLUENCE}
 
 
 GIVEN_BY = dict(zip(NAMES, ("weights_init", "means_init", "precisions_init"), strict=True))

@@ -4,7 +4,7 @@ A new executor is one module that satisfies ``Executor`` and one line in ``execu
 """
 
 from fastgmm.executors.base import Costs, Executor, Ledger, Nodes, Placement, Report, Work
-from fastgmm.executors.choice import executor_for
+from fastgmm.executors.choice import check_client, executor_for
 from fastgmm.executors.threads import ThreadExecutor
 from fastgmm.executors.tree import Node
 
@@ -18,5 +18,6 @@ __all__ = [
     "Report",
     "ThreadExecutor",
     "Work",
+    "check_client",
     "executor_for",
 ]

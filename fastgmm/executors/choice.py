@@ -8,6 +8,18 @@ from fastgmm.executors.threads import ThreadExecutor
 from fastgmm.sources import Source
 
 
+def check_client(client: Any) -> None:
+    """Raise TypeError unless this is a Dask client, or None."""
+    if client is None:
+        return
+    if "distributed" in sys.modules:
+        from fastgmm.executors.dask import is_client
+
+        if is_client(client):
+            return
+    raise TypeError(f"client must be a distributed.Client or None, but {client!r} is neither")
+
+
 def executor_for(
     source: Source, n_threads: int | None, client: Any = None, persist: bool | str = "auto"
 ) -> Executor:

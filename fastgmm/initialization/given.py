@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fastgmm._typing import BoolArray, Float64Array, FloatArray
+from fastgmm._typing import BoolArray, Float64Array, FloatArray, IntArray
 from fastgmm.initialization.first_pass import WHOLE_ELEMENTS, StartRows
 from fastgmm.initialization.partition import Hard, Partition, Soft, labels_partition
 from fastgmm.parameters import Parameters
@@ -24,7 +24,7 @@ def given_start(init_params: Any, covariance_shape: tuple[int, ...]) -> GivenSta
     starts are made from. It returns, or ``init_params`` is, one of
 
     * labels (n,): the component of each row, -1 for a row that begins in none;
-    * responsibilities (n, k), not negative;
+    * responsibilities (n, k), not negative: zero all along a row that begins in no component;
     * a tuple (weights, means, covariances) in the shapes of the covariance type.
     """
 
@@ -105,13 +105,18 @@ def _labels(labels: np.ndarray[Any, Any], n_components: int) -> Hard:
             f"init_params gives labels from {labels.min()} to {labels.max()}: they number the "
             f"components from 0 to {n_components - 1}, -1 for rows that begin in none"
         )
-    empty = set(range(n_components)).difference(np.unique(labels).tolist())
+    _check_none_empty(np.unique(labels), n_components)
+    return labels_partition(labels.astype(np.int64), n_components)
+
+
+def _check_none_empty(used: IntArray, n_components: int) -> None:
+    """Raise ValueError for a component that no row begins in."""
+    empty = set(range(n_components)).difference(used.tolist())
     if empty:
         raise ValueError(
-            f"init_params gives no row to component {min(empty)}: label at least one row of "
-            "positive weight with it"
+            f"init_params gives no row to component {min(empty)}: begin at least one row of "
+            "positive weight in it"
         )
-    return labels_partition(labels.astype(np.int64), n_components)
 
 
 def _responsibilities(array: np.ndarray[Any, Any], n_components: int) -> Soft:
@@ -128,6 +133,7 @@ def _responsibilities(array: np.ndarray[Any, Any], n_components: int) -> Soft:
             f"init_params gives responsibility {responsibilities[row, component]} in row {row}, "
             f"component {component}: they must be finite and not negative"
         )
+    _check_none_empty(np.flatnonzero(responsibilities.any(axis=0)), n_components)
     return Soft(lambda: _Reading(responsibilities))
 
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fastgmm import expectation
 from fastgmm._typing import Float64Array
 from fastgmm.exceptions import DataError
 from fastgmm.plotting.style import (
@@ -42,7 +43,7 @@ def histogram_1d(X: Any, bins: int = 200) -> Histogram:
     Raises
     ------
     fastgmm.exceptions.DataError
-        There are several columns, no rows, or NaN.
+        There are several columns, no rows, or numbers that are not finite.
 
     Examples
     --------
@@ -63,14 +64,15 @@ def histogram_1d(X: Any, bins: int = 200) -> Histogram:
 
 
 def _range(source: Source) -> tuple[float, float]:
-    grid = source.grid(None)
+    grid, names = source.grid(None), expectation.column_names(source)
     low, high = np.inf, -np.inf
     for chunk in source.chunks(grid, 0, grid.n_blocks):
+        expectation.check_finite(chunk, names)
         if len(chunk.rows):
             low = min(low, float(chunk.rows.min()))
             high = max(high, float(chunk.rows.max()))
     if not low <= high:
-        raise DataError("a histogram needs at least one row and no NaN")
+        raise DataError("a histogram needs at least one row")
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 

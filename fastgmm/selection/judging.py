@@ -85,13 +85,13 @@ class Judgement:
     ) -> Candidate:
         """Return a line of the table.
 
-        ``whole`` is the log likelihood, weight and entropy of all rows, ``held_out`` the log
-        likelihood and weight of each fold.
+        ``whole`` is what :class:`EntropyScoring` finds in all rows, ``held_out`` what
+        :class:`Scoring` finds in each fold.
         """
         model, fit = self.models[i], self.fits[0][i]
         shape, k, d = model.covariance_type, model.n_components, self.placement.source.n_features
         n_parameters = n_free_parameters(FAMILIES[shape], k, d, names_of(model.fixed))
-        likelihood, weight, entropy = map(float, [math.nan] * 3 if whole is None else whole)
+        likelihood, weight, _, entropy = map(float, [math.nan] * 4 if whole is None else whole)
         cv, cv_spread = self._cross_validation(held_out)
         return Candidate(
             k,
@@ -122,6 +122,6 @@ class Judgement:
             return None, None
         if not held_out:
             return math.nan, math.nan
-        likelihoods, weights = np.transpose(held_out)
+        likelihoods, weights, _ = np.transpose(held_out)
         means = likelihoods / weights
         return float(likelihoods.sum() / weights.sum()), float(means.std(ddof=1))

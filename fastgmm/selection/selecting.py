@@ -10,8 +10,7 @@ from typing import Any
 from fastgmm.checkpoint import Unkept, checkpoint_of
 from fastgmm.estimators import GaussianMixture
 from fastgmm.estimators.callbacks import Observers
-from fastgmm.estimators.fitting import WITHOUT_INFLUENCE
-from fastgmm.estimators.settings import SETTINGS, check_fixed, check_settings
+from fastgmm.estimators.settings import SETTINGS, check_fixed, check_settings, influential
 from fastgmm.exceptions import InvalidParameterError
 from fastgmm.folds import Folds
 from fastgmm.initialization import START_NAMES
@@ -134,7 +133,7 @@ def select(
         (a ValueError) The checkpoint to resume is damaged, foreign, or of other rows, candidates or
         settings; the message says which differs.
     TypeError
-        A setting is none of those above.
+        A setting is none of those above, or ``client`` or one of ``callbacks`` is none.
     fastgmm.exceptions.DataError
         (a ValueError) The rows cannot be used, or are fewer than the largest ``n_components``; with
         "cv" also where those outside of a fold are, or where a fold has none.
@@ -170,6 +169,11 @@ def select(
             f"select() got an unexpected keyword argument {unknown[0]!r}: the settings that "
             f"candidates share are {', '.join(FORWARDED)}"
         )
+    for callback in callbacks:
+        if not CALLABLE.accepts(callback):
+            raise TypeError(
+                f"callbacks of select are callables that take an event, but {callback!r} is none"
+            )
     seed = _seed(random_state)
     sizes = _several("n_components", n_components, int)
     shapes = _several("covariance_type", covariance_type, str)
@@ -185,20 +189,20 @@ def select(
         for shape, k in product(shapes, sizes)
     ]
     for model in models:
-        check_settings("select", model.get_params())
+        check_settings("select", model._settings())
     _check("init_params", models[0].init_params, word(*START_NAMES), CALLABLE)
-    check_fixed(models[0].get_params(), GivenParameters(), warm=False)
+    check_fixed(models[0]._settings(), GivenParameters(), warm=False)
     observe = Observers(*pass_logs(), *callbacks)
     source = as_source(X, sample_weight=sample_weight, missing=models[0].missing)
     executor = models[0]._executor_for(source)
-    identity = _identity(
-        models[0],
-        n_components=_listed(sizes),
-        covariance_type=_listed(shapes),
-        random_state=random_state,
-        criterion=criterion,
-        n_folds=n_folds if criterion == "cv" else None,
-    )
+    of_the_sweep = {
+        "n_components": _listed(sizes),
+        "covariance_type": _listed(shapes),
+        "random_state": random_state,
+        "criterion": criterion,
+        "n_folds": n_folds if criterion == "cv" else None,
+    }
+    identity = influential({**models[0]._settings(), **of_the_sweep})
     with (
         closing(executor.place(source, models[0].chunk_size)) as placement,
         checkpoint_of(placement, checkpoint, checkpoint_interval, resume, identity) as keeping,
@@ -210,7 +214,7 @@ def select(
         outcome = Sweep(placement, models, seed, folds, observe, keeping).run()
         best = best_of(outcome.table, criterion, allow_degenerate)
     fit, seconds = outcome.fits[best], time.perf_counter() - began
-    models[best]._warn_of(fit)
+    models[best]._warn_of(fit, "AIC, BIC and ICL take")
     observe(FitEnded(best * n_init, fit.n_iter, fit.converged, fit.lower_bound, seconds))
     return Selection(criterion, outcome.table, models, best, outcome.passes, seconds)
 
@@ -223,12 +227,6 @@ def _seed(random_state: Any) -> int:
     if integer(0, 2**32 - 1).accepts(random_state):
         return int(random_state)
     return int(as_random_state(random_state).randint(2**31 - 1))
-
-
-def _identity(model: GaussianMixture, **of_the_sweep: Any) -> dict[str, Any]:
-    """Return what the numbers of a sweep depend on besides the data."""
-    settings = {**model.get_params(), **of_the_sweep}
-    return {name: value for name, value in settings.items() if name not in WITHOUT_INFLUENCE}
 
 
 def _kept(checkpoint: Unkept, seed: int) -> int:

@@ -56,7 +56,7 @@ class Grid(NamedTuple):
 
 def row_grid(n_samples: int, n_features: int, chunk_size: int | None = None) -> Grid:
     """Return the grid of so many rows and columns; ``chunk_size`` rows a block if given."""
-    chunk_size = chunk_size or _block_rows(n_samples, n_features)
+    chunk_size = min(chunk_size or _block_rows(n_samples, n_features), max(n_samples, 1))
     boundaries = np.arange(0, n_samples + chunk_size, chunk_size, dtype=np.int64)
     return Grid(np.minimum(boundaries, n_samples))
 

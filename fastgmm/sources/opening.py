@@ -13,6 +13,7 @@ from fastgmm.exceptions import DataError, DataTypeError
 from fastgmm.sources.arrays import ArraySource, unmasked
 from fastgmm.sources.base import Source
 from fastgmm.sources.columns import frame_columns, not_numbers
+from fastgmm.sources.weights import weight_array
 
 if TYPE_CHECKING:
     from fastgmm.sources.stored.source import StoredSource
@@ -133,7 +134,7 @@ def as_source(X: Any, *, sample_weight: Any = None, missing: str = "raise") -> S
         return _without_missing(X, missing)
     if _package(X) in STORED_ARRAYS:
         stored = _stored_array(X)
-        weights = _weight_array(sample_weight, stored.n_samples)
+        weights = _weights(sample_weight, stored.n_samples)
         return _without_missing(replace(stored, weights=weights), missing)
     return _without_missing(_array_source(X, sample_weight), missing)
 
@@ -182,7 +183,7 @@ def _array_source(X: Any, sample_weight: Any) -> ArraySource:
             f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required "
             "by GaussianMixture."
         )
-    return ArraySource(array, _weight_array(sample_weight, len(array)), names)
+    return ArraySource(array, _weights(sample_weight, len(array)), names)
 
 
 def _check_no_times(X: Any) -> None:
@@ -227,18 +228,8 @@ def _no_numbers(X: Any, error: Exception) -> str:
     return f"X is not a table of numbers: {error}"
 
 
-def _weight_array(sample_weight: Any, n_samples: int) -> Float64Array | None:
-    if sample_weight is None:
-        return None
-    try:
-        weights = np.asarray(unmasked(sample_weight), dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"sample_weight is not an array of numbers: {error}") from error
-    if weights.ndim == 0:
-        weights = np.full(n_samples, weights)
-    if weights.shape != (n_samples,):
-        raise DataError(f"sample_weight.shape == {weights.shape}, expected {(n_samples,)}!")
-    return np.ascontiguousarray(weights)
+def _weights(sample_weight: Any, n_samples: int) -> Float64Array | None:
+    return None if sample_weight is None else weight_array(sample_weight, n_samples)
 
 
 def _without_missing(source: Source, missing: str) -> Source:

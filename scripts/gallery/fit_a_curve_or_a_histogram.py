@@ -61,7 +61,8 @@ def curve(x, baseline, *bumps):
 
 def start_of(x, weights, baseline):
     """Return the curve's parameters that weighted EM finds; an area makes heights of weights."""
-    mixture = GaussianMixture(3, n_init=5, **SETTINGS).fit(x[:, np.newaxis], sample_weight=weights)
+    counted = weights / weights.mean()  # points are the observations that tol="statistical" counts
+    mixture = GaussianMixture(3, n_init=5, **SETTINGS).fit(x[:, np.newaxis], sample_weight=counted)
     centres, widths = mixture.means_[:, 0], np.sqrt(mixture.covariances_[:, 0, 0])
     heights = mixture.weights_ * weights.sum() / (np.sqrt(2 * np.pi) * widths)
     order = np.argsort(centres)

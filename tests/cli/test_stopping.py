@@ -104,6 +104,20 @@ def test_a_job_that_is_queued_until_it_is_done(folder, run, monkeypatch):
         assert np.array_equal(np.load("out.npz")[name], whole[name])
 
 
+def test_a_job_that_starts_from_another_model_is_refused(run, data, model_file, tmp_path):
+    start = GaussianMixture.load(model_file)
+    start.means_ = start.means_ + 1.0
+    start.save(tmp_path / "other.npz")
+    kept = ["--fixed", "means", "--checkpoint", tmp_path / "fit.ckpt", "--resume", "-q"]
+    fit = ["fit", data, "-k", 2, "-o", tmp_path / "out.npz", *kept, "--start-from"]
+    run(*fit, model_file)
+    before = (tmp_path / "out.npz").read_bytes()
+    result = run(*fit, tmp_path / "other.npz", exit_code=4)
+    assert "other starting parameters: means_ is " in result.stderr
+    run(*fit, model_file)
+    assert (tmp_path / "out.npz").read_bytes() == before
+
+
 @pytest.mark.faults
 @pytest.mark.slow
 def test_a_job_on_workers_of_its_own_is_queued_until_it_is_done(folder):

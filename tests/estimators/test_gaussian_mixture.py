@@ -142,6 +142,8 @@ def test_columns_must_match(model):
         model.predict(X[:, :2])
     with pytest.raises(DataError, match=r"sample_weight.shape == \(3,\)"):
         model.fit(X, sample_weight=[1, 2, 3])
+    with pytest.raises(DataError, match="Complex data not supported: sample_weight must be real"):
+        model.fit(X, sample_weight=np.full(len(X), 1.0 + 1e-9j))
 
 
 def test_rows_with_missing_values_can_be_dropped():

@@ -1,5 +1,7 @@
 """Laws of EM that hold whatever the data: weights, shifts, monotonicity, company, far starts."""
 
+import re
+
 import numpy as np
 import pytest
 from problems import (
@@ -14,7 +16,8 @@ from problems import (
 )
 from reference import as_matrices
 
-from fastgmm import GaussianMixture, em
+from fastgmm import GaussianMixture, em, select
+from fastgmm.covariance import FAMILIES
 from fastgmm.exceptions import DataError
 from fastgmm.executors import ThreadExecutor
 from fastgmm.initialization import STARTS
@@ -96,6 +99,56 @@ def test_rows_of_weight_zero_do_not_matter(covariance_type):
                 **start_of(X, means, covariance_type)}  # fmt: skip
     both = fit(np.vstack([X, others]), np.repeat([1.0, 0.0], [700, 300]), **settings)
     assert farthest(both, fit(X, **settings)) < 1e-12
+
+
+@every_shape
+@pytest.mark.parametrize("method", ["score", "aic", "bic", "icl"])
+def test_rows_of_weight_zero_do_not_matter_to_scores_however_far(covariance_type, method):
+    X, means = blobs(700, 3, 3)
+    model = fit(X, covariance_type=covariance_type, n_components=3, max_iter=3, means_init=means)
+    both, weights = np.vstack([X, np.full((2, 3), 1e200)]), np.repeat([1.0, 0.0], [700, 2])
+    expected = getattr(model, method)(X)
+    assert getattr(model, method)(both, sample_weight=weights) == pytest.approx(expected, rel=1e-12)
+    single = np.minimum(both, 1e30).astype(np.float32), weights
+    expected = getattr(model, method)(X.astype(np.float32))
+    assert getattr(model, method)(single[0], sample_weight=weights) == pytest.approx(expected)
+
+
+LIGHT = (
+    r"mean weight of the rows is 0\.00143, but .*: multiply them so that they sum to that number"
+)
+
+
+def test_light_rows_are_warned_of_where_weights_are_counted():
+    X, _ = blobs(700, 3, 3)
+    light, settings = np.full(700, 1 / 700), {"n_components": 3, "random_state": 0, "max_iter": 500}
+    with pytest.warns(UserWarning, match=LIGHT) as told:
+        model = GaussianMixture(**settings, tol="statistical").fit(X, sample_weight=light)
+    assert len(told) == 1
+    assert told[0].filename == __file__
+    for criterion in (model.aic, model.bic, model.icl):
+        with pytest.warns(UserWarning, match=LIGHT) as told:
+            criterion(X, sample_weight=light)
+        assert len(told) == 1
+        assert told[0].filename == __file__
+    for tol in (1e-3, "statistical"):
+        with pytest.warns(UserWarning, match=LIGHT) as told:
+            select(X, 2, "diag", tol=tol, n_init=1, max_iter=500, sample_weight=light)
+        assert len(told) == 1
+        assert told[0].filename == __file__
+
+
+def test_rows_that_weigh_enough_are_not_warned_of():
+    """Warnings are errors: absent rows count for nothing, normalised weights for the rows."""
+    X, _ = blobs(700, 3, 3)
+    draws = np.random.default_rng(0).gamma(2.0, size=700)
+    for weights in (np.arange(700) % 2, draws / draws.mean(), np.full(700, 3)):
+        settings = {"n_components": 3, "random_state": 0, "max_iter": 2000}
+        model = GaussianMixture(**settings, tol="statistical").fit(X, sample_weight=weights)
+        model.bic(X, sample_weight=weights)
+    GaussianMixture(3, random_state=0, tol=1e-2).fit(X, sample_weight=draws / 1e3).score(
+        X, sample_weight=draws / 1e3
+    )
 
 
 @every_shape
@@ -208,6 +261,19 @@ def test_warm_start_goes_on_where_it_stopped(covariance_type):
     with pytest.warns(UserWarning, match="did not converge"):
         steps.set_params(max_iter=1).fit(X)
     assert farthest(steps, whole) > 1e-3
+
+
+@every_shape
+def test_a_warm_start_of_another_type_says_which_shapes_differ(covariance_type):
+    X, _ = blobs(100, 3, 3)
+    model = fit(X, n_components=3, covariance_type=covariance_type, max_iter=1, warm_start=True)
+    for other in set(COVARIANCE_TYPES) - {covariance_type}:
+        model.set_params(covariance_type=other)
+        shapes = FAMILIES[covariance_type].shape(3, 3), FAMILIES[other].shape(3, 3)
+        there, here = (re.escape(f"shape {shape} of covariance_type ") for shape in shapes)
+        message = f"covariances_ has {there}'{covariance_type}', but {here}'{other}' is needed: set"
+        with pytest.raises(ValueError, match=message):
+            model.fit(X)
 
 
 def test_no_iterations_give_the_start():

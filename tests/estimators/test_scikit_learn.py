@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 
+import distributed
 import numpy as np
 import pandas as pd
 import pyarrow
@@ -59,7 +60,7 @@ def test_their_parameters_come_first_with_their_defaults():
 
 def test_clones_keep_callbacks_and_client_which_pickles_leave_out():
     told = []
-    client = object()
+    client = distributed.Client.__new__(distributed.Client)
     model = GaussianMixture(2, means_init=X[:2], random_state=0)
     model.set_callbacks(told.append).set_client(client)
     copy = clone(model)
@@ -102,6 +103,65 @@ def test_pipelines_searches_and_scores_are_theirs():
         searches[1].cv_results_["mean_test_score"],
         rtol=1e-9,
     )
+
+
+class Two(GaussianMixture):
+    def __init__(self, n_components=3, random_state=0):
+        super().__init__(n_components, random_state=random_state)
+
+
+class Others(GaussianMixture):
+    def __init__(self, n_components=3, **others):
+        super().__init__(n_components, random_state=0, **others)
+
+
+class More(GaussianMixture):
+    def __init__(self, n_components=3, *, shift=0.0, random_state=0):
+        super().__init__(n_components, random_state=random_state)
+        self.shift = shift
+
+
+@pytest.mark.parametrize("kind", [Two, Others, More])
+def test_subclasses_with_constructors_of_their_own(kind, tmp_path):
+    model, plain = kind().fit(X), GaussianMixture(3, random_state=0).fit(X)
+    np.testing.assert_array_equal(model.means_, plain.means_)
+    theirs = type("", (Theirs,), {"__init__": kind.__init__})
+    assert list(model.get_params()) == theirs._get_param_names()
+    np.testing.assert_array_equal(clone(model).fit(X).means_, model.means_)
+    model.tol = 1e-2
+    model.save(tmp_path / "model.npz")
+    for other in (kind.load(tmp_path / "model.npz"), kind.from_dict(model.to_dict())):
+        assert type(other) is kind
+        assert (other.get_params(), other.tol) == (model.get_params(), 1e-2)
+        np.testing.assert_array_equal(other.score_samples(X), model.score_samples(X))
+    assert type(model.marginal([0, 1])) is kind
+    known = kind.from_parameters(plain.weights_, plain.means_, plain.covariances_)
+    np.testing.assert_array_equal(known.predict(X), plain.predict(X))
+    assert model.to_sklearn().n_components == 3
+
+
+def test_what_a_subclass_cannot_do_without_is_said(tmp_path):
+    class Needs(GaussianMixture):
+        def __init__(self, shift):
+            super().__init__(2, random_state=0)
+            self.shift = shift
+
+    class Nameless(GaussianMixture):
+        def __init__(self, *args):
+            super().__init__(*args, random_state=0)
+
+    model = Needs(1.0).fit(X)
+    model.save(tmp_path / "model.npz")
+    assert Needs.load(tmp_path / "model.npz").shift == model.marginal(0).shift == 1.0
+    GaussianMixture(2).fit(X).save(tmp_path / "model.npz")
+    with pytest.raises(RuntimeError, match=r"Needs cannot be made .*'shift'; give its own param"):
+        Needs.load(tmp_path / "model.npz")
+    with pytest.raises(RuntimeError, match="'shift'"):
+        Needs.from_parameters([1.0], [[0.0]], [[[1.0]]])
+    nameless = Nameless(2).fit(X)
+    for ask in (nameless.get_params, nameless.to_dict, lambda: clone(nameless)):
+        with pytest.raises(RuntimeError, match=r"Nameless.__init__ takes \*args"):
+            ask()
 
 
 def test_joblib_processes_fit_the_same():

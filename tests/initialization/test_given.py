@@ -62,6 +62,8 @@ def test_rows_may_begin_in_no_component():
     model = start(labels)
     for k in range(3):
         np.testing.assert_allclose(model.means_[k], X[labels == k].mean(axis=0), rtol=1e-12)
+    same = start(np.where(labels[:, None] == np.arange(3), 1.0, 0.0))
+    np.testing.assert_allclose(same.means_, model.means_, rtol=1e-12)
 
 
 def test_a_function_is_asked_for_each_start_with_the_fits_draws():
@@ -113,6 +115,8 @@ def test_starts_draw_the_same_whatever_their_number(init_params):
         (LABELS + 1, "from 1 to 3"),
         (LABELS - 2, "from -2 to 0"),
         (np.minimum(LABELS, 1), "no row to component 2"),
+        (np.zeros((700, 3)), "no row to component 0: begin"),
+        (RESPONSIBILITIES * [1.0, 0.0, 1.0], "no row to component 1: begin"),
         (RESPONSIBILITIES[:, :2], "responsibilities of 2 components"),
         (np.where(np.arange(700)[:, None] == 3, np.nan, RESPONSIBILITIES), "nan in row 3"),
         (RESPONSIBILITIES - 1, "not negative"),

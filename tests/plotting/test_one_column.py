@@ -71,3 +71,8 @@ def test_two_columns_are_refused():
         plot_density_1d(plane, ax=Figure().subplots())
     with pytest.raises(DataError, match="a histogram has one column, the data have 2"):
         histogram_1d(np.zeros((3, 2)))
+    for value, message in ((np.inf, "infinity.*: row 2, column 0"), (np.nan, "NaN: row 2")):
+        with pytest.raises(DataError, match=message):
+            histogram_1d([[0.0], [1.0], [value]])
+    with pytest.raises(DataError, match="at least one row"):
+        histogram_1d(np.zeros((0, 1)))

@@ -199,6 +199,8 @@ def unknown() -> Any:
         (frame(pd.DataFrame({"a": [1.0, 2]}))["a"], None, "is a Dask Series, not a table"),
         (delayed(ROWS), None, r"is a Dask Delayed.*, not a table"),
         (collection(), WEIGHTS[:-1], r"sample_weight.shape == \(10,\), expected \(11,\)"),
+        (collection(), 1j * WEIGHTS, "sample_weight must be real numbers"),
+        (collection(), da.from_array(1j * WEIGHTS, chunks=(CHUNKS[0],)), "not numbers"),
         (collection(), ["a"] * 11, "sample_weight is not an array of numbers"),
         (collection(), da.from_array(WEIGHTS, chunks=4), "has 3 partitions but X has 4"),
         (collection(), da.from_array(WEIGHTS, chunks=((4, 1, 4, 2),)), "have other lengths"),

@@ -12,6 +12,7 @@ from fastgmm.covariance import Density
 from fastgmm.estimators.mixtures.columns import chosen_columns
 from fastgmm.estimators.mixtures.portable import DTYPES
 from fastgmm.estimators.mixtures.predictions import Predictor
+from fastgmm.exceptions import DataError
 from fastgmm.expectation import responsibilities
 from fastgmm.parameters import Parameters
 from fastgmm.sources import NO_WEIGHTS, Chunk
@@ -108,12 +109,7 @@ class Conditional(Predictor):
         known = check_array("values", np.atleast_1d(values), (len(given),))
         weights, means, covariances = self._current()
         density = self._family.prepare(self._marginal(given), np.dtype(np.float64))
-        posterior = responsibilities(density, Chunk(0, known[np.newaxis].copy(), NO_WEIGHTS))[0]
-        if not np.isfinite(posterior).all():
-            raise ValueError(
-                f"The values {known.tolist()} are too far from every component for their density "
-                "to be told from zero: give values nearer to the model's"
-            )
+        posterior = shares_of(density, Chunk(0, known[np.newaxis].copy(), NO_WEIGHTS))[0]
         slopes, scatter = self._family.regression(covariances, len(weights), given, rest)
         away = (known - means[:, given])[:, :, np.newaxis]
         lines = means[:, rest] + (slopes @ away)[:, :, 0]
@@ -169,7 +165,7 @@ class Conditional(Predictor):
         )
 
         def function(dtype: np.dtype[np.floating]) -> Callable[..., Any]:
-            return partial(moments_of_chunk, asked._density(dtype), lines)
+            return partial(moments_of_chunk, asked._density(np.dtype(np.float64)), lines)
 
         labels = self._labels(rest)
         names = [f"{what}_{label}" for what in ("mean", "variance") for label in labels]
@@ -221,16 +217,35 @@ def moments_of_chunk(
 ) -> FloatArray:
     """Return (t, 2 e) means, then variances, of the columns that follow from a chunk's.
 
-    A component after the other is merged into the moments so far, so that nothing cancels.
+    In float64, as in :meth:`Conditional.condition`: the squares of values far away are no numbers
+    in float32. A component after the other is merged into the moments so far, so that nothing
+    cancels.
     """
-    posterior = responsibilities(density, chunk, columns).astype(np.float64)
+    rows = chunk.rows.astype(np.float64)
+    posterior = shares_of(density, chunk._replace(rows=rows), columns)
     t, e = len(chunk.rows), lines.rest_means.shape[1]
     mean, variance, weight = np.zeros((t, e)), np.zeros((t, e)), np.zeros((t, 1))
     for k, r in enumerate(posterior.T[:, :, np.newaxis]):
-        line = (chunk.rows - lines.given_means[k]) @ lines.slopes[k].T + lines.rest_means[k]
+        line = (rows - lines.given_means[k]) @ lines.slopes[k].T + lines.rest_means[k]
         weight += r
         share = np.divide(r, weight, out=np.zeros_like(r), where=weight > 0.0)
         apart = line - mean
         mean += share * apart
         variance += share * (lines.variances[k] + (1.0 - share) * apart**2 - variance)
     return np.hstack([mean, variance]).astype(chunk.rows.dtype)
+
+
+def shares_of(density: Density, chunk: Chunk, columns: tuple[str, ...] | None = None) -> FloatArray:
+    """Return (t, k) responsibilities; DataError for values whose density nobody can tell from 0."""
+    shares = responsibilities(density, chunk, columns)
+    untold = np.flatnonzero(np.isnan(shares).any(axis=1))
+    if len(untold):
+        values = chunk.rows[untold[0]]
+        column = int(np.argmax(np.abs(values)))
+        name = f"{column} ({columns[column]!r})" if columns else str(column)
+        raise DataError(
+            f"The values in row {chunk.first_row + untold[0]} are too far from every component for "
+            f"their density to be told from zero (column {name} has {values[column]:g}): give "
+            "values nearer to the model's"
+        )
+    return shares

@@ -9,7 +9,7 @@ from fastgmm._typing import Float64Array, IntArray, LabelArray
 from fastgmm.covariance import FAMILIES, CovarianceFamily
 from fastgmm.estimators.callbacks import Iteration
 from fastgmm.estimators.scikit_learn import ScikitLearnEstimator
-from fastgmm.estimators.settings import names_of
+from fastgmm.estimators.settings import SETTINGS, names_of
 from fastgmm.exceptions import NotFittedError
 from fastgmm.maximization import n_free_parameters
 from fastgmm.parameters import Parameters
@@ -56,6 +56,10 @@ class Mixture(ScikitLearnEstimator):
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
 
+    def _settings(self) -> dict[str, Any]:
+        """Return GaussianMixture's settings, of which a subclass's constructor may lack some."""
+        return {name: getattr(self, name) for name in SETTINGS}
+
     @property
     def _family(self) -> CovarianceFamily:
         return FAMILIES[self.covariance_type]
@@ -68,7 +72,7 @@ class Mixture(ScikitLearnEstimator):
         factors = exact_factors.astype(dtype)
         return {
             "_exact": parameters,
-            "_factors": factors,
+            "_factors": factors.copy(),  # the public ones may be changed in place
             "_fitted_type": self.covariance_type,
             "weights_": parameters.weights.astype(dtype),
             "means_": parameters.means.astype(dtype),
@@ -90,11 +94,14 @@ class Mixture(ScikitLearnEstimator):
         shapes = (k,), (k, d), self._family.shape(k, d)
         public = self.weights_, self.means_, self._public_covariances(exact)
         for name, part, shape in zip(Parameters._fields, public, shapes, strict=True):
-            if self.covariance_type != fitted_type or np.shape(part) != shape:
+            given, wanted = f"shape {np.shape(part)}", f"shape {shape}"
+            if name == "covariances":  # of two types they may have the same shape
+                given += f" of covariance_type {fitted_type!r}"
+                wanted += f" of covariance_type {self.covariance_type!r}"
+            if given != wanted:
                 raise ValueError(
-                    f"{name}_ has shape {np.shape(part)} and is of covariance_type "
-                    f"{fitted_type!r}, but {shape} of type {self.covariance_type!r} is "
-                    "needed: set all parameters alike, or fit again"
+                    f"{name}_ has {given}, but {wanted} is needed: set all parameters alike, or "
+                    "fit again"
                 )
         return Parameters(*(np.ascontiguousarray(part, dtype=np.float64) for part in public))
 
@@ -102,7 +109,7 @@ class Mixture(ScikitLearnEstimator):
         public = self.weights_, self.means_, self.covariances_
         return (
             self.covariance_type == self._fitted_type
-            and self.precisions_cholesky_ is self._factors
+            and np.array_equal(self.precisions_cholesky_, self._factors)
             and all(
                 np.array_equal(shown, part.astype(np.asarray(shown).dtype))
                 for shown, part in zip(public, exact, strict=True)
@@ -112,12 +119,13 @@ class Mixture(ScikitLearnEstimator):
     def _public_covariances(self, exact: Parameters | None) -> Any:
         """Return ``covariances_``; what precisions_cholesky_ says where only that was set."""
         covariances = getattr(self, "covariances_", None)
-        factors = getattr(self, "precisions_cholesky_", None)
+        factors: Any = getattr(self, "precisions_cholesky_", None)
+        published: Any = getattr(self, "_factors", None)
         untouched = covariances is None or (
             exact is not None
             and np.array_equal(covariances, exact.covariances.astype(np.asarray(covariances).dtype))
         )
-        if untouched and factors is not getattr(self, "_factors", None):
+        if untouched and not np.array_equal(factors, published):
             precisions = self._family.precisions(np.asarray(factors, dtype=np.float64))
             return self._family.from_precisions(precisions)
         return covariances

@@ -1,7 +1,8 @@
 """Models that come from elsewhere and go elsewhere: known parameters, files, JSON, scikit-learn."""
 
-import inspect
 import math
+import numbers
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any, Self
 
@@ -11,13 +12,16 @@ from fastgmm import _sklearn, model_file
 from fastgmm._typing import IntArray
 from fastgmm.covariance import FAMILIES
 from fastgmm.estimators.mixtures.mixture import Ended, Mixture
-from fastgmm.estimators.settings import SETTINGS, check_settings
+from fastgmm.estimators.settings import SETTINGS, check_settings, names_of
 from fastgmm.model_file import ModelFile
 from fastgmm.parameters import Parameters
 from fastgmm.validation import check_array, check_setting, check_weights
 
 DTYPES = ("float64", "float32")
 """What the public attributes of a model may be in."""
+
+INFINITY = "inf"
+"""In model files: a setting that is infinite, such as ``tol``."""
 
 
 class PortableMixture(Mixture):
@@ -80,15 +84,41 @@ class PortableMixture(Mixture):
             check_array("means", means, (k, d)).copy(),
             covariances.copy(),
         )
-        return cls()._with(parameters, np.dtype(np.float64), covariance_type=covariance_type)
+        model = cls._made({})
+        return model._with(parameters, np.dtype(np.float64), covariance_type=covariance_type)
 
     def _with(self, parameters: Parameters, dtype: np.dtype[np.floating], **settings: Any) -> Self:
-        """Return a model with this one's settings, but for ``settings``, and these parameters."""
-        model = type(self)(**{**self.get_params(), **settings})
+        """Return a model with this one's settings, but for ``settings``, and these parameters.
+
+        It has no checkpoint: that is the file of this one's fit.
+        """
+        kept = {"checkpoint": None, "resume": False}
+        model = self._made({**self._all_settings(), **kept, **settings})
         model.n_components = len(parameters.weights)
         ended = Ended(False, 0, -math.inf, [], [])
         vars(model).update(model._attributes(parameters, dtype, ended))
         model._client = self._client
+        return model
+
+    def _all_settings(self) -> dict[str, Any]:
+        """Return the settings, and what a subclass's constructor takes besides."""
+        return {**self.get_params(), **self._settings()}
+
+    @classmethod
+    def _made(cls, settings: dict[str, Any]) -> Self:
+        """Return a model of these settings: attributes where a subclass's constructor lacks them.
+
+        Raises RuntimeError where a subclass's constructor wants what there is not.
+        """
+        names = cls._parameter_names()
+        try:
+            model = cls(**{name: settings[name] for name in names if name in settings})
+        except TypeError as error:
+            raise RuntimeError(
+                f"{cls.__name__} cannot be made of a GaussianMixture's settings: {error}; give "
+                "its own parameters defaults, or make a GaussianMixture"
+            ) from error
+        vars(model).update({name: settings[name] for name in settings if name not in names})
         return model
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -158,7 +188,9 @@ class PortableMixture(Mixture):
             "collapsed": self.collapsed_.tolist(),
             "feature_names": list(getattr(self, "feature_names_in_", [])) or None,
             "settings": {
-                name: value for name, value in self.get_params().items() if _is_saved(name, value)
+                name: _finite(value)
+                for name, value in self._all_settings().items()
+                if _is_saved(name, value)
             },
         }
 
@@ -166,11 +198,13 @@ class PortableMixture(Mixture):
     def _restored(cls, contents: ModelFile) -> Self:
         """Return the model of a file; errors of many kinds where it is damaged."""
         parameters, header = contents
-        model = cls(**_settings(cls, header["settings"]))
-        check_settings(cls.__name__, model.get_params())
+        model = cls._made(_restored_settings(header["settings"], cls._parameter_names()))
+        check_settings(cls.__name__, model._settings())
         family = model._family
         k, d = parameters.means.shape
-        check_array("weights", parameters.weights, (k,))
+        dtype = DTYPES[DTYPES.index(header["dtype"])]
+        # those of a start in which most rows begin in no component sum to less than 1
+        check_weights(parameters.weights.astype(dtype), k, least=float(np.finfo(np.float32).tiny))
         check_array("covariances", parameters.covariances, family.shape(k, d))
         family.check(parameters.covariances, "covariance")
         lower_bound = header["lower_bound"]
@@ -182,7 +216,6 @@ class PortableMixture(Mixture):
             [],
             _components(header.get("collapsed", []), k),
         )
-        dtype = DTYPES[DTYPES.index(header["dtype"])]
         vars(model).update(model._attributes(parameters, np.dtype(dtype), ended))
         if header["feature_names"]:
             model.feature_names_in_ = np.array(header["feature_names"], dtype=object)
@@ -231,7 +264,7 @@ class PortableMixture(Mixture):
 
     def _settings_for(self, defaults: dict[str, Any], covariance_type: str) -> dict[str, Any]:
         """Return the settings that scikit-learn has, with its own values where it lacks ours."""
-        mine = self.get_params()
+        mine = self._settings()
         settings = {name: mine[name] for name in defaults}
         settings["n_components"] = len(self.weights_)
         for name in ("tol", "init_params"):
@@ -248,13 +281,21 @@ def _is_saved(name: str, value: Any) -> bool:
     return name != "init_params" or isinstance(value, str)
 
 
-def _settings(estimator: type, saved: dict[str, Any]) -> dict[str, Any]:
-    """Return those of the saved settings that an estimator has; JSON made its tuples lists."""
-    known = inspect.signature(estimator).parameters
-    settings = {name: value for name, value in saved.items() if name in known}
-    for name, value in settings.items():
-        if isinstance(value, list) and isinstance(known[name].default, tuple):
-            settings[name] = tuple(value)
+def _finite(value: Any) -> Any:
+    """Return a setting as strict JSON has it, which knows no infinity."""
+    return INFINITY if isinstance(value, numbers.Real) and value == math.inf else value
+
+
+def _restored_settings(saved: dict[str, Any], own: Sequence[str]) -> dict[str, Any]:
+    """Return those of the saved settings that a model has, as :func:`_finite` was given them."""
+    known = {*SETTINGS, *own}
+    settings: dict[str, Any] = {
+        name: math.inf if value == INFINITY else value
+        for name, value in saved.items()
+        if name in known
+    }
+    if "fixed" in settings:  # JSON made the tuple a list
+        settings["fixed"] = names_of(settings["fixed"])
     return settings
 
 

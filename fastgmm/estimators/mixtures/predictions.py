@@ -276,7 +276,7 @@ class Predictor(PortableMixture):
     def _score(
         self, X: Any, sample_weight: Any, scoring: type[Scoring | EntropyScoring] = Scoring
     ) -> list[float]:
-        """Return the total log likelihood of the rows, the sum of their weights, and so on."""
+        """Return what a scoring finds in the rows that a fit would take."""
         source = self._source(X, sample_weight, self.missing)
         work = scoring(self._density(source.dtype), column_names(source))
         with closing(self._executor_for(source).place(source, self.chunk_size)) as placement:
@@ -287,18 +287,26 @@ class Predictor(PortableMixture):
             raise DataError("All weights are zero: give at least one row a positive sample_weight")
         return [float(total) for total in totals]
 
+    def _counted(
+        self, X: Any, sample_weight: Any, scoring: type[Scoring | EntropyScoring] = Scoring
+    ) -> list[float]:
+        """Return the same but for the number of rows, which are told from observations."""
+        log_likelihood, weight, n_rows, *more = self._score(X, sample_weight, scoring)
+        criteria.warn_of_light_rows(weight / n_rows, "AIC, BIC and ICL take", stacklevel=3)
+        return [log_likelihood, weight, *more]
+
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean natural log likelihood per row, weighted if there are weights.
 
         With ``missing="drop"``, here and in the criteria below, of the rows that ``fit`` would
         take.
         """
-        log_likelihood, weight = self._score(X, sample_weight)
+        log_likelihood, weight, _ = self._score(X, sample_weight)
         return log_likelihood / weight
 
     def aic(self, X: Any, sample_weight: Any = None) -> float:
         """Return Akaike's information criterion, smaller is better (Akaike 1974)."""
-        log_likelihood, _ = self._score(X, sample_weight)
+        log_likelihood, _ = self._counted(X, sample_weight)
         return criteria.aic(log_likelihood, self._n_parameters())
 
     def bic(self, X: Any, sample_weight: Any = None) -> float:
@@ -306,7 +314,7 @@ class Predictor(PortableMixture):
 
         The number of rows is the sum of their weights.
         """
-        log_likelihood, weight = self._score(X, sample_weight)
+        log_likelihood, weight = self._counted(X, sample_weight)
         return criteria.bic(log_likelihood, self._n_parameters(), weight)
 
     def icl(self, X: Any, sample_weight: Any = None) -> float:
@@ -323,5 +331,5 @@ class Predictor(PortableMixture):
         >>> abs(gm.icl(X) - gm.bic(X)) < 1e-9
         True
         """
-        log_likelihood, weight, entropy = self._score(X, sample_weight, EntropyScoring)
+        log_likelihood, weight, entropy = self._counted(X, sample_weight, EntropyScoring)
         return criteria.icl(log_likelihood, self._n_parameters(), weight, entropy)

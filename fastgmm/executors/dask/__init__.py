@@ -11,6 +11,7 @@ cluster to use does.
 from fastgmm.executors.dask.clients import (
     active_client,
     connected,
+    is_client,
     local_workers,
     performance_report,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "DaskPlacement",
     "active_client",
     "connected",
+    "is_client",
     "local_workers",
     "performance_report",
 ]

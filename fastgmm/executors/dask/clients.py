@@ -39,6 +39,11 @@ def active_client() -> Client | None:
     return None
 
 
+def is_client(value: Any) -> bool:
+    """Return whether this is a client."""
+    return isinstance(value, distributed.Client)
+
+
 def inside_task() -> bool:
     """Return whether this is a task on a worker."""
     try:

@@ -9,6 +9,7 @@ import numpy as np
 from fastgmm.exceptions import DataError
 from fastgmm.sources.columns import not_numbers
 from fastgmm.sources.dask_collections.partitions import Layout
+from fastgmm.sources.weights import weight_array
 
 
 def checked_rows(X: Any) -> Any:
@@ -101,15 +102,7 @@ def _cut_weights(sample_weight: Any, lengths: list[int] | None) -> Any:
             "pass weights as a Dask collection with the partitions of X, or call "
             "X.compute_chunk_sizes() first"
         )
-    try:
-        weights = np.ascontiguousarray(sample_weight, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"sample_weight is not an array of numbers: {error}") from error
-    n_samples = sum(lengths)
-    if np.ndim(sample_weight) == 0:
-        weights = np.full(n_samples, weights)
-    if weights.shape != (n_samples,):
-        raise DataError(f"sample_weight.shape == {weights.shape}, expected {(n_samples,)}!")
+    weights = weight_array(sample_weight, sum(lengths))
     return da.from_array(weights, chunks=(tuple(lengths),))
 
 

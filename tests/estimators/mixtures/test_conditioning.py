@@ -8,6 +8,7 @@ from reference import as_matrices, e_step, from_matrices
 from scipy.integrate import trapezoid
 
 from fastgmm import GaussianMixture, open_dataset
+from fastgmm.exceptions import DataError
 
 K, D = 3, 3
 GRID = np.linspace(-20.0, 20.0, 81)
@@ -90,14 +91,41 @@ def test_conditional_moments_are_those_of_the_integrals(model):
 
 def test_moments_of_rows_are_those_of_each_rows_mixture(model):
     rows = np.random.default_rng(0).normal(size=(50, 1)) * 3
+    rows[[3, 4, 5]] = [[1e5], [-1e20], [1e150]]
     mean, variance = model.conditional_moments(rows, 1)
-    for i in (0, 17, 49):
+    for i in (0, 3, 4, 5, 17, 49):
         part = model.condition(1, rows[i])
         expected = part.weights_ @ part.means_
         np.testing.assert_allclose(mean[i], expected, rtol=1e-12)
         matrices = as_matrices(part.covariances_, part.covariance_type, K, 2)
         spread = np.diagonal(matrices, axis1=1, axis2=2) + (part.means_ - expected) ** 2
         np.testing.assert_allclose(variance[i], part.weights_ @ spread, rtol=1e-12)
+
+
+def test_values_far_away_have_moments_in_single_precision_too():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(500, 2)).astype(np.float32) * np.float32([1.0, 3.0])
+    rows[::2] += 9.0
+    model = GaussianMixture(2, random_state=0).fit(rows)
+    far = np.array([[1e20], [-1e20], [1e30]], np.float32)
+    mean, variance = model.conditional_moments(far, 0)
+    assert mean.dtype == variance.dtype == np.float32
+    for i, row in enumerate(far):
+        part = model.condition(0, row)
+        np.testing.assert_allclose(mean[i], part.weights_ @ part.means_, rtol=1e-6)
+        assert part.weights_.max() == 1.0
+        np.testing.assert_allclose(variance[i], part.weights_ @ part.covariances_[:, 0], rtol=1e-6)
+
+
+def test_values_too_far_for_any_component_are_named():
+    model, _ = named()
+    rows = pd.DataFrame({"age": [0.0, 1.0, 0.0], "height": [0.0, -1e200, 0.0]})
+    message = r"row 1 are too far .* \(column 1 \('height'\) has -1e\+200\): give values nearer"
+    with pytest.raises(DataError, match=message):
+        model.conditional_moments(rows, ["age", "height"])
+    del model.feature_names_in_
+    with pytest.raises(DataError, match=r"column 1 has -1e\+200"):
+        model.conditional_moments(rows.to_numpy(), [2, 0])
 
 
 def test_conditioning_in_steps_is_conditioning_at_once(model):
@@ -149,6 +177,17 @@ def test_names_are_columns_and_are_carried_along():
     by_name = model.conditional_moments(frame[["weight"]], "weight")
     by_number = model.conditional_moments(frame[["weight"]], 1)
     np.testing.assert_array_equal(by_name.mean, by_number.mean)
+
+
+def test_parts_have_no_checkpoint_and_leave_that_of_the_whole(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(200, D))
+    path = tmp_path / "whole.ckpt"
+    model = GaussianMixture(2, random_state=0, checkpoint=path, resume=True, tol=1e-2).fit(rows)
+    before = path.read_bytes()
+    for part in (model.marginal([0, 1]), model.condition(2, 0.0)):
+        assert (part.checkpoint, part.resume, part.tol) == (None, False, 1e-2)
+        part.fit(rows[:, :2])
+    assert path.read_bytes() == before
 
 
 def test_single_precision_models_have_single_precision_parts():

@@ -1,8 +1,10 @@
 """Models from known parameters, to files, JSON and other libraries: the same numbers everywhere."""
 
 import json
+import pickle
 import sys
 
+import joblib
 import numpy as np
 import pytest
 from problems import COVARIANCE_TYPES, blobs, fit, parameters
@@ -199,6 +201,39 @@ def test_json_keeps_every_bit(model, dtype):
     assert json.dumps(again.to_dict()) == text
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_pickles_of_any_kind_keep_the_exact_parameters(model, dtype, tmp_path):
+    rows = X.astype(dtype)
+    model.fit(rows)
+    joblib.dump(model, tmp_path / "model.joblib")
+    for again in (joblib.load(tmp_path / "model.joblib"), pickle.loads(pickle.dumps(model))):
+        assert np.array_equal(again.score_samples(rows), model.score_samples(rows))
+        assert again._current() is again._exact
+
+
+@pytest.mark.parametrize("name", ["weights_", "means_", "covariances_", "precisions_cholesky_"])
+def test_what_is_changed_in_place_counts(model, name):
+    factors = 1.5 * model.precisions_cholesky_
+    expected = model.score_samples(X)
+    part = getattr(model, name)
+    part *= 1.5
+    assert not np.allclose(model.score_samples(X), expected)
+    if name == "precisions_cholesky_":
+        given = {"precisions": model._family.precisions(factors)}
+        other = GaussianMixture.from_parameters(
+            model.weights_, model.means_, covariance_type=model.covariance_type, **given
+        )
+        np.testing.assert_allclose(model.score_samples(X), other.score_samples(X), rtol=1e-9)
+
+
+def test_infinite_settings_are_safe_for_json(tmp_path):
+    model = fit(X, n_components=2, tol=np.inf, checkpoint_interval=np.float32(np.inf))
+    text = json.dumps(model.to_dict(), allow_nan=False)
+    model.save(tmp_path / "model.npz")
+    for again in (GaussianMixture.from_dict(json.loads(text)), model.load(tmp_path / "model.npz")):
+        assert again.tol == again.checkpoint_interval == np.inf
+
+
 def test_models_without_a_fit_are_safe_for_json():
     model = GaussianMixture.from_parameters(np.full(3, 1 / 3), np.zeros((3, 2)), UNIT)
     text = json.dumps(model.to_dict(), allow_nan=False)
@@ -213,6 +248,9 @@ def test_models_without_a_fit_are_safe_for_json():
         ({"means": [[0.0, "x"]] * 3}, "or is damaged"),
         ({"means": [0.0] * 3}, "or is damaged"),
         ({"weights": [0.5, 0.5]}, "or is damaged"),
+        ({"weights": [5.0, -4.0, 0.0]}, "or is damaged"),
+        ({"weights": [0.0, 0.0, 0.0]}, "or is damaged"),
+        ({"weights": [0.5, 0.5, 0.5]}, "or is damaged"),
         ({"weights": [0.5, None, 0.5]}, "its weights are no finite numbers"),
         ({"covariances": [[[0.0, 0.0]] * 2] * 3}, "or is damaged"),
         ({"dtype": "object"}, "or is damaged"),
