@@ -2,6 +2,7 @@
 
 import glob
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,23 +11,60 @@ from pathlib import Path
 
 SUFFIX = ".tmp"
 
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+}
+"""What a file must not take the place of."""
+
+
+def destination(path: str | PathLike[str]) -> Path:
+    """Return the file that writing ``path`` makes or replaces: what a link names, not the link.
+
+    Raises
+    ------
+    OSError
+        Something else than a file is there, or its folder does not exist or cannot be written.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        kind = stat.S_IFMT(os.stat(target).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        kind = stat.S_IFREG
+    except OSError as error:
+        raise type(error)(f"Cannot write {os.fspath(path)}: {error.strerror}") from error
+    if kind != stat.S_IFREG:
+        what = KINDS.get(kind, "no file")
+        raise FileExistsError(f"{os.fspath(path)} is {what} already: choose another name")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"Cannot write {os.fspath(path)}: there is no folder {target.parent}, make it first"
+        )
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"Cannot write {os.fspath(path)}: the folder {target.parent} is not writeable, choose "
+            "another"
+        )
+    return target
+
 
 @contextmanager
 def atomic_file(path: str | PathLike[str]) -> Iterator[str]:
     """Give the name of a temporary file to write; rename it to ``path`` if the block succeeds.
 
-    The temporary file lies in the same folder (renaming is atomic only within a file system) and
-    is synced before it is renamed, its folder after. If the block raises, the temporary file is
-    removed and what was at ``path`` is untouched.
+    Where ``path`` is a link, what it names is written. The temporary file lies in the same folder
+    (renaming is atomic only within a file system) and is synced before it is renamed, its folder
+    after. If the block raises, the temporary file is removed and what was there is untouched.
 
     Raises
     ------
     OSError
-        The folder does not exist or cannot be written, or the disk is full.
+        As :func:`destination` does, or the disk is full.
     """
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"Cannot write {target}: there is no folder {target.parent}")
+    target = destination(path)
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=_prefix(target), suffix=SUFFIX)
     os.close(handle)
     try:
@@ -46,7 +84,7 @@ def remove_leftovers(path: str | PathLike[str]) -> None:
 
     For files that one process writes at a time: whoever still writes would fail.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     pattern = glob.escape(str(target.parent / _prefix(target))) + "*" + SUFFIX
     for leftover in glob.glob(pattern):
         with suppress(OSError):

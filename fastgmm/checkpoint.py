@@ -19,7 +19,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from fastgmm import __version__, archive
-from fastgmm.atomic_file import remove_leftovers
+from fastgmm.atomic_file import destination, remove_leftovers
 from fastgmm.exceptions import (
     KEPT,
     CheckpointError,
@@ -294,15 +294,14 @@ def checkpoint_of(
         The file is damaged, foreign, of other data, settings or another version.
     InvalidParameterError
         ``resume`` without a path.
-    FileNotFoundError
-        The path's folder does not exist.
+    OSError
+        The path's folder does not exist or cannot be written, or what is there is no file.
     """
     if path is None:
         if resume:
             raise InvalidParameterError("resume=True needs a file to resume: set checkpoint=path")
         return UNKEPT
-    if not os.path.isdir(folder := os.path.dirname(os.path.abspath(path))):
-        raise FileNotFoundError(f"Cannot write {os.fspath(path)}: there is no folder {folder}")
+    destination(path)
     remove_leftovers(path)  # of a run that was killed while it wrote
     identity = {
         "data": {

@@ -114,7 +114,7 @@ def test_a_folder_is_never_replaced(model: GaussianMixture, tmp_path: Path, endi
     out = tmp_path / f"labels{ending}"
     out.mkdir()
     (out / "precious").touch()
-    with pytest.raises(DataError, match=r"labels\.\w+ exists already: remove it or choose another"):
+    with pytest.raises(DataError, match=r"labels\.\w+ is a (file|folder) already: "):
         model.predict(X, out=out)
     assert [path.name for path in tmp_path.rglob("*")] == [out.name, "precious"]
 
@@ -136,7 +136,7 @@ def test_a_file_is_replaced(model: GaussianMixture, tmp_path: Path) -> None:
     model.predict(X, out=out)
     np.testing.assert_array_equal(np.load(out), model.predict(X))
     (tmp_path / "folder.npy").mkdir()
-    with pytest.raises(DataError, match=r"folder\.npy exists already"):
+    with pytest.raises(DataError, match=r"folder\.npy is a folder already"):
         model.predict(X, out=tmp_path / "folder.npy")
 
 

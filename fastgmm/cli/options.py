@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from fastgmm.atomic_file import destination
+
 if TYPE_CHECKING:
     from fastgmm.estimators import GaussianMixture
     from fastgmm.sources import Source
@@ -19,10 +21,10 @@ ROW_ENDINGS = (".npy", ".parquet", ".zarr")
 
 
 class Output(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
-    """A file to be written: its folder is there and writeable, its ending is known if it matters.
+    """A file to be written: nothing else has its name, its folder is there and writeable.
 
-    Checked while the command line is read, so that a fit of hours does not end with
-    "no such folder".
+    Its ending is one of ``endings``, if there are any. Checked while the command line is read, so
+    that a fit of hours does not end with "no such folder".
     """
 
     name = "file"
@@ -33,15 +35,12 @@ class Output(click.ParamType):  # type: ignore[type-arg]  # generic since click 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path, or fail with the reason why it cannot be written."""
         path = Path(value)
-        folder = path.parent
         if self.endings and path.suffix.lower() not in self.endings:
             self.fail(f"{value}: the name must end in {' or '.join(self.endings)}", param, ctx)
-        if path.is_dir():
-            self.fail(f"{value} is a folder already: remove it or name another", param, ctx)
-        if not folder.is_dir():
-            self.fail(f"the folder {folder} does not exist: make it first", param, ctx)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            self.fail(f"the folder {folder} is not writeable: choose another", param, ctx)
+        try:
+            destination(path)
+        except OSError as error:
+            self.fail(str(error), param, ctx)
         return path
 
 

@@ -148,7 +148,7 @@ def test_outputs_are_replaced_if_files_and_refused_if_folders(run, data, model_f
             before = sorted(path.stat().st_ino for path in tmp_path.rglob("*"))
             result = run(*command, "-m", model_file, "-o", output, exit_code=2 * output.is_dir())
             if output.is_dir():
-                assert f"{output} is a folder already: remove it or name another" in result.stderr
+                assert f"{output} is a folder already: choose another name" in result.stderr
                 assert sorted(path.stat().st_ino for path in tmp_path.rglob("*")) == before
 
 

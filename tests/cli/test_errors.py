@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from hanging import LONG
 
+from fastgmm.cli import main
 from fastgmm.cli.messages import explain
+from fastgmm.cli.options import Output
 
 USAGE, UNUSABLE, INTERRUPTED = 2, 4, 130
 
@@ -30,7 +32,7 @@ def the_line(result):
         (["fit", "-k", "2", "-o", "out.npz"], "DATA"),
         (["fit", "DATA", "-k", "0", "-o", "out.npz"], "0 is not in the range"),
         (["fit", "DATA", "-k", "2", "-o", "out.txt"], "must end in .npz"),
-        (["fit", "DATA", "-k", "2", "-o", "nowhere/out.npz"], "nowhere does not exist"),
+        (["fit", "DATA", "-k", "2", "-o", "nowhere/out.npz"], "nowhere, make it first"),
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--tol", "soon"], "'statistical'"),
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--tol", "-1"], "zero or more"),
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--columns", "a,,b"], "empty column name"),
@@ -155,6 +157,23 @@ def test_a_failed_prediction_leaves_the_old_file(run, rows, model_file, tmp_path
     arguments = ("predict", tmp_path / "bad.npy", "-m", model_file, "-o", tmp_path / "out.npy")
     assert "199" in the_line(run(*arguments, exit_code=UNUSABLE))
     assert contents(tmp_path) == before
+
+
+OUTPUTS = [
+    (command, option.opts[-1], option.type)
+    for command, known in main.commands.items()
+    for option in known.params
+    if isinstance(option.type, Output)
+]
+
+
+@pytest.mark.parametrize(("command", "option", "kind"), OUTPUTS)
+def test_no_output_takes_the_place_of_what_is_no_file(run, tmp_path, command, option, kind):
+    output = tmp_path / f"x{(*kind.endings, '')[0]}"
+    os.mkfifo(output)
+    line = the_line(run(command, option, output, exit_code=USAGE))
+    assert f"{output} is a pipe already: choose another name" in line
+    assert output.is_fifo()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -132,7 +132,7 @@ def test_usage(folder, run, monkeypatch):
         (["--resume"], "need --checkpoint FILE"),
         (["--max-seconds", 3], "need --checkpoint FILE"),
         (["--checkpoint", "out.npz"], "choose two names"),
-        (["--checkpoint", "nowhere/fit.ckpt"], "does not exist"),
+        (["--checkpoint", "nowhere/fit.ckpt"], "there is no folder"),
         (["--checkpoint", "rows.npy"], "one of the input files"),
     ):
         assert says in run(*FIT, *flags, exit_code=2).stderr
