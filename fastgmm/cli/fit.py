@@ -10,6 +10,7 @@ import click
 
 from fastgmm.cli.clusters import one_place, place_of, place_options, placed, reporting
 from fastgmm.cli.memory import megabytes, peak_memory
+from fastgmm.cli.messages import tell
 from fastgmm.cli.options import (
     MODEL_ENDINGS,
     OpenedData,
@@ -224,8 +225,8 @@ def fit(
             model.set_callbacks(watch, stop, *watching).fit(rows.source)
         model.set_params(warm_start=False).save(output)
     if not quiet:
-        click.echo("\n".join(summary(model, rows, watch)))
-        click.echo(f"model written to {output}")
+        tell("\n".join(summary(model, rows, watch)))
+        tell(f"model written to {output}")
 
 
 def _model(start: "GaussianMixture | None", settings: dict[str, Any]) -> "GaussianMixture":

@@ -5,9 +5,9 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -61,14 +61,70 @@ class OneLineErrors(click.Group):
         run = partial(super().main, words, prog_name, complete_var, standalone_mode=False, **extra)
         if not standalone_mode:
             return run()
-        try:
-            with warnings_in_one_line():
-                code: Any = run()
-        except Exception as error:
-            if os.environ.get("FASTGMM_TRACEBACK", "0") not in ("", "0"):
-                raise
-            _fail(error)
-        sys.exit(code if isinstance(code, int) else 0)
+        with heard_or_not():
+            try:
+                with warnings_in_one_line():
+                    code: Any = run()
+            except Exception as error:
+                if os.environ.get("FASTGMM_TRACEBACK", "0") not in ("", "0"):
+                    raise
+                _fail(error)
+            sys.exit(code if isinstance(code, int) else 0)
+
+
+class Unheard:
+    """Standard error that may be full, or a pipe that nobody reads: words get lost, no work does.
+
+    All who speak use it: progress, warnings, errors, loggers.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text if that is possible."""
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what waits if that is possible."""
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def heard_or_not() -> Iterator[None]:
+    """Let no work fail, and no exit code change, because standard error cannot be written."""
+    with ExitStack() as stack:
+        nowhere = stack.enter_context(open(os.devnull, "w"))
+        while nowhere.fileno() <= 2:  # where streams were closed: no file to write gets their place
+            nowhere = stack.enter_context(open(os.devnull, "w"))
+        speech: Any = Unheard(sys.stderr or nowhere)
+        with redirect_stderr(speech):
+            try:
+                yield
+            finally:
+                _drop_what_waits()
+
+
+def _drop_what_waits() -> None:
+    """Drop what standard output does not take: Python would try again, and end with code 120."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def tell(text: str) -> None:
+    """Print what is told of work that is done and kept, if that is possible."""
+    with suppress(OSError):
+        click.echo(text)
 
 
 def _fail(error: Exception) -> NoReturn:

@@ -10,6 +10,7 @@ import click
 from fastgmm.atomic_file import atomic_file
 from fastgmm.cli.clusters import client_of, one_place, place_of, reporting
 from fastgmm.cli.fit import fit
+from fastgmm.cli.messages import tell
 from fastgmm.cli.options import (
     MODEL_ENDINGS,
     NameList,
@@ -181,8 +182,8 @@ def select(
         if plot is not None:
             _draw(selection, plot)
     if not quiet:
-        click.echo("\n".join(summary(selection, rows, counted.n_samples)))
-        click.echo(f"model written to {output}")
+        tell("\n".join(summary(selection, rows, counted.n_samples)))
+        tell(f"model written to {output}")
 
 
 class _Rows:

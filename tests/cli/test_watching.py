@@ -1,6 +1,11 @@
 """What a command leaves for those who watch it: a line of JSON a pass, Dask's report."""
 
 import json
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +28,9 @@ NAMES = {
     "retries",
     "workers",
 }
+
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def records_in(path):
@@ -56,6 +64,50 @@ def test_a_log_that_cannot_be_written_is_told_before_the_fit(run, data, tmp_path
     result = run("fit", data, "-k", 2, "-o", tmp_path / "m.npz", "--log-json", log, exit_code=2)
     assert "No such file" in result.stderr
     assert not (tmp_path / "m.npz").exists()
+
+
+def full():
+    return open("/dev/full", "w")
+
+
+def unread():
+    """A pipe whose reader has gone."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return open(writing, "w")
+
+
+DEAF = {
+    "full": {"stderr": full},
+    "unread": {"stderr": unread, "stdout": unread},
+    "summary": {"stdout": full},
+    "closed": {},
+}
+
+
+@pytest.mark.parametrize("how", DEAF)
+@pytest.mark.parametrize("command", ["fit", "select", "predict"])
+def test_a_command_that_nobody_listens_to_does_its_work(data, model_file, tmp_path, command, how):
+    output = tmp_path / ("out.npy" if command == "predict" else "out.npz")
+    what = ["-m", model_file] if command == "predict" else ["-k", "2", "--max-iter", "1"]
+    words = [sys.executable, "-m", "fastgmm", command, data, "-o", output, *what]
+    if how == "closed":
+        words = ["sh", "-c", '"$@" 2>&-', "sh", *words]
+    with ExitStack() as stack:
+        streams = {name: stack.enter_context(opened()) for name, opened in DEAF[how].items()}
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | streams
+        # a line of progress whenever there is something to say, and a warning
+        code = subprocess.run(list(map(str, words)), env=ENVIRONMENT, **streams).returncode
+    assert code == 0
+    assert output.stat().st_size > 0
+
+
+def test_errors_keep_their_code_where_nobody_hears_them(tmp_path):
+    for stream in (full, unread):
+        with stream() as deaf:
+            words = [sys.executable, "-m", "fastgmm", "info", "nowhere.npz"]
+            done = subprocess.run(words, env=ENVIRONMENT, cwd=tmp_path, stdout=deaf, stderr=deaf)
+        assert done.returncode == 4
 
 
 @pytest.mark.parametrize("command", ["fit", "select"])
