@@ -51,6 +51,14 @@ def destination(path: str | PathLike[str]) -> Path:
     return target
 
 
+def same_file(one: str | PathLike[str], other: str | PathLike[str]) -> bool:
+    """Return whether two names are of one file, be it there or not, behind links of any kind."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
+
+
 @contextmanager
 def atomic_file(path: str | PathLike[str]) -> Iterator[str]:
     """Give the name of a temporary file to write; rename it to ``path`` if the block succeeds.

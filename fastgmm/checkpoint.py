@@ -30,6 +30,7 @@ from fastgmm.exceptions import (
 )
 from fastgmm.executors import Node, Nodes, Placement, Work
 from fastgmm.plain import plain, record, resembling, with_arrays
+from fastgmm.sources import check_not_read, stamps_of
 
 R = TypeVar("R")
 
@@ -292,6 +293,8 @@ def checkpoint_of(
     ------
     CheckpointError
         The file is damaged, foreign, of other data, settings or another version.
+    DataError
+        The path is that of a file with the rows.
     InvalidParameterError
         ``resume`` without a path.
     OSError
@@ -302,6 +305,7 @@ def checkpoint_of(
             raise InvalidParameterError("resume=True needs a file to resume: set checkpoint=path")
         return UNKEPT
     destination(path)
+    check_not_read(path, (one.path for one in stamps_of(placement.source)))
     remove_leftovers(path)  # of a run that was killed while it wrote
     identity = {
         "data": {

@@ -140,6 +140,18 @@ def test_a_file_is_replaced(model: GaussianMixture, tmp_path: Path) -> None:
         model.predict(X, out=tmp_path / "folder.npy")
 
 
+def test_what_is_read_is_not_written(model: GaussianMixture, file: Path) -> None:
+    before, link = file.read_bytes(), file.parent / "link.npy"
+    link.symlink_to(file)
+    for rows in (file, open_dataset(file, missing="drop")):
+        for out in (file, link):
+            with pytest.raises(DataError, match=f"{out.name} is one of the input files"):
+                model.predict_proba(rows, out=out)
+    with pytest.raises(DataError, match=r"rows\.npy is one of the input files"):
+        GaussianMixture(1, checkpoint=file).fit(file)
+    assert file.read_bytes() == before
+
+
 def test_a_folder_that_workers_do_not_see(tmp_path: Path) -> None:
     class Elsewhere(ArrayResults):
         def write_parts(self, write: Any) -> None:

@@ -4,7 +4,7 @@ import math
 import time
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,7 @@ from fastgmm.cli.memory import megabytes, peak_memory
 from fastgmm.cli.messages import tell
 from fastgmm.cli.options import (
     MODEL_ENDINGS,
+    Log,
     OpenedData,
     Output,
     Registered,
@@ -171,12 +172,12 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
 )
 @click.option(
     "--log-json",
-    type=click.File("w", lazy=False),
+    type=Log(),
     help="Write a line of JSON to this file after every pass.",
 )
 @click.option(
     "--performance-report",
-    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    type=Output(),
     help="Write Dask's report of the fit to this HTML file (needs fastgmm[dashboard]).",
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress display, no summary.")
@@ -191,7 +192,7 @@ def fit(
     checkpoint: Path | None,
     resume: bool,
     max_seconds: float | None,
-    log_json: TextIO | None,
+    log_json: Path | None,
     performance_report: Path | None,
     quiet: bool,
     **settings: Any,
@@ -210,11 +211,9 @@ def fit(
         "checkpoint": checkpoint,
         "resume": resume,
     }
-    with interruptible(checkpoint, resume, max_seconds, [output]) as stop:
+    with interruptible(checkpoint, resume, max_seconds) as stop:
         start = None if start_from is None else load_model(start_from, place.threads)
-        rows = open_rows(
-            data, columns, weight, missing, model=start, output=output, checkpoint=checkpoint
-        )
+        rows = open_rows(data, columns, weight, missing, model=start)
         model = _model(start, settings)
         watch = _Watch()
         with (

@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -153,7 +153,7 @@ def select(
     checkpoint: Path | None,
     resume: bool,
     max_seconds: float | None,
-    log_json: TextIO | None,
+    log_json: Path | None,
     performance_report: Path | None,
     quiet: bool,
     **settings: Any,
@@ -167,8 +167,8 @@ def select(
     place = one_place(place_of(settings), performance_report)
     settings |= {"n_threads": place.threads, "checkpoint": checkpoint, "resume": resume}
     counted = _Rows()
-    with interruptible(checkpoint, resume, max_seconds, [output, table, plot]) as stop:
-        rows = open_rows(data, columns, weight, missing, output=output, checkpoint=checkpoint)
+    with interruptible(checkpoint, resume, max_seconds) as stop:
+        rows = open_rows(data, columns, weight, missing)
         with (
             client_of(place) as client,
             reporting(performance_report),

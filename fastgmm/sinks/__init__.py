@@ -18,6 +18,7 @@ from fastgmm.exceptions import DataError
 from fastgmm.sinks.folders import to_folder
 from fastgmm.sinks.npy import to_npy
 from fastgmm.sinks.results import ArrayResults, PlacedResults, Results
+from fastgmm.sources import Source, check_not_read, stamps_of
 
 __all__ = [
     "FILE_SINKS",
@@ -56,11 +57,11 @@ def to_array(blocks: Blocks, n_rows: int) -> NDArray[Any]:
     return whole
 
 
-def check_sink(path: str | PathLike[str]) -> Path:
+def check_sink(path: str | PathLike[str], source: Source | None = None) -> Path:
     """Return the file or folder that will be made; before hours of work, not after.
 
-    Raises DataError unless it can be begun. Files are replaced, folders are not: a folder may hold
-    anything.
+    Raises DataError unless it can be begun. Files are replaced, but for those of the ``source``
+    whose rows are read meanwhile; folders are not: a folder may hold anything.
     """
     ending = _ending(path)
     if ending not in FILE_SINKS:
@@ -72,6 +73,7 @@ def check_sink(path: str | PathLike[str]) -> Path:
         raise DataError(str(error)) from error
     if target.exists() and FILE_SINKS[ending] is not to_npy:
         raise DataError(f"{fspath(path)} is a file already: remove it or choose another name")
+    check_not_read(path, (one.path for one in stamps_of(source)))
     return target
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from hanging import LONG
 
 from fastgmm.cli import main
 from fastgmm.cli.messages import explain
-from fastgmm.cli.options import Output
+from fastgmm.cli.options import Log, Output
 
 USAGE, UNUSABLE, INTERRUPTED = 2, 4, 130
 
@@ -167,13 +168,68 @@ OUTPUTS = [
 ]
 
 
-@pytest.mark.parametrize(("command", "option", "kind"), OUTPUTS)
+@pytest.mark.parametrize(
+    ("command", "option", "kind"),
+    [one for one in OUTPUTS if not isinstance(one[2], Log)],  # a log may well go to a pipe
+)
 def test_no_output_takes_the_place_of_what_is_no_file(run, tmp_path, command, option, kind):
     output = tmp_path / f"x{(*kind.endings, '')[0]}"
     os.mkfifo(output)
     line = the_line(run(command, option, output, exit_code=USAGE))
     assert f"{output} is a pipe already: choose another name" in line
     assert output.is_fifo()
+
+
+READERS = [
+    one for one in OUTPUTS if "data" in {option.name for option in main.commands[one[0]].params}
+]
+REST = {
+    "fit": ["-k", "2", "--workers", "1"],
+    "select": ["--workers", "1"],
+    "predict": ["-m", "model.npz"],
+    "score": ["-m", "model.npz", "--per-row"],
+}
+
+
+@pytest.mark.parametrize(("command", "option", "kind"), READERS)
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_no_output_is_an_input(
+    run, data, model_file, tmp_path, monkeypatch, command, option, kind, link
+):
+    monkeypatch.chdir(tmp_path)
+    same = f"same{(*kind.endings, '')[0]}"
+    link(data, same)
+    before = contents(tmp_path)
+    own = {"fit": "out.npz", "select": "out.npz"}.get(command, "out.npy")
+    words = [command, data, *REST[command], option, same]
+    words += [] if option == "--output" else ["-o", own]
+    line = the_line(run(*words, exit_code=USAGE))
+    assert f"{option}: {same} is one of the input files: choose another name" in line
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("command", ["fit", "select"])
+def test_no_two_outputs_have_one_name(run, data, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    os.symlink("one", "two")
+    before = contents(tmp_path)
+    options = [option for of, option, kind in OUTPUTS if of == command and not kind.endings]
+    for one, other in combinations(options, 2):
+        line = the_line(run(command, data, one, "one", other, "two", exit_code=USAGE))
+        assert f"is the file of {one}, too: choose two names" in line
+    assert len(options) == 3
+    assert contents(tmp_path) == before
+
+
+def test_a_log_is_not_the_file_that_holds_the_dataset(run, tmp_path, rows):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        file["x"] = rows
+    before = contents(tmp_path)
+    fit = ("fit", tmp_path / "rows.h5" / "x", "-k", 2, "-o", tmp_path / "out.npz")
+    line = the_line(run(*fit, "--log-json", tmp_path / "rows.h5", exit_code=USAGE))
+    assert "rows.h5 is one of the input files" in line
+    assert contents(tmp_path) == before
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -62,8 +63,46 @@ def test_a_sweep_writes_a_line_of_json_a_pass(run, data, rows, tmp_path):
 def test_a_log_that_cannot_be_written_is_told_before_the_fit(run, data, tmp_path):
     log = tmp_path / "nowhere" / "log.jsonl"
     result = run("fit", data, "-k", 2, "-o", tmp_path / "m.npz", "--log-json", log, exit_code=2)
-    assert "No such file" in result.stderr
+    assert "there is no folder" in result.stderr
     assert not (tmp_path / "m.npz").exists()
+
+
+@pytest.mark.parametrize("kept", [b"a day of passes", b""])
+def test_a_log_is_begun_when_nothing_else_is_wrong(run, data, model_file, tmp_path, kept):
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(kept)
+    fit = ("fit", data, "-o", tmp_path / "m.npz", "--log-json", log)
+    run(*fit, "-k", 2, "--columns", "0,7", exit_code=4)
+    run(*fit, "-k", 3, "--start-from", model_file, exit_code=2)
+    run(*fit, "-k", 2, "--resume", exit_code=2)
+    assert log.read_bytes() == kept
+
+
+def test_a_log_is_also_a_pipe_or_standard_output(run, data, tmp_path):
+    fit = ("fit", data, "-k", 2, "-o", tmp_path / "m.npz", "--max-iter", 3, "--tol", 0, "-q")
+    lines = run(*fit, "--log-json", "-").stdout.splitlines()
+    assert [json.loads(line)["pass"] for line in lines] == [1, 2, 3]
+    reading, writing = os.pipe()
+    with open(reading) as pipe, open(writing, "w"):
+        run(*fit, "--log-json", f"/dev/fd/{writing}")
+        assert json.loads(pipe.readline())["pass"] == 1
+
+
+def test_a_log_on_a_full_disk_is_one_warning(data, tmp_path):
+    """No file may be longer than 8 kB, which the model is not and the log would be."""
+    words = ["fit", data, "-k", "2", "-o", "m.npz", "--tol", "0", "--max-iter", "60", "-q"]
+    done = subprocess.run(
+        [sys.executable, "-m", "fastgmm", *words, "--log-json", "log.jsonl"],
+        env=ENVIRONMENT,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2**13, 2**13)),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("The log log.jsonl cannot be written (File too large)") == 1
+    assert GaussianMixture.load(tmp_path / "m.npz").n_iter_ == 60
+    assert (tmp_path / "log.jsonl").stat().st_size == 2**13
 
 
 def full():
