@@ -31,6 +31,9 @@ PARAMETERS = (
 )
 """Of the library, whose names in messages are options of the command."""
 
+PARAMETER = re.compile(rf"(?<![\w/.'-])({'|'.join(PARAMETERS)})(?:='(\w+)')?(?![\w/'-]|\.\w)")
+"""One of them, with its value; not a word in a path, nor what is quoted."""
+
 ADVICE = {
     'missing="drop"': "--missing drop",
     "columns=[...]": "--columns",
@@ -157,7 +160,7 @@ def explain(error: Exception) -> tuple[int, str]:
         case OSError() if error.strerror and error.filename is not None:
             return UNUSABLE, _line(f"{os.fsdecode(error.filename)}: {error.strerror}")
         case FastGMMError() | OSError() | ValueError() | ImportError():
-            return UNUSABLE, _line(str(error) or type(error).__name__)
+            return UNUSABLE, _line(_as_options(str(error)) or type(error).__name__)
         case MemoryError():
             return UNUSABLE, _line("not enough memory: try a smaller --chunk-size or fewer threads")
         case _:
@@ -168,14 +171,14 @@ def explain(error: Exception) -> tuple[int, str]:
 
 
 def _line(text: str) -> str:
-    return "fastgmm: error: " + _as_options(" ".join(text.split()))
+    return "fastgmm: error: " + " ".join(text.split())
 
 
 def _as_options(text: str) -> str:
     """Turn the library's advice into the command's: ``columns=[...]`` into ``--columns``."""
     for argument, option in ADVICE.items():
         text = text.replace(argument, option)
-    return re.sub(rf"\b({'|'.join(PARAMETERS)})\b(?:='(\w+)')?", _option, text)
+    return PARAMETER.sub(_option, text)
 
 
 def _option(name: re.Match[str]) -> str:
@@ -195,4 +198,4 @@ def warnings_in_one_line() -> Iterator[None]:
 
 def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """Print a warning as one line."""
-    click.echo("fastgmm: warning: " + _as_options(" ".join(str(message).split())), err=True)
+    click.echo("fastgmm: warning: " + " ".join(_as_options(str(message)).split()), err=True)

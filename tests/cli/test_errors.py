@@ -282,6 +282,21 @@ def test_an_interrupted_fit_leaves_nothing(tmp_path, where):
     assert [path.name for path in tmp_path.iterdir()] == ["rows.npy"]
 
 
+def test_words_in_paths_and_options_stay_as_they_are(run, tmp_path, data, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in ("fixed/nope.npy", "n_init.npy", "my-max_iter/fixed", "a.fixed"):
+        fit = ("fit", path, "-k", 2, "-o", "out.npz")
+        assert f"error: {path} does not exist" in the_line(run(*fit, exit_code=UNUSABLE))
+        fit = ("fit", data, "-k", 2, "-o", f"nowhere/{path}.npz")
+        assert f"Cannot write nowhere/{path}.npz: " in the_line(run(*fit, exit_code=USAGE))
+    fit = ("fit", data, "-k", 2, "-o", "out.npz", "--fixed", "foo")
+    assert "Invalid value for '--fixed'" in the_line(run(*fit, exit_code=USAGE))
+    advice = "increase reg_covar, or scale (init_params, set on_collapse='reseed'); max_iter."
+    assert explain(ValueError(advice))[1].endswith(
+        "increase --reg-covar, or scale (--init-params, set --on-collapse reseed); --max-iter."
+    )
+
+
 def test_what_nobody_expected_is_one_line_too():
     code, line = explain(KeyError("surprise"))
     assert code == 1
