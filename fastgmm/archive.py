@@ -72,7 +72,7 @@ def plain_header(
 
 
 def read(path: str | PathLike[str], kind: Kind) -> Archive:
-    """Read an archive whole; raise ``kind.error`` if it cannot be read, is damaged, foreign or too new."""
+    """Read an archive whole; ``kind.error`` if it is unreadable, damaged, foreign or too new."""
     try:
         # opened here: np.load forgets to close what is no archive
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:

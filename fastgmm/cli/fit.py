@@ -55,6 +55,19 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
 
 
 @click.command()
+class Seconds(click.FloatRange):
+    """A time that ends."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number of seconds."""
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is no time that ends: leave the option out", param, ctx)
+        return seconds
+
+
 @data_argument
 @click.option("-k", "--n-components", type=click.IntRange(min=1), required=True, help="Components.")
 @click.option(
@@ -167,7 +180,7 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
 )
 @click.option(
     "--max-seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(min=0, min_open=True),
     help="Stop after this time with the fit in the checkpoint and exit code 3.",
 )
 @click.option(

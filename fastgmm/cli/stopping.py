@@ -16,6 +16,10 @@ TIME_UP, TERMINATED = 3, 143
 """Exit codes: the first is ours, the second is what shells give a process ended by SIGTERM."""
 
 
+LONGEST = 1e9
+"""Seconds that a timer takes: thirty years."""
+
+
 class Stopped(KeyboardInterrupt):
     """The command was stopped by something else than Ctrl-C, and in the same way."""
 
@@ -56,7 +60,7 @@ def stoppable(max_seconds: float | None) -> Iterator[Stop]:
 
     before = {number: signal.signal(number, handle) for number in reasons}
     if max_seconds is not None:
-        signal.setitimer(signal.ITIMER_REAL, max_seconds)
+        signal.setitimer(signal.ITIMER_REAL, min(max_seconds, LONGEST))
     try:
         yield stop
     except RuntimeError as error:
