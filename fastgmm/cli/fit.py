@@ -7,6 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from fastgmm.cli.clusters import one_place, place_of, place_options, placed, reporting
 from fastgmm.cli.memory import megabytes, peak_memory
@@ -218,7 +219,10 @@ def fit(
     place = one_place(place_of(settings), performance_report)
     if fixed and start_from is None:
         raise click.UsageError("--fixed keeps what a model has: name its file with --start-from")
+    if start_from is not None:
+        _only_start(click.get_current_context())
     settings |= {
+        "missing": missing,
         "fixed": tuple(fixed or ()),
         "n_threads": place.threads,
         "checkpoint": checkpoint,
@@ -255,6 +259,15 @@ def _model(start: "GaussianMixture | None", settings: dict[str, Any]) -> "Gaussi
             )
     start.lower_bound_ = -math.inf  # that of other rows, perhaps
     return start.set_params(warm_start=True, **settings)
+
+
+def _only_start(context: click.Context) -> None:
+    """Refuse options that say how to start otherwise than from a model."""
+    for name, option in (("init_params", "--init-params"), ("n_init", "--n-init")):
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(
+                f"{option} has no say where --start-from names a model: leave one of them out"
+            )
 
 
 class _Watch:

@@ -49,6 +49,10 @@ def the_line(result):
         (["score", "DATA", "-m", "MODEL", "--per-row"], "go together"),
         (["score", "DATA", "-m", "MODEL", "-o", "out.npy"], "go together"),
         (["predict", "DATA", "-m", "MODEL", "-o", "DATA"], "one of the input files"),
+        (["fit", "DATA", "-k", "2", "-o", "out.npz", "--start-from", "MODEL", "--n-init", "1"],
+         "--n-init has no say"),
+        (["fit", "DATA", "-k", "2", "-o", "out.npz", "--start-from", "MODEL",
+          "--init-params", "random"], "--init-params has no say"),
         (["fly"], "No such command"),
     ],
 )  # fmt: skip
