@@ -55,7 +55,6 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
         return tol
 
 
-@click.command()
 class Seconds(click.FloatRange):
     """A time that ends."""
 
@@ -69,6 +68,7 @@ class Seconds(click.FloatRange):
         return seconds
 
 
+@click.command()
 @data_argument
 @click.option("-k", "--n-components", type=click.IntRange(min=1), required=True, help="Components.")
 @click.option(

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from fastgmm.cli.stopping import Stopped
-from fastgmm.exceptions import FastGMMError
+from fastgmm.exceptions import FastGMMError, ScarceMemoryError
 
 USAGE, UNUSABLE, UNEXPECTED, INTERRUPTED = 2, 4, 1, 130
 """Exit codes: 4 is for data, models and files; 130 is what shells give an interrupted process. Two
@@ -44,6 +44,14 @@ ADVICE = {
 """The library's, and the command's."""
 
 
+SMALLER = {
+    "chunk_size": "a smaller --chunk-size",
+    "threads": "fewer --threads",
+    "n_samples": "a smaller -n",
+}
+"""What takes less memory, by the option of a command."""
+
+
 class OneLineErrors(click.Group):
     """A group of commands whose errors are one line, never a traceback.
 
@@ -73,6 +81,19 @@ class OneLineErrors(click.Group):
                     raise
                 _fail(error)
             sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a subcommand; where memory is scarce, say which of its options take less."""
+        try:
+            return super().invoke(ctx)
+        except ScarceMemoryError:
+            raise
+        except MemoryError as error:
+            options = self.commands[ctx.invoked_subcommand or ""].params
+            advice = [SMALLER[one.name] for one in options if one.name in SMALLER]
+            raise click.ClickException(
+                "not enough memory: " + (f"try {' or '.join(advice)}" if advice else "free some")
+            ) from error
 
 
 class Unheard:
@@ -161,8 +182,6 @@ def explain(error: Exception) -> tuple[int, str]:
             return UNUSABLE, _line(f"{os.fsdecode(error.filename)}: {error.strerror}")
         case FastGMMError() | OSError() | ValueError() | ImportError():
             return UNUSABLE, _line(_as_options(str(error)) or type(error).__name__)
-        case MemoryError():
-            return UNUSABLE, _line("not enough memory: try a smaller --chunk-size or fewer threads")
         case _:
             return UNEXPECTED, _line(
                 f"unexpected {type(error).__name__}: {error} "

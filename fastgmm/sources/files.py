@@ -93,7 +93,17 @@ def _expand(path: str, kinds: Kinds) -> Iterator[str]:
     elif glob.has_magic(expanded):
         yield from _matches(expanded, kinds)
     else:
-        raise DataError(f"{path} does not exist: check the path (now in {os.getcwd()})")
+        raise _unreached(path, expanded)
+
+
+def _unreached(path: str, expanded: str) -> DataError:
+    """Return the error for a file that is not seen: there is none, or none of the way to it."""
+    try:
+        os.lstat(expanded)
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            return UnreadableError(f"{path} cannot be reached: {error.strerror}")
+    return DataError(f"{path} does not exist: check the path (now in {os.getcwd()})")
 
 
 def _in_folder(folder: str, kinds: Kinds) -> list[str]:

@@ -1,6 +1,7 @@
 """What users see when something is wrong: one line, an exit code, and no half-written output."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 from itertools import combinations
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from hanging import LONG
@@ -46,13 +48,13 @@ def the_line(result):
             ["fit", "DATA", "-k", "2", "-o", "out.npz", "--start-from", "MODEL",
              "--covariance-type", "tied_diag"], "give --covariance-type full",
         ),
-        (["score", "DATA", "-m", "MODEL", "--per-row"], "go together"),
-        (["score", "DATA", "-m", "MODEL", "-o", "out.npy"], "go together"),
-        (["predict", "DATA", "-m", "MODEL", "-o", "DATA"], "one of the input files"),
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--start-from", "MODEL", "--n-init", "1"],
          "--n-init has no say"),
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--start-from", "MODEL",
           "--init-params", "random"], "--init-params has no say"),
+        (["score", "DATA", "-m", "MODEL", "--per-row"], "go together"),
+        (["score", "DATA", "-m", "MODEL", "-o", "out.npy"], "go together"),
+        (["predict", "DATA", "-m", "MODEL", "-o", "DATA"], "one of the input files"),
         (["fly"], "No such command"),
     ],
 )  # fmt: skip
@@ -286,6 +288,41 @@ def test_an_interrupted_fit_leaves_nothing(tmp_path, where):
     assert [path.name for path in tmp_path.iterdir()] == ["rows.npy"]
 
 
+@pytest.mark.parametrize("command", main.commands)
+def test_scarce_memory_is_answered_with_options_of_the_command(run, monkeypatch, command):
+    def invoke(context):
+        raise MemoryError
+
+    known = main.commands[command]
+    monkeypatch.setattr(known, "params", [])  # none is needed to get there
+    monkeypatch.setattr(known, "invoke", invoke)
+    assert the_line(run(command, exit_code=UNUSABLE)).endswith("memory: free some\n")
+    monkeypatch.undo()
+    monkeypatch.setattr(known, "make_context", lambda *_, **__: click.Context(known))
+    monkeypatch.setattr(known, "invoke", invoke)
+    named = re.findall(r" (-\S+)", the_line(run(command, exit_code=UNUSABLE)))
+    assert set(named) <= {name for option in known.params for name in option.opts}
+    assert bool(named) == (command not in ("info", "demo", "warmup"))
+
+
+def test_more_rows_than_there_is_memory_for(run, model_file, tmp_path):
+    sample = ("sample", "-m", model_file, "-o", tmp_path / "rows.npy", "-n")
+    assert "try a smaller -n" in the_line(run(*sample, 2**48, exit_code=UNUSABLE))
+    assert "is not in the range" in the_line(run(*sample, 10**30, exit_code=USAGE))
+
+
+def test_data_that_cannot_be_reached(run, tmp_path):
+    (tmp_path / "round").symlink_to("round")
+    (tmp_path / "locked").mkdir(mode=0)
+    reasons = {"round": "Too many levels of symbolic links", "n" * 300: "File name too long"}
+    if os.geteuid() != 0:
+        reasons["locked"] = "Permission denied"
+    for name, reason in reasons.items():
+        path = tmp_path / name / "rows.npy"
+        line = the_line(run("fit", path, "-k", 2, "-o", tmp_path / "out.npz", exit_code=UNUSABLE))
+        assert f"{path} cannot be reached: {reason}" in line
+
+
 def test_words_in_paths_and_options_stay_as_they_are(run, tmp_path, data, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for path in ("fixed/nope.npy", "n_init.npy", "my-max_iter/fixed", "a.fixed"):
@@ -306,6 +343,5 @@ def test_what_nobody_expected_is_one_line_too():
     assert code == 1
     assert "KeyError" in line
     assert "FASTGMM_TRACEBACK=1" in line
-    assert explain(MemoryError())[0] == UNUSABLE
     disk_full = OSError(28, "No space left on device", "out.npz")
     assert explain(disk_full) == (UNUSABLE, "fastgmm: error: out.npz: No space left on device")
