@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from itertools import combinations
 from pathlib import Path
 
@@ -321,6 +322,23 @@ def test_data_that_cannot_be_reached(run, tmp_path):
         path = tmp_path / name / "rows.npy"
         line = the_line(run("fit", path, "-k", 2, "-o", tmp_path / "out.npz", exit_code=UNUSABLE))
         assert f"{path} cannot be reached: {reason}" in line
+
+
+def test_an_interrupt_while_the_command_is_imported(tmp_path):
+    """In the place of click is a module that Ctrl-C comes in."""
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    folders = [os.fspath(tmp_path), os.fspath(Path(__file__).parents[2])]
+    script = "import sys; from fastgmm.__main__ import main; sys.exit(main())"  # as pip makes it
+    for words in (["-m", "fastgmm", "--help"], ["-c", script]):
+        done = subprocess.run(
+            [sys.executable, *words],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (INTERRUPTED, "fastgmm: interrupted\n")
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert project["project"]["scripts"] == {"fastgmm": "fastgmm.__main__:main"}
 
 
 def test_words_in_paths_and_options_stay_as_they_are(run, tmp_path, data, monkeypatch):
