@@ -3,13 +3,15 @@
 import os
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fastgmm import GaussianMixture, select
-from fastgmm.atomic_file import atomic_file, destination
+from fastgmm.atomic_file import atomic_file, destination, remove_leftovers
 from fastgmm.sinks import FILE_SINKS
 
 X = np.random.default_rng(0).normal(size=(60, 2))
@@ -78,6 +80,53 @@ def test_a_link_is_written_through(model, tmp_path):
         assert link.is_symlink()
         assert (tmp_path / "far" / f"written{ending}").exists()
     assert not [path for path in tmp_path.rglob("*") if path.suffix == ".tmp"]
+
+
+def test_leftovers_are_those_of_this_file(tmp_path):
+    left = {}
+    for name in ("a", "a.ckpt", "a.b.tmp"):
+        with atomic_file(tmp_path / name) as temporary:
+            left[name] = tmp_path / Path(temporary).name.replace("-", "-left")
+        left[name].touch()
+    remove_leftovers(tmp_path / "a")
+    assert [name for name, path in left.items() if not path.exists()] == ["a"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from fastgmm.atomic_file import atomic_file
+from fastgmm.sinks.folders import atomic_folder
+path = Path(sys.argv[1])
+with (atomic_file if path.suffix == ".npy" else atomic_folder)(path) as begun:
+    print(begun, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("ending", FILE_SINKS)
+def test_what_the_killed_leave_goes_and_what_the_living_write_stays(model, tmp_path, ending):
+    """Two processes write the same output as a third; one of them is killed before."""
+    out = tmp_path / f"labels{ending}"
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, out],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        )
+        for _ in range(2)
+    ]
+    killed, living = (Path(writer.stdout.readline().strip()) for writer in writers)
+    writers[0].kill()
+    writers[0].communicate()
+    assert killed.exists()
+    model.predict(X, out=out)
+    assert not killed.exists()
+    assert sorted(tmp_path.iterdir()) == sorted([out, living])
+    writers[1].kill()
+    writers[1].communicate()
 
 
 def test_reasons_are_the_systems(tmp_path):
