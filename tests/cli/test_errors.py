@@ -341,6 +341,24 @@ def test_an_interrupt_while_the_command_is_imported(tmp_path):
     assert project["project"]["scripts"] == {"fastgmm": "fastgmm.__main__:main"}
 
 
+def test_what_is_imported_before_interrupts_are_caught_is_next_to_nothing():
+    """``typing`` alone would take several times as long."""
+    script = "import sys; from fastgmm.__main__ import main; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", script],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = set(done.stdout.split())
+    assert {name for name in loaded if name.startswith("fastgmm")} == {
+        "fastgmm",
+        "fastgmm.__main__",
+    }
+    assert not loaded & {"typing", "click", "numpy", "re"}
+
+
 def test_words_in_paths_and_options_stay_as_they_are(run, tmp_path, data, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for path in ("fixed/nope.npy", "n_init.npy", "my-max_iter/fixed", "a.fixed"):
