@@ -5,10 +5,12 @@ Numba nor Dask is imported until something needs them.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
+TYPE_CHECKING = (
+    False  # to type checkers it is typing's, whose import takes longer than all else here
+)
 if TYPE_CHECKING:
     from fastgmm.estimators import GaussianMixture
     from fastgmm.selection import select

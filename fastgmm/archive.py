@@ -1,5 +1,6 @@
 """An archive: an .npz without pickle, with a JSON header, complete or absent, safe to load."""
 
+import errno
 import json
 import os
 import zipfile
@@ -71,7 +72,7 @@ def plain_header(
 
 
 def read(path: str | PathLike[str], kind: Kind) -> Archive:
-    """Read an archive whole; raise ``kind.error`` if it is missing, damaged, foreign or too new."""
+    """Read an archive whole; ``kind.error`` if it is unreadable, damaged, foreign or too new."""
     try:
         # opened here: np.load forgets to close what is no archive
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -80,8 +81,13 @@ def read(path: str | PathLike[str], kind: Kind) -> Archive:
             arrays = {name: archive[name] for name in archive.files if name != "header"}
     except FileNotFoundError:
         raise kind.error(f"No {kind.name} {os.fspath(path)}: {kind.missing}") from None
+    except OSError as error:
+        if error.errno in (None, errno.EINVAL):  # zipfile's, that went where damage had sent it
+            raise kind.damage(path) from error
+        raise kind.error(
+            f"The {kind.name} {os.fspath(path)} cannot be read: {error.strerror}"
+        ) from error
     except (
-        OSError,
         ValueError,
         KeyError,
         EOFError,

@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from fastgmm import __version__, archive
-from fastgmm.atomic_file import remove_leftovers
+from fastgmm.atomic_file import destination, remove_leftovers
 from fastgmm.descriptions import described, hashed
 from fastgmm.exceptions import (
     KEPT,
@@ -30,6 +30,7 @@ from fastgmm.exceptions import (
 )
 from fastgmm.executors import Node, Nodes, Placement, Work
 from fastgmm.plain import plain, record, resembling, with_arrays
+from fastgmm.sources import check_not_read, stamps_of
 
 R = TypeVar("R")
 
@@ -303,17 +304,19 @@ def checkpoint_of(
     ------
     CheckpointError
         The file is damaged, foreign, of other data, settings or another version.
+    DataError
+        The path is that of a file with the rows.
     InvalidParameterError
         ``resume`` without a path.
-    FileNotFoundError
-        The path's folder does not exist.
+    OSError
+        The path's folder does not exist or cannot be written, or what is there is no file.
     """
     if path is None:
         if resume:
             raise InvalidParameterError("resume=True needs a file to resume: set checkpoint=path")
         return UNKEPT
-    if not os.path.isdir(folder := os.path.dirname(os.path.abspath(path))):
-        raise FileNotFoundError(f"Cannot write {os.fspath(path)}: there is no folder {folder}")
+    destination(path)
+    check_not_read(path, (one.path for one in stamps_of(placement.source)))
     remove_leftovers(path)  # of a run that was killed while it wrote
     identity = {
         "data": {

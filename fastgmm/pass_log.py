@@ -3,12 +3,21 @@
 import json
 import logging
 import math
+import warnings
 from typing import Any, TextIO
 
 import numpy as np
 
 from fastgmm.covariance import FAMILIES
-from fastgmm.progress import Event, FitBegan, IterationDone, Observer, PassBegan, PassEnded
+from fastgmm.progress import (
+    UNWRITABLE,
+    Event,
+    FitBegan,
+    IterationDone,
+    Observer,
+    PassBegan,
+    PassEnded,
+)
 
 log = logging.getLogger("fastgmm")
 
@@ -24,7 +33,8 @@ class PassLog:
     Parameters
     ----------
     stream : text file, optional
-        Gets a line of JSON a pass with the same names; what is infinite is null.
+        Gets a line of JSON a pass with the same names; what is infinite is null. Where it cannot be
+        written there is one warning, and the fit goes on.
 
     Examples
     --------
@@ -40,6 +50,7 @@ class PassLog:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
+        self._warned = False
         self._pass = 0
         self._alive: list[IterationDone] = []
 
@@ -60,8 +71,21 @@ class PassLog:
         record = self._record(ended)
         log.info("%s", " ".join(f"{name}={_short(value)}" for name, value in record.items()))
         if self._stream is not None:
-            finite = {name: _finite(value) for name, value in record.items()}
-            print(json.dumps(finite), file=self._stream, flush=True)
+            self._write_line(self._stream, record)
+
+    def _write_line(self, stream: TextIO, record: dict[str, Any]) -> None:
+        line = json.dumps({name: _finite(value) for name, value in record.items()})
+        try:
+            print(line, file=stream, flush=True)
+        except UNWRITABLE as error:
+            if not self._warned:
+                self._warned = True
+                reason = getattr(error, "strerror", None) or error
+                warnings.warn(
+                    f"The log {getattr(stream, 'name', 'of passes')} cannot be written ({reason}): "
+                    "the fit goes on, and lines of it are missing; make room, or interrupt the fit",
+                    stacklevel=2,
+                )
 
     def _record(self, ended: PassEnded) -> dict[str, Any]:
         best = max(self._alive, key=lambda event: event.lower_bound)

@@ -153,6 +153,9 @@ Event: TypeAlias = (
 )
 Observer: TypeAlias = Callable[[Event], object]
 
+UNWRITABLE = (OSError, ValueError)
+"""What a stream raises that takes no more; the second where it was closed."""
+
 
 def reporting(observe: Observer) -> Callable[[int], None]:
     """Return what tells an observer of rows that are done, by their number."""
@@ -198,7 +201,9 @@ class TqdmProgress:
     """Show a fit's progress: a bar on a terminal, a plain line every few seconds elsewhere.
 
     The bar runs over the rows of the current pass; beside it stand the iteration, the log
-    likelihood per row of the best model, its gain, and rows per second.
+    likelihood per row of the best model, its gain, and rows per second. Where it cannot be written
+    (a full disk, a pipe that nobody reads any more, no standard error) nothing more is shown, and
+    the fit goes on.
 
     Parameters
     ----------
@@ -224,10 +229,11 @@ class TqdmProgress:
         interval: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._stream = sys.stderr if stream is None else stream
+        # there is no standard error where it was closed
+        self._stream: TextIO | None = sys.stderr if stream is None else stream
         self._interval = interval
         self._clock = clock
-        self._terminal = self._stream.isatty()
+        self._terminal = self._stream is not None and self._stream.isatty()
         self._bar: tqdm[Any] | None = None
         self._name = ""
         self._total: int | None = None
@@ -239,6 +245,14 @@ class TqdmProgress:
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
+        if self._stream is None:
+            return
+        try:
+            self._take(event)
+        except UNWRITABLE:
+            self._give_up()
+
+    def _take(self, event: Event) -> None:
         match event:
             case FitBegan():
                 self._begin(event)
@@ -260,8 +274,16 @@ class TqdmProgress:
     def close(self) -> None:
         """Take the bar off the terminal; needed only when a fit ended with an exception."""
         if self._bar is not None:
-            self._bar.close()
+            try:
+                self._bar.close()
+            except UNWRITABLE:
+                self._give_up()
             self._bar = None
+
+    def _give_up(self) -> None:
+        if self._bar is not None:
+            self._bar.disable = True  # it would be closed, and written, when it is collected
+        self._stream = self._bar = None
 
     def _begin(self, event: FitBegan) -> None:
         self.close()

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import warnings
 
 import numpy as np
 import pytest
@@ -37,6 +38,34 @@ def test_every_pass_has_a_line_that_follows_from_the_models(rows, caplog):
     # once by the callback, once because the logger listens
     assert len(caplog.messages) == 2 * len(records)
     assert caplog.messages[0].startswith("pass=1 models=2 log_likelihood=")
+
+
+class Full(io.StringIO):
+    """A file on a disk that has room for so many lines, and again after some more."""
+
+    name = "passes.jsonl"
+
+    def __init__(self, full):
+        super().__init__()
+        self.full, self.lines = full, 0
+
+    def flush(self):
+        self.lines += 1
+        if self.lines in self.full:
+            raise OSError(28, "No space left on device")
+
+
+def test_a_log_that_cannot_be_written_is_one_warning_and_the_fit_goes_on(rows):
+    settings = {"n_components": 2, "tol": 0.0, "max_iter": 8, "random_state": 0, "n_threads": 1}
+    lines = Full(full=(2, 3, 5))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        model = GaussianMixture(**settings).set_callbacks(PassLog(lines)).fit(rows)
+    assert lines.lines == 8
+    np.testing.assert_array_equal(model.means_, fit(rows, **settings).means_)
+    told = [str(one.message) for one in told if "converge" not in str(one.message)]
+    assert len(told) == 1
+    assert told[0].startswith("The log passes.jsonl cannot be written (No space left on device): ")
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])

@@ -99,6 +99,47 @@ def test_of_several_models_the_best_is_shown():
     assert "log likelihood 0.000000" in text
 
 
+class Full:
+    """A stream that takes so many writes and then no more."""
+
+    def __init__(self, writes: int, error: Exception, terminal: bool) -> None:
+        self.left, self.error, self.terminal = writes, error, terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+    def write(self, text: str) -> int:
+        self.left -= 1
+        if self.left < 0:
+            raise self.error
+        return len(text)
+
+    def flush(self) -> None:
+        self.write("")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), BrokenPipeError(), ValueError()])
+def test_a_display_that_cannot_be_written_ends_no_fit(monkeypatch, terminal, error):
+    monkeypatch.setattr("tqdm.std.time", itertools.count().__next__)  # every update is due
+    for writes in range(30):
+        stream = Full(writes, error, terminal)
+        display = TqdmProgress(stream, interval=0.0)
+        for event in a_fit():
+            display(event)
+        display.close()
+        assert stream.left >= -2  # a bar tries once more where it is
+
+
+def test_where_there_is_no_standard_error_nothing_is_shown(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr", None)
+    display = TqdmProgress(interval=0.0)
+    for event in a_fit():
+        display(event)
+    display.close()
+    assert capsys.readouterr().out == ""
+
+
 def test_a_fit_that_did_not_converge_says_so():
     stream = io.StringIO()
     TqdmProgress(stream)(FitEnded(0, 1, False, -1.0, 0.1))

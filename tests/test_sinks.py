@@ -114,7 +114,7 @@ def test_a_folder_is_never_replaced(model: GaussianMixture, tmp_path: Path, endi
     out = tmp_path / f"labels{ending}"
     out.mkdir()
     (out / "precious").touch()
-    with pytest.raises(DataError, match=r"labels\.\w+ exists already: remove it or choose another"):
+    with pytest.raises(DataError, match=r"labels\.\w+ is a (file|folder) already: "):
         model.predict(X, out=out)
     assert [path.name for path in tmp_path.rglob("*")] == [out.name, "precious"]
 
@@ -136,8 +136,20 @@ def test_a_file_is_replaced(model: GaussianMixture, tmp_path: Path) -> None:
     model.predict(X, out=out)
     np.testing.assert_array_equal(np.load(out), model.predict(X))
     (tmp_path / "folder.npy").mkdir()
-    with pytest.raises(DataError, match=r"folder\.npy exists already"):
+    with pytest.raises(DataError, match=r"folder\.npy is a folder already"):
         model.predict(X, out=tmp_path / "folder.npy")
+
+
+def test_what_is_read_is_not_written(model: GaussianMixture, file: Path) -> None:
+    before, link = file.read_bytes(), file.parent / "link.npy"
+    link.symlink_to(file)
+    for rows in (file, open_dataset(file, missing="drop")):
+        for out in (file, link):
+            with pytest.raises(DataError, match=f"{out.name} is one of the input files"):
+                model.predict_proba(rows, out=out)
+    with pytest.raises(DataError, match=r"rows\.npy is one of the input files"):
+        GaussianMixture(1, checkpoint=file).fit(file)
+    assert file.read_bytes() == before
 
 
 def test_a_folder_that_workers_do_not_see(tmp_path: Path) -> None:

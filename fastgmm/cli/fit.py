@@ -4,14 +4,17 @@ import math
 import time
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from fastgmm.cli.clusters import one_place, place_of, place_options, placed, reporting
 from fastgmm.cli.memory import megabytes, peak_memory
+from fastgmm.cli.messages import tell
 from fastgmm.cli.options import (
     MODEL_ENDINGS,
+    Log,
     OpenedData,
     Output,
     Registered,
@@ -50,6 +53,19 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
         if not 0 <= tol < float("inf"):
             self.fail(f"{value} is not a tolerance: zero or more", param, ctx)
         return tol
+
+
+class Seconds(click.FloatRange):
+    """A time that ends."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number of seconds."""
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is no time that ends: leave the option out", param, ctx)
+        return seconds
 
 
 @click.command()
@@ -165,17 +181,17 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
 )
 @click.option(
     "--max-seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(min=0, min_open=True),
     help="Stop after this time with the fit in the checkpoint and exit code 3.",
 )
 @click.option(
     "--log-json",
-    type=click.File("w", lazy=False),
+    type=Log(),
     help="Write a line of JSON to this file after every pass.",
 )
 @click.option(
     "--performance-report",
-    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    type=Output(),
     help="Write Dask's report of the fit to this HTML file (needs fastgmm[dashboard]).",
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress display, no summary.")
@@ -190,7 +206,7 @@ def fit(
     checkpoint: Path | None,
     resume: bool,
     max_seconds: float | None,
-    log_json: TextIO | None,
+    log_json: Path | None,
     performance_report: Path | None,
     quiet: bool,
     **settings: Any,
@@ -203,17 +219,18 @@ def fit(
     place = one_place(place_of(settings), performance_report)
     if fixed and start_from is None:
         raise click.UsageError("--fixed keeps what a model has: name its file with --start-from")
+    if start_from is not None:
+        _only_start(click.get_current_context())
     settings |= {
+        "missing": missing,
         "fixed": tuple(fixed or ()),
         "n_threads": place.threads,
         "checkpoint": checkpoint,
         "resume": resume,
     }
-    with interruptible(checkpoint, resume, max_seconds, [output]) as stop:
+    with interruptible(checkpoint, resume, max_seconds) as stop:
         start = None if start_from is None else load_model(start_from, place.threads)
-        rows = open_rows(
-            data, columns, weight, missing, model=start, output=output, checkpoint=checkpoint
-        )
+        rows = open_rows(data, columns, weight, missing, model=start)
         model = _model(start, settings)
         watch = _Watch()
         with (
@@ -224,8 +241,8 @@ def fit(
             model.set_callbacks(watch, stop, *watching).fit(rows.source)
         model.set_params(warm_start=False).save(output)
     if not quiet:
-        click.echo("\n".join(summary(model, rows, watch)))
-        click.echo(f"model written to {output}")
+        tell("\n".join(summary(model, rows, watch)))
+        tell(f"model written to {output}")
 
 
 def _model(start: "GaussianMixture | None", settings: dict[str, Any]) -> "GaussianMixture":
@@ -242,6 +259,15 @@ def _model(start: "GaussianMixture | None", settings: dict[str, Any]) -> "Gaussi
             )
     start.lower_bound_ = -math.inf  # that of other rows, perhaps
     return start.set_params(warm_start=True, **settings)
+
+
+def _only_start(context: click.Context) -> None:
+    """Refuse options that say how to start otherwise than from a model."""
+    for name, option in (("init_params", "--init-params"), ("n_init", "--n-init")):
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(
+                f"{option} has no say where --start-from names a model: leave one of them out"
+            )
 
 
 class _Watch:

@@ -1,6 +1,5 @@
 """``fastgmm info``: what is in a model file."""
 
-import sys
 from pathlib import Path
 
 import click
@@ -19,7 +18,7 @@ def info(model_file: Path, form: str | None) -> None:
     if form == "json":
         click.echo(as_json(model))
     elif form == "csv":
-        sys.stdout.write(as_csv(model))
+        click.echo(as_csv(model), nl=False)
     else:
         k, d = model.means_.shape
         plural = "" if d == 1 else "s"

@@ -5,14 +5,14 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 
 from fastgmm.cli.stopping import Stopped
-from fastgmm.exceptions import FastGMMError
+from fastgmm.exceptions import FastGMMError, ScarceMemoryError
 
 USAGE, UNUSABLE, UNEXPECTED, INTERRUPTED = 2, 4, 1, 130
 """Exit codes: 4 is for data, models and files; 130 is what shells give an interrupted process. Two
@@ -31,6 +31,9 @@ PARAMETERS = (
 )
 """Of the library, whose names in messages are options of the command."""
 
+PARAMETER = re.compile(rf"(?<![\w/.'-])({'|'.join(PARAMETERS)})(?:='(\w+)')?(?![\w/'-]|\.\w)")
+"""One of them, with its value; not a word in a path, nor what is quoted."""
+
 ADVICE = {
     'missing="drop"': "--missing drop",
     "columns=[...]": "--columns",
@@ -39,6 +42,14 @@ ADVICE = {
     "checkpoint=path": "--checkpoint FILE",
 }
 """The library's, and the command's."""
+
+
+SMALLER = {
+    "chunk_size": "a smaller --chunk-size",
+    "threads": "fewer --threads",
+    "n_samples": "a smaller -n",
+}
+"""What takes less memory, by the option of a command."""
 
 
 class OneLineErrors(click.Group):
@@ -61,14 +72,83 @@ class OneLineErrors(click.Group):
         run = partial(super().main, words, prog_name, complete_var, standalone_mode=False, **extra)
         if not standalone_mode:
             return run()
+        with heard_or_not():
+            try:
+                with warnings_in_one_line():
+                    code: Any = run()
+            except Exception as error:
+                if os.environ.get("FASTGMM_TRACEBACK", "0") not in ("", "0"):
+                    raise
+                _fail(error)
+            sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a subcommand; where memory is scarce, say which of its options take less."""
         try:
-            with warnings_in_one_line():
-                code: Any = run()
-        except Exception as error:
-            if os.environ.get("FASTGMM_TRACEBACK", "0") not in ("", "0"):
-                raise
-            _fail(error)
-        sys.exit(code if isinstance(code, int) else 0)
+            return super().invoke(ctx)
+        except ScarceMemoryError:
+            raise
+        except MemoryError as error:
+            options = self.commands[ctx.invoked_subcommand or ""].params
+            advice = [SMALLER[one.name] for one in options if one.name in SMALLER]
+            raise click.ClickException(
+                "not enough memory: " + (f"try {' or '.join(advice)}" if advice else "free some")
+            ) from error
+
+
+class Unheard:
+    """Standard error that may be full, or a pipe that nobody reads: words get lost, no work does.
+
+    All who speak use it: progress, warnings, errors, loggers.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text if that is possible."""
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what waits if that is possible."""
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def heard_or_not() -> Iterator[None]:
+    """Let no work fail, and no exit code change, because standard error cannot be written."""
+    with ExitStack() as stack:
+        nowhere = stack.enter_context(open(os.devnull, "w"))
+        while nowhere.fileno() <= 2:  # where streams were closed: no file to write gets their place
+            nowhere = stack.enter_context(open(os.devnull, "w"))
+        speech: Any = Unheard(sys.stderr or nowhere)
+        with redirect_stderr(speech):
+            try:
+                yield
+            finally:
+                _drop_what_waits()
+
+
+def _drop_what_waits() -> None:
+    """Drop what standard output does not take: Python would try again, and end with code 120."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def tell(text: str) -> None:
+    """Print what is told of work that is done and kept, if that is possible."""
+    with suppress(OSError):
+        click.echo(text)
 
 
 def _fail(error: Exception) -> NoReturn:
@@ -101,9 +181,7 @@ def explain(error: Exception) -> tuple[int, str]:
         case OSError() if error.strerror and error.filename is not None:
             return UNUSABLE, _line(f"{os.fsdecode(error.filename)}: {error.strerror}")
         case FastGMMError() | OSError() | ValueError() | ImportError():
-            return UNUSABLE, _line(str(error) or type(error).__name__)
-        case MemoryError():
-            return UNUSABLE, _line("not enough memory: try a smaller --chunk-size or fewer threads")
+            return UNUSABLE, _line(_as_options(str(error)) or type(error).__name__)
         case _:
             return UNEXPECTED, _line(
                 f"unexpected {type(error).__name__}: {error} "
@@ -112,14 +190,14 @@ def explain(error: Exception) -> tuple[int, str]:
 
 
 def _line(text: str) -> str:
-    return "fastgmm: error: " + _as_options(" ".join(text.split()))
+    return "fastgmm: error: " + " ".join(text.split())
 
 
 def _as_options(text: str) -> str:
     """Turn the library's advice into the command's: ``columns=[...]`` into ``--columns``."""
     for argument, option in ADVICE.items():
         text = text.replace(argument, option)
-    return re.sub(rf"\b({'|'.join(PARAMETERS)})\b(?:='(\w+)')?", _option, text)
+    return PARAMETER.sub(_option, text)
 
 
 def _option(name: re.Match[str]) -> str:
@@ -139,4 +217,4 @@ def warnings_in_one_line() -> Iterator[None]:
 
 def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """Print a warning as one line."""
-    click.echo("fastgmm: warning: " + _as_options(" ".join(str(message).split())), err=True)
+    click.echo("fastgmm: warning: " + " ".join(_as_options(str(message)).split()), err=True)

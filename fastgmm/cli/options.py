@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from fastgmm.atomic_file import destination, same_file
+from fastgmm.exceptions import DataError
+
 if TYPE_CHECKING:
     from fastgmm.estimators import GaussianMixture
     from fastgmm.sources import Source
@@ -19,10 +22,10 @@ ROW_ENDINGS = (".npy", ".parquet", ".zarr")
 
 
 class Output(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
-    """A file to be written: its folder is there and writeable, its ending is known if it matters.
+    """A file to be written: nothing else has its name, its folder is there and writeable.
 
-    Checked while the command line is read, so that a fit of hours does not end with
-    "no such folder".
+    Its ending is one of ``endings``, if there are any. Checked while the command line is read, so
+    that a fit of hours does not end with "no such folder".
     """
 
     name = "file"
@@ -33,16 +36,46 @@ class Output(click.ParamType):  # type: ignore[type-arg]  # generic since click 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path, or fail with the reason why it cannot be written."""
         path = Path(value)
-        folder = path.parent
         if self.endings and path.suffix.lower() not in self.endings:
             self.fail(f"{value}: the name must end in {' or '.join(self.endings)}", param, ctx)
-        if path.is_dir():
-            self.fail(f"{value} is a folder already: remove it or name another", param, ctx)
-        if not folder.is_dir():
-            self.fail(f"the folder {folder} does not exist: make it first", param, ctx)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            self.fail(f"the folder {folder} is not writeable: choose another", param, ctx)
+        try:
+            self.check(path)
+        except OSError as error:
+            self.fail(str(error), param, ctx)
+        for option, other in outputs(ctx).items():
+            if same_file(path, other):
+                self.fail(f"{value} is the file of {option}, too: choose two names", param, ctx)
         return path
+
+    def check(self, path: Path) -> None:
+        """Raise OSError if the file cannot be written."""
+        destination(path)
+
+
+class Log(Output):
+    """A file that is written as the command runs: a device or a pipe will do; "-": standard output.
+
+    It is opened when everything else has been checked.
+    """
+
+    def check(self, path: Path) -> None:
+        """Raise OSError if the file cannot be written."""
+        if os.path.isdir(path) or not (os.path.exists(path) or os.fspath(path) == "-"):
+            super().check(path)
+        elif os.path.exists(path) and not os.access(path, os.W_OK):
+            raise PermissionError(f"Cannot write {path}: it is not writeable, choose another name")
+
+
+def outputs(context: click.Context | None) -> dict[str, Path]:
+    """Return what a command writes, as far as its options are read, by their names."""
+    if context is None:
+        return {}
+    found = {
+        option.opts[-1]: context.params.get(option.name or "")
+        for option in context.command.params
+        if isinstance(option.type, Output)
+    }
+    return {name: path for name, path in found.items() if isinstance(path, Path)}
 
 
 class Registered(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
@@ -168,20 +201,23 @@ def open_rows(
     missing: str = "raise",
     *,
     model: "GaussianMixture | None" = None,
-    output: Path | None = None,
-    checkpoint: Path | None = None,
 ) -> OpenedData:
-    """Open DATA; by default the columns a model was fitted on, where both have names."""
-    from fastgmm.sources import FILE_FORMATS, open_dataset
-    from fastgmm.sources.files import resolve, size_on_disk
+    """Open DATA, which no option may write to.
+
+    By default the columns a model was fitted on, where both have names.
+    """
+    from fastgmm.sources import FILE_FORMATS, check_not_read, open_dataset
+    from fastgmm.sources.files import on_disk, resolve, size_on_disk
 
     files, ending = resolve(list(data), FILE_FORMATS)
     if columns is None and model is not None:
         columns = _columns_of(model, ending)
-    for written in filter(None, (output, checkpoint)):
-        for file in files:
-            if os.path.realpath(file) == os.path.realpath(written):
-                raise click.UsageError(f"{written} is one of the input files: choose another name")
+    read = [on_disk(file, FILE_FORMATS) for file in files]
+    for option, written in outputs(click.get_current_context(silent=True)).items():
+        try:
+            check_not_read(written, read)
+        except DataError as error:
+            raise click.UsageError(f"{option}: {error}") from error
     source = open_dataset(files, columns=columns, weight=weight, missing=missing)
     return OpenedData(source, list(files), sum(map(size_on_disk, files)))
 

@@ -42,6 +42,6 @@ def predict(
     """
     place = one_place(Place(**places))
     model = load_model(model_file, place.threads).set_params(missing=missing)
-    rows = open_rows(data, columns, model=model, output=output)
+    rows = open_rows(data, columns, model=model)
     with placed(model, place):
         (model.predict_proba if proba else model.predict)(rows.source, out=output)

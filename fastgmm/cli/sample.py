@@ -6,10 +6,15 @@ import click
 
 from fastgmm.cli.options import ROW_ENDINGS, load_model, model_option, output_option
 
+MOST_ROWS = 2**48
+"""No machine has memory for as many."""
+
 
 @click.command()
 @model_option
-@click.option("-n", "n_samples", type=click.IntRange(min=1), required=True, help="Rows to draw.")
+@click.option(
+    "-n", "n_samples", type=click.IntRange(1, MOST_ROWS), required=True, help="Rows to draw."
+)
 @output_option(ROW_ENDINGS, "File to write")
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Random seed."

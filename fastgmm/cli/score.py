@@ -47,7 +47,7 @@ def score(
     place = one_place(Place(**places))
     model = load_model(model_file, place.threads).set_params(missing=missing)
     left_out = "raise" if per_row else missing
-    rows = open_rows(data, columns, weight, left_out, model=model, output=output)
+    rows = open_rows(data, columns, weight, left_out, model=model)
     with placed(model, place):
         if output is None:
             click.echo(repr(float(model.score(rows.source))))

@@ -3,13 +3,14 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fastgmm.atomic_file import atomic_file
 from fastgmm.cli.clusters import client_of, one_place, place_of, reporting
 from fastgmm.cli.fit import fit
+from fastgmm.cli.messages import tell
 from fastgmm.cli.options import (
     MODEL_ENDINGS,
     NameList,
@@ -152,7 +153,7 @@ def select(
     checkpoint: Path | None,
     resume: bool,
     max_seconds: float | None,
-    log_json: TextIO | None,
+    log_json: Path | None,
     performance_report: Path | None,
     quiet: bool,
     **settings: Any,
@@ -166,8 +167,8 @@ def select(
     place = one_place(place_of(settings), performance_report)
     settings |= {"n_threads": place.threads, "checkpoint": checkpoint, "resume": resume}
     counted = _Rows()
-    with interruptible(checkpoint, resume, max_seconds, [output, table, plot]) as stop:
-        rows = open_rows(data, columns, weight, missing, output=output, checkpoint=checkpoint)
+    with interruptible(checkpoint, resume, max_seconds) as stop:
+        rows = open_rows(data, columns, weight, missing)
         with (
             client_of(place) as client,
             reporting(performance_report),
@@ -181,8 +182,8 @@ def select(
         if plot is not None:
             _draw(selection, plot)
     if not quiet:
-        click.echo("\n".join(summary(selection, rows, counted.n_samples)))
-        click.echo(f"model written to {output}")
+        tell("\n".join(summary(selection, rows, counted.n_samples)))
+        tell(f"model written to {output}")
 
 
 class _Rows:

@@ -2,7 +2,7 @@
 
 import shlex
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -14,6 +14,10 @@ from fastgmm.progress import Event
 
 TIME_UP, TERMINATED = 3, 143
 """Exit codes: the first is ours, the second is what shells give a process ended by SIGTERM."""
+
+
+LONGEST = 1e9
+"""Seconds that a timer takes: thirty years."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -56,7 +60,7 @@ def stoppable(max_seconds: float | None) -> Iterator[Stop]:
 
     before = {number: signal.signal(number, handle) for number in reasons}
     if max_seconds is not None:
-        signal.setitimer(signal.ITIMER_REAL, max_seconds)
+        signal.setitimer(signal.ITIMER_REAL, min(max_seconds, LONGEST))
     try:
         yield stop
     except RuntimeError as error:
@@ -83,21 +87,11 @@ def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
 
 @contextmanager
 def interruptible(
-    checkpoint: Path | None,
-    resume: bool,
-    max_seconds: float | None,
-    outputs: Iterable[Path | None],
+    checkpoint: Path | None, resume: bool, max_seconds: float | None
 ) -> Iterator[Stop]:
-    """Let what runs here be stopped, and say how to go on; refuse options that do not go together.
-
-    ``outputs`` are the files that it writes besides the checkpoint.
-    """
+    """Let what runs here be stopped, and say how to go on; refuse options without a checkpoint."""
     if checkpoint is None and (resume or max_seconds is not None):
         raise click.UsageError("--resume and --max-seconds need --checkpoint FILE")
-    if checkpoint is not None and checkpoint in outputs:
-        raise click.UsageError(
-            f"{checkpoint} cannot be both result and checkpoint: choose two names"
-        )
     with stoppable(max_seconds) as stop, resumable(checkpoint, resume):
         yield stop
 

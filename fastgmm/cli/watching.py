@@ -1,23 +1,41 @@
 """Watching a command at work: progress on standard error, a line of JSON a pass in a file."""
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TextIO
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import click
 
 from fastgmm.progress import Observer, TqdmProgress
 
 
 @contextmanager
-def watched(quiet: bool, log_json: TextIO | None) -> Iterator[list[Observer]]:
+def watched(quiet: bool, log_json: Path | None) -> Iterator[list[Observer]]:
     """Yield those who watch; leaving it takes the progress display off the terminal."""
+    with _logged(log_json) as logs:
+        if quiet:
+            yield logs
+            return
+        display = TqdmProgress()
+        try:
+            yield [*logs, display]
+        finally:
+            display.close()
+
+
+@contextmanager
+def _logged(file: Path | None) -> Iterator[list[Observer]]:
+    """Yield who writes a line a pass to a file, if there is one."""
+    if file is None:
+        yield []
+        return
     from fastgmm.pass_log import PassLog
 
-    logs: list[Observer] = [] if log_json is None else [PassLog(log_json)]
-    if quiet:
-        yield logs
-        return
-    display = TqdmProgress()
+    stream: Any = click.open_file(os.fspath(file), "w")
     try:
-        yield [*logs, display]
+        yield [PassLog(stream)]
     finally:
-        display.close()
+        with suppress(OSError), stream:  # what cannot be written was told of
+            pass

@@ -13,10 +13,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgmm.atomic_file import destination, remove_abandoned
 from fastgmm.exceptions import DataError
 from fastgmm.sinks.folders import to_folder
 from fastgmm.sinks.npy import to_npy
 from fastgmm.sinks.results import ArrayResults, PlacedResults, Results
+from fastgmm.sources import Source, check_not_read, stamps_of
 
 __all__ = [
     "FILE_SINKS",
@@ -38,7 +40,7 @@ FILE_SINKS: dict[str, Callable[[Path, Results], None]] = {
     ".parquet": partial(to_folder, "fastgmm.sinks.parquet"),
     ".zarr": partial(to_folder, "fastgmm.sinks.zarr"),
 }
-"""File name ending -> function(path, results)."""
+"""File name ending, in lower case -> function(path, results)."""
 
 
 def to_array(blocks: Blocks, n_rows: int) -> NDArray[Any]:
@@ -55,19 +57,24 @@ def to_array(blocks: Blocks, n_rows: int) -> NDArray[Any]:
     return whole
 
 
-def check_sink(path: str | PathLike[str]) -> None:
-    """Raise DataError unless a file of this name can be begun: before hours of work, not after.
+def check_sink(path: str | PathLike[str], source: Source | None = None) -> Path:
+    """Return the file or folder that will be made; before hours of work, not after.
 
-    Files are replaced, folders are not: a folder may hold anything.
+    Raises DataError unless it can be begun. Files are replaced, but for those of the ``source``
+    whose rows are read meanwhile; folders are not: a folder may hold anything.
     """
-    target = Path(path)
-    if target.suffix not in FILE_SINKS:
+    ending = _ending(path)
+    if ending not in FILE_SINKS:
         known = " or ".join(FILE_SINKS)
         raise DataError(f"Cannot write {fspath(path)}: its name must end in {known}")
-    if not target.parent.is_dir():
-        raise DataError(f"Cannot write {fspath(path)}: there is no folder {target.parent}")
-    if target.is_dir() or (target.exists() and FILE_SINKS[target.suffix] is not to_npy):
-        raise DataError(f"{fspath(path)} exists already: remove it or choose another name")
+    try:
+        target = destination(path)
+    except OSError as error:
+        raise DataError(str(error)) from error
+    if target.exists() and FILE_SINKS[ending] is not to_npy:
+        raise DataError(f"{fspath(path)} is a file already: remove it or choose another name")
+    check_not_read(path, (one.path for one in stamps_of(source)))
+    return target
 
 
 def to_file(path: str | PathLike[str], results: Results) -> None:
@@ -81,7 +88,12 @@ def to_file(path: str | PathLike[str], results: Results) -> None:
     OSError
         The disk refuses.
     """
-    check_sink(path)
+    target = check_sink(path)
     if results.n_rows == 0:
         raise DataError(NOTHING)
-    FILE_SINKS[Path(path).suffix](Path(path).absolute(), results)
+    remove_abandoned(target)
+    FILE_SINKS[_ending(path)](target, results)
+
+
+def _ending(path: str | PathLike[str]) -> str:
+    return Path(path).suffix.lower()

@@ -14,7 +14,7 @@ from fastgmm.sources.base import (
     describe_columns,
 )
 from fastgmm.sources.grid import BLOCKS_OF_PARTITIONS, Grid, lengths_grid, row_grid
-from fastgmm.sources.identity import check_unchanged
+from fastgmm.sources.identity import check_not_read, check_unchanged, stamps_of
 from fastgmm.sources.opening import FILE_FORMATS, as_source, open_dataset
 
 __all__ = [
@@ -28,9 +28,11 @@ __all__ = [
     "Grid",
     "Source",
     "as_source",
+    "check_not_read",
     "check_unchanged",
     "describe_columns",
     "lengths_grid",
     "open_dataset",
     "row_grid",
+    "stamps_of",
 ]

@@ -70,14 +70,14 @@ def resolve(
         raise DataError(f"{_shorten(named)} holds no data files ({_known(kinds)})")
     ending = _common_ending(files, kinds)
     for file in files:
-        _check_readable(_on_disk(file, kinds))
+        _check_readable(on_disk(file, kinds))
     return files, ending
 
 
 def _expand(path: str, kinds: Kinds) -> Iterator[str]:
     """Yield the files that one path, folder or pattern stands for."""
     expanded = os.path.expanduser(path)
-    if _holds_arrays(expanded, kinds) and os.path.exists(_on_disk(expanded, kinds)):
+    if _holds_arrays(expanded, kinds) and os.path.exists(on_disk(expanded, kinds)):
         yield os.path.abspath(expanded)
     elif os.path.isdir(expanded):
         yield from _in_folder(expanded, kinds)
@@ -93,7 +93,17 @@ def _expand(path: str, kinds: Kinds) -> Iterator[str]:
     elif glob.has_magic(expanded):
         yield from _matches(expanded, kinds)
     else:
-        raise DataError(f"{path} does not exist: check the path (now in {os.getcwd()})")
+        raise _unreached(path, expanded)
+
+
+def _unreached(path: str, expanded: str) -> DataError:
+    """Return the error for a file that is not seen: there is none, or none of the way to it."""
+    try:
+        os.lstat(expanded)
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            return UnreadableError(f"{path} cannot be reached: {error.strerror}")
+    return DataError(f"{path} does not exist: check the path (now in {os.getcwd()})")
 
 
 def _in_folder(folder: str, kinds: Kinds) -> list[str]:
@@ -117,7 +127,7 @@ def _matches(pattern: str, kinds: Kinds) -> Iterator[str]:
     """Yield the files that match a pattern; a folder that matches stands for its files."""
     found = [path for path in glob.glob(pattern, recursive=True) if not _is_skipped(path)]
     if "**" in pattern:  # matches what is in a store as well: the store is enough
-        found = [path for path in found if _on_disk(path, kinds) == path]
+        found = [path for path in found if on_disk(path, kinds) == path]
     folders = [path for path in found if os.path.isdir(path) and not _holds_arrays(path, kinds)]
     files = [path for path in found if path not in folders]
     if "**" in pattern:  # matches a folder and then its files as well: the files are enough
@@ -231,7 +241,7 @@ def _holds_arrays(path: str, kinds: Kinds) -> bool:
     return ending is not None and kinds[ending].holds_arrays
 
 
-def _on_disk(path: str, kinds: Kinds) -> str:
+def on_disk(path: str, kinds: Kinds) -> str:
     """Return the file or folder of a path that may go on inside it."""
     ending = _ending(path, kinds)
     if ending is None or not kinds[ending].holds_arrays:

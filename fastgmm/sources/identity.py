@@ -2,13 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from fastgmm._typing import Float64Array
+from fastgmm.atomic_file import same_file
 from fastgmm.exceptions import DataError, UnreadableError
 from fastgmm.sources.base import Source
 
@@ -33,15 +34,20 @@ class Stamp(NamedTuple):
     """Nanoseconds since 1970."""
 
 
-def check_unchanged(source: Any) -> None:
-    """Raise DataError, naming the file, if a source's rows lie in one that has changed.
+def stamps_of(source: Any) -> Sequence[Stamp]:
+    """Return the stamps of the files in which a source's rows lie.
 
-    Sources whose rows somebody else may change have a method of this name, others none. (To ask a
-    protocol took 20 us, a tenth of an iteration over few rows.)
+    Sources of files have a property of the name ``stamps``, others none. (To ask a protocol took
+    20 us, a tenth of an iteration over few rows.)
     """
-    check = getattr(source, "check_unchanged", None)
-    if check is not None:
-        check()
+    stamps: Sequence[Stamp] = getattr(source, "stamps", ())
+    return stamps
+
+
+def check_not_read(path: str | PathLike[str], files: Iterable[str]) -> None:
+    """Raise DataError if ``path``, which is to be written, is one of the files to be read."""
+    if any(same_file(path, file) for file in files):
+        raise DataError(f"{os.fspath(path)} is one of the input files: choose another name")
 
 
 def stamp(path: str) -> Stamp:
@@ -50,9 +56,9 @@ def stamp(path: str) -> Stamp:
     return Stamp(path, status.st_size, status.st_mtime_ns)
 
 
-def check_stamps(stamps: Iterable[Stamp]) -> None:
-    """Raise DataError for the first file that is another one by now: 2 us a file."""
-    for one in stamps:
+def check_unchanged(source: Any) -> None:
+    """Raise DataError for the first file of a source that is another one by now: 2 us a file."""
+    for one in stamps_of(source):
         try:
             unchanged = stamp(one.path) == one
         except OSError as error:

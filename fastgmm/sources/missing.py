@@ -12,7 +12,7 @@ from fastgmm.exceptions import DataError
 from fastgmm.sources.base import NO_WEIGHTS, Chunk, Countable, Source
 from fastgmm.sources.blocks import Piece, Ring, reblock
 from fastgmm.sources.grid import Grid, row_grid
-from fastgmm.sources.identity import Fingerprint, check_unchanged
+from fastgmm.sources.identity import Fingerprint, Stamp, stamps_of
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -75,9 +75,10 @@ class CompleteRows:
         """That of the base, and how many rows are left out."""
         return {**self.base.fingerprint, "dropped": self.n_dropped}
 
-    def check_unchanged(self) -> None:
-        """Ask the base."""
-        check_unchanged(self.base)
+    @property
+    def stamps(self) -> Sequence[Stamp]:
+        """Those of the base."""
+        return stamps_of(self.base)
 
     def describe(self) -> str:
         """Say how many rows were dropped and why, for people."""

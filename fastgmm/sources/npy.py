@@ -23,7 +23,6 @@ from fastgmm.sources.grid import Grid, row_grid
 from fastgmm.sources.identity import (
     Fingerprint,
     Stamp,
-    check_stamps,
     file_digests,
     fingerprint_of,
     stamp,
@@ -112,9 +111,10 @@ class NpySource:
         files = file_digests(file.path for file in self.files)
         return fingerprint_of(self, weight=self.selection.weight, files=files)
 
-    def check_unchanged(self) -> None:
-        """Raise DataError if a file has changed since it was opened."""
-        check_stamps(file.stamp for file in self.files)
+    @property
+    def stamps(self) -> list[Stamp]:
+        """Of the files, as they were opened."""
+        return [file.stamp for file in self.files]
 
     def grid(self, chunk_size: int | None) -> Grid:
         """Return the row grid."""

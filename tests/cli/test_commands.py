@@ -69,6 +69,21 @@ def test_a_fit_goes_on_from_a_model_and_keeps_what_is_fixed(run, data, rows, mod
     assert (model.fixed, model.warm_start, model.n_iter_) == (("means", "weights"), False, 3)
 
 
+@pytest.mark.parametrize("started", [False, True])
+@pytest.mark.parametrize("before", ["raise", "drop"])
+def test_missing_values_are_treated_as_the_option_says(run, rows, tmp_path, before, started):
+    GaussianMixture(2, random_state=0, missing=before).fit(rows).save(tmp_path / "start.npz")
+    rows = rows.copy()
+    rows[7, 1] = np.nan
+    np.save(tmp_path / "holes.npy", rows)
+    output = tmp_path / "out.npz"
+    fit = ["fit", tmp_path / "holes.npy", "-k", 2, "-o", output]
+    fit += ["--start-from", tmp_path / "start.npz"] * started
+    assert "row 7, column 1" in run(*fit, exit_code=4).stderr
+    assert "dropped 1 of 200 rows" in run(*fit, "--missing", "drop").stdout
+    assert GaussianMixture.load(output).missing == "drop"
+
+
 def test_fit_chooses_columns_weights_and_complete_rows(run, table, tmp_path):
     output = tmp_path / "out.npz"
     options = ["--columns", "b,a", "--weight", "w", "--missing", "drop"]
@@ -148,7 +163,7 @@ def test_outputs_are_replaced_if_files_and_refused_if_folders(run, data, model_f
             before = sorted(path.stat().st_ino for path in tmp_path.rglob("*"))
             result = run(*command, "-m", model_file, "-o", output, exit_code=2 * output.is_dir())
             if output.is_dir():
-                assert f"{output} is a folder already: remove it or name another" in result.stderr
+                assert f"{output} is a folder already: choose another name" in result.stderr
                 assert sorted(path.stat().st_ino for path in tmp_path.rglob("*")) == before
 
 

@@ -1,17 +1,23 @@
 """What users see when something is wrong: one line, an exit code, and no half-written output."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import tomllib
+from itertools import combinations
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from hanging import LONG
 
+from fastgmm.cli import main
 from fastgmm.cli.messages import explain
+from fastgmm.cli.options import Log, Output
 
 USAGE, UNUSABLE, INTERRUPTED = 2, 4, 130
 
@@ -30,7 +36,7 @@ def the_line(result):
         (["fit", "-k", "2", "-o", "out.npz"], "DATA"),
         (["fit", "DATA", "-k", "0", "-o", "out.npz"], "0 is not in the range"),
         (["fit", "DATA", "-k", "2", "-o", "out.txt"], "must end in .npz"),
-        (["fit", "DATA", "-k", "2", "-o", "nowhere/out.npz"], "nowhere does not exist"),
+        (["fit", "DATA", "-k", "2", "-o", "nowhere/out.npz"], "nowhere, make it first"),
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--tol", "soon"], "'statistical'"),
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--tol", "-1"], "zero or more"),
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--columns", "a,,b"], "empty column name"),
@@ -43,6 +49,10 @@ def the_line(result):
             ["fit", "DATA", "-k", "2", "-o", "out.npz", "--start-from", "MODEL",
              "--covariance-type", "tied_diag"], "give --covariance-type full",
         ),
+        (["fit", "DATA", "-k", "2", "-o", "out.npz", "--start-from", "MODEL", "--n-init", "1"],
+         "--n-init has no say"),
+        (["fit", "DATA", "-k", "2", "-o", "out.npz", "--start-from", "MODEL",
+          "--init-params", "random"], "--init-params has no say"),
         (["score", "DATA", "-m", "MODEL", "--per-row"], "go together"),
         (["score", "DATA", "-m", "MODEL", "-o", "out.npy"], "go together"),
         (["predict", "DATA", "-m", "MODEL", "-o", "DATA"], "one of the input files"),
@@ -157,6 +167,78 @@ def test_a_failed_prediction_leaves_the_old_file(run, rows, model_file, tmp_path
     assert contents(tmp_path) == before
 
 
+OUTPUTS = [
+    (command, option.opts[-1], option.type)
+    for command, known in main.commands.items()
+    for option in known.params
+    if isinstance(option.type, Output)
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "kind"),
+    [one for one in OUTPUTS if not isinstance(one[2], Log)],  # a log may well go to a pipe
+)
+def test_no_output_takes_the_place_of_what_is_no_file(run, tmp_path, command, option, kind):
+    output = tmp_path / f"x{(*kind.endings, '')[0]}"
+    os.mkfifo(output)
+    line = the_line(run(command, option, output, exit_code=USAGE))
+    assert f"{output} is a pipe already: choose another name" in line
+    assert output.is_fifo()
+
+
+READERS = [
+    one for one in OUTPUTS if "data" in {option.name for option in main.commands[one[0]].params}
+]
+REST = {
+    "fit": ["-k", "2", "--workers", "1"],
+    "select": ["--workers", "1"],
+    "predict": ["-m", "model.npz"],
+    "score": ["-m", "model.npz", "--per-row"],
+}
+
+
+@pytest.mark.parametrize(("command", "option", "kind"), READERS)
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_no_output_is_an_input(
+    run, data, model_file, tmp_path, monkeypatch, command, option, kind, link
+):
+    monkeypatch.chdir(tmp_path)
+    same = f"same{(*kind.endings, '')[0]}"
+    link(data, same)
+    before = contents(tmp_path)
+    own = {"fit": "out.npz", "select": "out.npz"}.get(command, "out.npy")
+    words = [command, data, *REST[command], option, same]
+    words += [] if option == "--output" else ["-o", own]
+    line = the_line(run(*words, exit_code=USAGE))
+    assert f"{option}: {same} is one of the input files: choose another name" in line
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("command", ["fit", "select"])
+def test_no_two_outputs_have_one_name(run, data, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    os.symlink("one", "two")
+    before = contents(tmp_path)
+    options = [option for of, option, kind in OUTPUTS if of == command and not kind.endings]
+    for one, other in combinations(options, 2):
+        line = the_line(run(command, data, one, "one", other, "two", exit_code=USAGE))
+        assert f"is the file of {one}, too: choose two names" in line
+    assert len(options) == 3
+    assert contents(tmp_path) == before
+
+
+def test_a_log_is_not_the_file_that_holds_the_dataset(run, tmp_path, rows):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        file["x"] = rows
+    before = contents(tmp_path)
+    fit = ("fit", tmp_path / "rows.h5" / "x", "-k", 2, "-o", tmp_path / "out.npz")
+    line = the_line(run(*fit, "--log-json", tmp_path / "rows.h5", exit_code=USAGE))
+    assert "rows.h5 is one of the input files" in line
+    assert contents(tmp_path) == before
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written(run, data, tmp_path):
     locked = tmp_path / "locked"
@@ -207,11 +289,95 @@ def test_an_interrupted_fit_leaves_nothing(tmp_path, where):
     assert [path.name for path in tmp_path.iterdir()] == ["rows.npy"]
 
 
+@pytest.mark.parametrize("command", main.commands)
+def test_scarce_memory_is_answered_with_options_of_the_command(run, monkeypatch, command):
+    def invoke(context):
+        raise MemoryError
+
+    known = main.commands[command]
+    monkeypatch.setattr(known, "params", [])  # none is needed to get there
+    monkeypatch.setattr(known, "invoke", invoke)
+    assert the_line(run(command, exit_code=UNUSABLE)).endswith("memory: free some\n")
+    monkeypatch.undo()
+    monkeypatch.setattr(known, "make_context", lambda *_, **__: click.Context(known))
+    monkeypatch.setattr(known, "invoke", invoke)
+    named = re.findall(r" (-\S+)", the_line(run(command, exit_code=UNUSABLE)))
+    assert set(named) <= {name for option in known.params for name in option.opts}
+    assert bool(named) == (command not in ("info", "demo", "warmup"))
+
+
+def test_more_rows_than_there_is_memory_for(run, model_file, tmp_path):
+    sample = ("sample", "-m", model_file, "-o", tmp_path / "rows.npy", "-n")
+    assert "try a smaller -n" in the_line(run(*sample, 2**48, exit_code=UNUSABLE))
+    assert "is not in the range" in the_line(run(*sample, 10**30, exit_code=USAGE))
+
+
+def test_data_that_cannot_be_reached(run, tmp_path):
+    (tmp_path / "round").symlink_to("round")
+    (tmp_path / "locked").mkdir(mode=0)
+    reasons = {"round": "Too many levels of symbolic links", "n" * 300: "File name too long"}
+    if os.geteuid() != 0:
+        reasons["locked"] = "Permission denied"
+    for name, reason in reasons.items():
+        path = tmp_path / name / "rows.npy"
+        line = the_line(run("fit", path, "-k", 2, "-o", tmp_path / "out.npz", exit_code=UNUSABLE))
+        assert f"{path} cannot be reached: {reason}" in line
+
+
+def test_an_interrupt_while_the_command_is_imported(tmp_path):
+    """In the place of click is a module that Ctrl-C comes in."""
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    folders = [os.fspath(tmp_path), os.fspath(Path(__file__).parents[2])]
+    script = "import sys; from fastgmm.__main__ import main; sys.exit(main())"  # as pip makes it
+    for words in (["-m", "fastgmm", "--help"], ["-c", script]):
+        done = subprocess.run(
+            [sys.executable, *words],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (INTERRUPTED, "fastgmm: interrupted\n")
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert project["project"]["scripts"] == {"fastgmm": "fastgmm.__main__:main"}
+
+
+def test_what_is_imported_before_interrupts_are_caught_is_next_to_nothing():
+    """``typing`` alone would take several times as long."""
+    script = "import sys; from fastgmm.__main__ import main; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", script],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = set(done.stdout.split())
+    assert {name for name in loaded if name.startswith("fastgmm")} == {
+        "fastgmm",
+        "fastgmm.__main__",
+    }
+    assert not loaded & {"typing", "click", "numpy", "re"}
+
+
+def test_words_in_paths_and_options_stay_as_they_are(run, tmp_path, data, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in ("fixed/nope.npy", "n_init.npy", "my-max_iter/fixed", "a.fixed"):
+        fit = ("fit", path, "-k", 2, "-o", "out.npz")
+        assert f"error: {path} does not exist" in the_line(run(*fit, exit_code=UNUSABLE))
+        fit = ("fit", data, "-k", 2, "-o", f"nowhere/{path}.npz")
+        assert f"Cannot write nowhere/{path}.npz: " in the_line(run(*fit, exit_code=USAGE))
+    fit = ("fit", data, "-k", 2, "-o", "out.npz", "--fixed", "foo")
+    assert "Invalid value for '--fixed'" in the_line(run(*fit, exit_code=USAGE))
+    advice = "increase reg_covar, or scale (init_params, set on_collapse='reseed'); max_iter."
+    assert explain(ValueError(advice))[1].endswith(
+        "increase --reg-covar, or scale (--init-params, set --on-collapse reseed); --max-iter."
+    )
+
+
 def test_what_nobody_expected_is_one_line_too():
     code, line = explain(KeyError("surprise"))
     assert code == 1
     assert "KeyError" in line
     assert "FASTGMM_TRACEBACK=1" in line
-    assert explain(MemoryError())[0] == UNUSABLE
     disk_full = OSError(28, "No space left on device", "out.npz")
     assert explain(disk_full) == (UNUSABLE, "fastgmm: error: out.npz: No space left on device")

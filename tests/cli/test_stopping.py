@@ -145,12 +145,14 @@ def test_usage(folder, run, monkeypatch):
     for flags, says in (
         (["--resume"], "need --checkpoint FILE"),
         (["--max-seconds", 3], "need --checkpoint FILE"),
+        ([*KEPT, "--max-seconds", "inf"], "no time that ends"),
+        ([*KEPT, "--max-seconds", "nan"], "no time that ends"),
         (["--checkpoint", "out.npz"], "choose two names"),
-        (["--checkpoint", "nowhere/fit.ckpt"], "does not exist"),
+        (["--checkpoint", "nowhere/fit.ckpt"], "there is no folder"),
         (["--checkpoint", "rows.npy"], "one of the input files"),
     ):
         assert says in run(*FIT, *flags, exit_code=2).stderr
-    run(*FIT, "--max-iter", 2, *KEPT)
+    run(*FIT, "--max-iter", 2, *KEPT, "--max-seconds", "1e30")
     line = run(*FIT, "--max-iter", 2, *KEPT, "--seed", 1, exit_code=4).stderr
     assert "random_state is 0 there and 1 here" in line
     assert "start anew without --resume" in line

@@ -1,6 +1,12 @@
 """What a command leaves for those who watch it: a line of JSON a pass, Dask's report."""
 
 import json
+import os
+import resource
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +29,9 @@ NAMES = {
     "retries",
     "workers",
 }
+
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def records_in(path):
@@ -54,8 +63,90 @@ def test_a_sweep_writes_a_line_of_json_a_pass(run, data, rows, tmp_path):
 def test_a_log_that_cannot_be_written_is_told_before_the_fit(run, data, tmp_path):
     log = tmp_path / "nowhere" / "log.jsonl"
     result = run("fit", data, "-k", 2, "-o", tmp_path / "m.npz", "--log-json", log, exit_code=2)
-    assert "No such file" in result.stderr
+    assert "there is no folder" in result.stderr
     assert not (tmp_path / "m.npz").exists()
+
+
+@pytest.mark.parametrize("kept", [b"a day of passes", b""])
+def test_a_log_is_begun_when_nothing_else_is_wrong(run, data, model_file, tmp_path, kept):
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(kept)
+    fit = ("fit", data, "-o", tmp_path / "m.npz", "--log-json", log)
+    run(*fit, "-k", 2, "--columns", "0,7", exit_code=4)
+    run(*fit, "-k", 3, "--start-from", model_file, exit_code=2)
+    run(*fit, "-k", 2, "--resume", exit_code=2)
+    assert log.read_bytes() == kept
+
+
+def test_a_log_is_also_a_pipe_or_standard_output(run, data, tmp_path):
+    fit = ("fit", data, "-k", 2, "-o", tmp_path / "m.npz", "--max-iter", 3, "--tol", 0, "-q")
+    lines = run(*fit, "--log-json", "-").stdout.splitlines()
+    assert [json.loads(line)["pass"] for line in lines] == [1, 2, 3]
+    reading, writing = os.pipe()
+    with open(reading) as pipe, open(writing, "w"):
+        run(*fit, "--log-json", f"/dev/fd/{writing}")
+        assert json.loads(pipe.readline())["pass"] == 1
+
+
+def test_a_log_on_a_full_disk_is_one_warning(data, tmp_path):
+    """No file may be longer than 8 kB, which the model is not and the log would be."""
+    words = ["fit", data, "-k", "2", "-o", "m.npz", "--tol", "0", "--max-iter", "60", "-q"]
+    done = subprocess.run(
+        [sys.executable, "-m", "fastgmm", *words, "--log-json", "log.jsonl"],
+        env=ENVIRONMENT,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2**13, 2**13)),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("The log log.jsonl cannot be written (File too large)") == 1
+    assert GaussianMixture.load(tmp_path / "m.npz").n_iter_ == 60
+    assert (tmp_path / "log.jsonl").stat().st_size == 2**13
+
+
+def full():
+    return open("/dev/full", "w")
+
+
+def unread():
+    """A pipe whose reader has gone."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return open(writing, "w")
+
+
+DEAF = {
+    "full": {"stderr": full},
+    "unread": {"stderr": unread, "stdout": unread},
+    "summary": {"stdout": full},
+    "closed": {},
+}
+
+
+@pytest.mark.parametrize("how", DEAF)
+@pytest.mark.parametrize("command", ["fit", "select", "predict"])
+def test_a_command_that_nobody_listens_to_does_its_work(data, model_file, tmp_path, command, how):
+    output = tmp_path / ("out.npy" if command == "predict" else "out.npz")
+    what = ["-m", model_file] if command == "predict" else ["-k", "2", "--max-iter", "1"]
+    words = [sys.executable, "-m", "fastgmm", command, data, "-o", output, *what]
+    if how == "closed":
+        words = ["sh", "-c", '"$@" 2>&-', "sh", *words]
+    with ExitStack() as stack:
+        streams = {name: stack.enter_context(opened()) for name, opened in DEAF[how].items()}
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | streams
+        # a line of progress whenever there is something to say, and a warning
+        code = subprocess.run(list(map(str, words)), env=ENVIRONMENT, **streams).returncode
+    assert code == 0
+    assert output.stat().st_size > 0
+
+
+def test_errors_keep_their_code_where_nobody_hears_them(tmp_path):
+    for stream in (full, unread):
+        with stream() as deaf:
+            words = [sys.executable, "-m", "fastgmm", "info", "nowhere.npz"]
+            done = subprocess.run(words, env=ENVIRONMENT, cwd=tmp_path, stdout=deaf, stderr=deaf)
+        assert done.returncode == 4
 
 
 @pytest.mark.parametrize("command", ["fit", "select"])

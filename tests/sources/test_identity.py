@@ -125,9 +125,9 @@ def test_of_a_store_with_many_chunks_some_are_watched(tmp_path, monkeypatch):
     monkeypatch.setattr(zarr, "WATCHED", 2)
     source = in_zarr(tmp_path, ROWS)
     assert len(source.stamps) == 3  # of three chunks and the description two and this
-    source.check_unchanged()
+    check_unchanged(source)
     in_memory = zarr.zarr.create_array(zarr.zarr.storage.MemoryStore(), data=ROWS)
     assert as_source(in_memory).stamps == ()
     zarr.zarr.create_array(tmp_path / "rows.zarr", data=ROWS + 1, chunks=(200, 3), overwrite=True)
     with pytest.raises(DataError, match="has changed since it was opened"):
-        source.check_unchanged()
+        check_unchanged(source)

@@ -157,6 +157,12 @@ def test_stores_are_found_among_other_files(tmp_path: Path) -> None:
         assert (read(open_dataset(paths))[:, 0] == expected).all()
 
 
+def test_a_dataset_without_a_shape_is_named(tmp_path: Path) -> None:
+    file = hdf5(tmp_path / "x.h5", x=h5py.Empty("f8"))
+    for path in (file, file / "x"):
+        refuse(path, "x.h5/x is empty, without any shape: write the rows to it")
+
+
 def test_damaged_stores_are_named(tmp_path: Path) -> None:
     zarr.create_array(tmp_path / "x.zarr", data=X, chunks=(1000, 3))
     chunk = tmp_path / "x.zarr" / "c" / "1" / "0"

@@ -76,7 +76,7 @@ class Predictor(PortableMixture):
         ------
         DataError
             (a ValueError) Other columns than in ``fit``, NaN or infinity (the message names row
-            and column), an ``out`` that cannot be written or a folder that exists already.
+            and column), an ``out`` that cannot be written, is read, or is a folder already.
         """
         return self._predict("label", X, out, ["label"])
 
@@ -198,7 +198,7 @@ class Predictor(PortableMixture):
             return self._each_row_lazily(function, X, out, names, width, integer)
         source = self._source(X)
         if out is not None:
-            sinks.check_sink(out)
+            sinks.check_sink(out, source)
         work = partial(self._marking(function, source), columns=column_names(source))
         with closing(self._executor_for(source).place(source, self.chunk_size)) as placement:
             if out is None:

@@ -107,6 +107,10 @@ def _taken(opened: Any) -> Dataset:
 def _described(file: str, opened: Any) -> Dataset:
     """Return what says where a dataset lies; of a group with one dataset, that one."""
     if isinstance(opened, h5py.Dataset):
+        if opened.shape is None:
+            raise DataError(
+                f"{file}{opened.name} is empty, without any shape: write the rows to it"
+            )
         return Dataset(file, opened.name, tuple(opened.shape), opened.dtype, opened.chunks)
     names = _datasets_in(opened)
     if len(names) == 1:

@@ -15,7 +15,7 @@ from fastgmm.exceptions import DataError, UnreadableError
 from fastgmm.sources.base import NO_WEIGHTS, Chunk
 from fastgmm.sources.blocks import Piece, Ring, reblock
 from fastgmm.sources.grid import Grid, row_grid
-from fastgmm.sources.identity import Stamp, check_stamps, stamp
+from fastgmm.sources.identity import Stamp, stamp
 from fastgmm.sources.tables import Selection, select, table_shape
 
 # Numbers read at once: 4 MB of float64. A read of one small chunk costs Zarr about 1 ms, whatever
@@ -163,10 +163,6 @@ class StoredSource:
             "weights": weights,
             "arrays": [table.digest(self.selection.read) for table in self.tables],
         }
-
-    def check_unchanged(self) -> None:
-        """Raise DataError if a file has changed since it was opened."""
-        check_stamps(self.stamps)
 
     def grid(self, chunk_size: int | None) -> Grid:
         """Return the row grid: the chunks of the store have no say in it."""
