@@ -88,7 +88,10 @@ class OneLineErrors(click.Group):
             return super().invoke(ctx)
         except ScarceMemoryError:
             raise
-        except MemoryError as error:
+        except (MemoryError, RuntimeError) as error:
+            # a thread that finds no memory for its stack is not a MemoryError to Python
+            if isinstance(error, RuntimeError) and "start new thread" not in str(error):
+                raise
             options = self.commands[ctx.invoked_subcommand or ""].params
             advice = [SMALLER[one.name] for one in options if one.name in SMALLER]
             raise click.ClickException(

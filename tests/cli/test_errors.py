@@ -289,10 +289,11 @@ def test_an_interrupted_fit_leaves_nothing(tmp_path, where):
     assert [path.name for path in tmp_path.iterdir()] == ["rows.npy"]
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")])
 @pytest.mark.parametrize("command", main.commands)
-def test_scarce_memory_is_answered_with_options_of_the_command(run, monkeypatch, command):
+def test_scarce_memory_is_answered_with_options_of_the_command(run, monkeypatch, command, error):
     def invoke(context):
-        raise MemoryError
+        raise error
 
     known = main.commands[command]
     monkeypatch.setattr(known, "params", [])  # none is needed to get there
