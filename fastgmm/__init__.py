@@ -8,9 +8,8 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 
-TYPE_CHECKING = (
-    False  # to type checkers it is typing's, whose import takes longer than all else here
-)
+# to type checkers it is typing's, whose import takes longer than all else here
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastgmm.estimators import GaussianMixture
     from fastgmm.selection import select

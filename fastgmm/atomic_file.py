@@ -1,18 +1,18 @@
 """A file that is complete or absent, whatever happens while it is written."""
 
-import fcntl
 import glob
 import os
 import shutil
 import stat
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+T = TypeVar("T")
 
 SUFFIX = ".tmp"
 
@@ -34,7 +34,7 @@ def destination(path: str | PathLike[str]) -> Path:
     OSError
         Something else than a file is there, or its folder does not exist or cannot be written.
     """
-    target = Path(os.path.realpath(path))
+    target = _behind(path)
     try:
         kind = stat.S_IFMT(os.stat(target).st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -78,94 +78,61 @@ def atomic_file(path: str | PathLike[str]) -> Iterator[str]:
         As :func:`destination` does, or the disk is full.
     """
     target = destination(path)
-    with temporary(target, _new_file) as name:
-        try:
-            yield name
-            os.chmod(name, 0o666 & ~_umask())  # mkstemp's 0600 surprises who shares the folder
-            _sync(name)
-            os.replace(name, target)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(name)
-            raise
+    handle, name = begun(target, tempfile.mkstemp)
+    os.close(handle)
+    try:
+        yield name
+        os.chmod(name, 0o666 & ~_umask())  # mkstemp's 0600 surprises who shares the folder
+        _sync(name)
+        os.replace(name, target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
     _sync(target.parent)
 
 
+def begun(target: Path, make: Callable[..., T]) -> T:
+    """Begin what is to become ``target``: ``make`` is :func:`tempfile.mkstemp` or ``mkdtemp``.
+
+    What processes of this machine left behind that were killed while they wrote it is removed.
+    """
+    begin = _prefix(target) + _here()
+    for leftover in _leftovers(target, begin):
+        if not _lives(int(leftover.name.removeprefix(begin).split("-")[0])):
+            with suppress(OSError):
+                (shutil.rmtree if leftover.is_dir() else os.unlink)(leftover)
+    return make(dir=target.parent, prefix=f"{begin}{os.getpid()}-", suffix=SUFFIX)
+
+
 def remove_leftovers(path: str | PathLike[str]) -> None:
-    """Remove what processes left behind that were killed while they wrote ``path``.
+    """Remove what processes left behind that were killed while they wrote ``path``, anywhere.
 
     For files that one process writes at a time: whoever still writes would fail.
     """
-    for leftover in _leftovers(Path(os.path.realpath(path))):
+    target = _behind(path)
+    for leftover in _leftovers(target, _prefix(target)):
         with suppress(OSError):
             os.unlink(leftover)
 
 
-def remove_abandoned(path: str | PathLike[str]) -> None:
-    """Remove what processes left behind that wrote ``path`` and live no more.
-
-    Only what was made since this machine was started: of nothing else can it be told here, on every
-    file system, whether somebody is at work on it.
-    """
-    for leftover in _leftovers(Path(os.path.realpath(path)), _boot()):
-        with suppress(OSError):
-            handle = os.open(leftover, os.O_RDONLY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                (shutil.rmtree if os.path.isdir(leftover) else os.unlink)(leftover)
-            finally:
-                os.close(handle)
-
-
-@contextmanager
-def temporary(target: Path, make: Callable[..., str]) -> Iterator[str]:
-    """Make a file or folder beside ``target``, as :func:`tempfile.mkdtemp`, and keep it locked.
-
-    The lock says that somebody is at work on it; the system takes it from a process that is killed.
-    """
-    handle = None
-    while handle is None:
-        name = make(dir=target.parent, prefix=f"{_prefix(target)}{_boot()}-", suffix=SUFFIX)
-        handle = _held(name)
-    try:
-        yield name
-    finally:
-        os.close(handle)
-
-
-def _held(name: str) -> int | None:
-    """Open what was just made, with a lock; None if it was taken for abandoned before that."""
-    try:
-        handle = os.open(name, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        ours = os.path.exists(name)
-    except BlockingIOError:
-        ours = False
-    except OSError:
-        ours = True  # there are no locks here: nobody gets the one to remove it either
-    if ours:
-        return handle
-    os.close(handle)
-    return None
-
-
-def _new_file(**where: Any) -> str:
-    handle, name = tempfile.mkstemp(**where)
-    os.close(handle)
-    return name
-
-
-def _leftovers(target: Path, boot: str = "") -> list[Path]:
-    """Return what was made to become ``target``, and not another file whose name begins like it."""
-    begin, end = _prefix(target) + boot, SUFFIX
+def _leftovers(target: Path, begin: str) -> list[Path]:
+    """Return what was begun to become ``target``, not what became a file named like ".a.b"."""
     return [
         path
-        for path in target.parent.glob(glob.escape(begin) + "*" + end)
-        if "." not in path.name[len(begin) : -len(end)]  # as in ".a.b.123.tmp", which is "a.b"'s
+        for path in target.parent.glob(glob.escape(begin) + "*" + SUFFIX)
+        if "." not in path.name[len(begin) : -len(SUFFIX)]
     ]
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def _prefix(target: Path) -> str:
@@ -173,12 +140,22 @@ def _prefix(target: Path) -> str:
 
 
 @cache
-def _boot() -> str:
-    """Return what tells this run of this machine from all others; locks are sure within it."""
+def _here() -> str:
+    """Return what tells the processes that this one can see from all others.
+
+    Those of another machine, of this one before it was started again, or of another container may
+    have the same numbers.
+    """
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+        return f"{boot}{os.stat('/proc/self/ns/pid').st_ino:x}-"
     except OSError:
-        return uuid.uuid4().hex[:8]
+        return f"{os.urandom(8).hex()}-"
+
+
+def _behind(path: str | PathLike[str]) -> Path:
+    """Return what a path that is a link names; links on the way stay: machines may differ there."""
+    return Path(os.path.realpath(path) if os.path.islink(path) else os.path.abspath(path))
 
 
 def _sync(path: str | PathLike[str]) -> None:

@@ -7,6 +7,10 @@ from typing import Any
 
 import numpy as np
 
+SMALL_BYTES = 2**20
+"""Larger arrays that a function holds, such as the rows, are told by their shape: they may be a
+file's, or all there is memory for."""
+
 
 def described(value: Any) -> Any:
     """Return what tells a setting from others: arrays by a hash, functions by what they do."""
@@ -70,8 +74,9 @@ def _told(value: Any, within: tuple[int, ...] = ()) -> Any:
             closed = [_but_books(_content(cell)) for cell in value.__closure__ or ()]
             defaults = value.__defaults__, value.__kwdefaults__
             return [_name(value), *tell(value.__code__, *defaults, closed)]
-    if hasattr(value, "__array__"):
-        return described(value)
+    if isinstance(value, np.ndarray):
+        small = value.nbytes <= SMALL_BYTES
+        return described(value) if small else [_name(value), str(value.dtype), value.shape]
     if hasattr(value, "__wrapped__"):  # of Numba, of functools.cache
         return [_name(type(value)), *tell(value.__wrapped__)]
     can_be_called = callable(value) and not hasattr(value, "__qualname__")

@@ -8,6 +8,7 @@ One that returns True to ``IterationDone`` stops that model: early stopping.
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeAlias
 
 if TYPE_CHECKING:
@@ -197,13 +198,40 @@ class ParameterTrace:
                 self.models[event.model].append(event.parameters)
 
 
+class Unheard:
+    """A stream that may be full, closed, a pipe that nobody reads: words get lost, no work does."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text if that is possible."""
+        if self._stream is not None:
+            with suppress(*UNWRITABLE):
+                self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what waits if that is possible."""
+        if self._stream is not None:
+            with suppress(*UNWRITABLE):
+                self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Return whether it is a terminal."""
+        return self._stream is not None and self._stream.isatty()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class TqdmProgress:
     """Show a fit's progress: a bar on a terminal, a plain line every few seconds elsewhere.
 
     The bar runs over the rows of the current pass; beside it stand the iteration, the log
     likelihood per row of the best model, its gain, and rows per second. Where it cannot be written
-    (a full disk, a pipe that nobody reads any more, no standard error) nothing more is shown, and
-    the fit goes on.
+    (a full disk, a pipe that nobody reads any more, no standard error) the words are lost, and the
+    fit goes on.
 
     Parameters
     ----------
@@ -230,10 +258,10 @@ class TqdmProgress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         # there is no standard error where it was closed
-        self._stream: TextIO | None = sys.stderr if stream is None else stream
+        self._stream: Any = Unheard(sys.stderr if stream is None else stream)
         self._interval = interval
         self._clock = clock
-        self._terminal = self._stream is not None and self._stream.isatty()
+        self._terminal = self._stream.isatty()
         self._bar: tqdm[Any] | None = None
         self._name = ""
         self._total: int | None = None
@@ -245,14 +273,6 @@ class TqdmProgress:
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
-        if self._stream is None:
-            return
-        try:
-            self._take(event)
-        except UNWRITABLE:
-            self._give_up()
-
-    def _take(self, event: Event) -> None:
         match event:
             case FitBegan():
                 self._begin(event)
@@ -274,16 +294,8 @@ class TqdmProgress:
     def close(self) -> None:
         """Take the bar off the terminal; needed only when a fit ended with an exception."""
         if self._bar is not None:
-            try:
-                self._bar.close()
-            except UNWRITABLE:
-                self._give_up()
+            self._bar.close()
             self._bar = None
-
-    def _give_up(self) -> None:
-        if self._bar is not None:
-            self._bar.disable = True  # it would be closed, and written, when it is collected
-        self._stream = self._bar = None
 
     def _begin(self, event: FitBegan) -> None:
         self.close()

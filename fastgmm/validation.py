@@ -111,11 +111,8 @@ def check_array(name: str, value: Any, shape: tuple[int, ...]) -> Float64Array:
     return array
 
 
-def check_weights(value: Any, n_components: int, least: float = 1.0) -> Float64Array:
-    """Return mixing proportions as float64, or raise ValueError: in [0, 1] and summing to 1.
-
-    Or, if they may sum to less, to ``least`` or more.
-    """
+def check_weights(value: Any, n_components: int) -> Float64Array:
+    """Return mixing proportions as float64, or raise ValueError: in [0, 1] and summing to 1."""
     weights = check_array("weights", value, (n_components,))
     if np.any(weights < 0.0) or np.any(weights > 1.0):
         # minimum and maximum are swapped in scikit-learn's text, whose tests compare with it
@@ -124,9 +121,9 @@ def check_weights(value: Any, n_components: int, least: float = 1.0) -> Float64A
             f"{weights.min():.5f}, min value {weights.max():.5f}"
         )
     single = np.asarray(value).dtype == np.float32
-    total = weights.sum()
-    if not least <= total <= 1.0 and abs(1.0 - total) > (1e-6 if single else 1e-8):
+    if abs(1.0 - weights.sum()) > (1e-6 if single else 1e-8):
         raise ValueError(
-            f"The parameter 'weights' should be normalized, but got sum(weights) = {total:.5f}"
+            "The parameter 'weights' should be normalized, but got sum(weights) = "
+            f"{weights.sum():.5f}"
         )
     return weights

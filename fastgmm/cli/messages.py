@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
 from functools import partial
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 import click
 
 from fastgmm.cli.stopping import Stopped
 from fastgmm.exceptions import FastGMMError, ScarceMemoryError
+from fastgmm.progress import UNWRITABLE, Unheard
 
 USAGE, UNUSABLE, UNEXPECTED, INTERRUPTED = 2, 4, 1, 130
 """Exit codes: 4 is for data, models and files; 130 is what shells give an interrupted process. Two
@@ -99,33 +100,12 @@ class OneLineErrors(click.Group):
             ) from error
 
 
-class Unheard:
-    """Standard error that may be full, or a pipe that nobody reads: words get lost, no work does.
+@contextmanager
+def heard_or_not() -> Iterator[None]:
+    """Let no work fail, and no exit code change, because standard error cannot be written.
 
     All who speak use it: progress, warnings, errors, loggers.
     """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """Write a text if that is possible."""
-        with suppress(OSError):
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Write what waits if that is possible."""
-        with suppress(OSError):
-            self._stream.flush()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-@contextmanager
-def heard_or_not() -> Iterator[None]:
-    """Let no work fail, and no exit code change, because standard error cannot be written."""
     with ExitStack() as stack:
         nowhere = stack.enter_context(open(os.devnull, "w"))
         while nowhere.fileno() <= 2:  # where streams were closed: no file to write gets their place
@@ -144,7 +124,7 @@ def _drop_what_waits() -> None:
         return
     try:
         sys.stdout.flush()
-    except OSError:
+    except UNWRITABLE:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -124,7 +124,8 @@ class Fitting(Conditional):
         """Make the starts and fit them."""
         warm = self._warm(placement.source)
         entry = checkpoint.restored("entry", Entry)
-        if entry is not None and warm is not None:  # else it goes on with the file's
+        # a fit that began cold, or an estimator without parameters, goes on with the file's
+        if entry is not None and entry.warm is not None and warm is not None:
             checkpoint.check_same("starting parameters", _described(entry.warm), _described(warm))
         if entry is None:
             entry = self._entry(warm, placement.source.n_features)

@@ -41,7 +41,8 @@ class GaussianMixture(Fitting):
         however many there are, in about 18 passes shared by all starts. An array starts from labels
         (n,), -1 for rows that begin in no component, or from responsibilities (n, k); a tuple from
         parameters (weights, means, covariances). A callable is called as
-        ``init_params(rows, n_components, random_state)`` and returns one of these.
+        ``init_params(rows, n_components, random_state)``, with those rows whose weight is not zero,
+        and returns one of these for them.
     weights_init, means_init, precisions_init : array-like, optional
         Start parameters, (k,), (k, d) and the shape of ``precisions_``; they replace those of the
         start by ``init_params``.
@@ -97,7 +98,8 @@ class GaussianMixture(Fitting):
         interrupted, on any number of threads or workers; begin anew where there is no such file. A
         file of other rows, settings or another version of fastgmm is refused, and so is one whose
         fit went on from other parameters than this ``warm_start``. A greater ``max_iter`` is
-        allowed: so a fit that stopped there goes on.
+        allowed: so a fit that stopped there goes on. (A function given as ``init_params`` is told
+        by its code, which is another one in another minor version of Python.)
 
     Attributes
     ----------
@@ -215,8 +217,9 @@ class GaussianMixture(Fitting):
 
         Parameters
         ----------
-        X : (n, d) array, memory map, data frame, path, data set or Dask collection
-            The rows. A data set is what :func:`fastgmm.open_dataset` returns.
+        X : (n, d) array, memory map, data frame, path, list of paths, data set or Dask collection
+            The rows; what a masked array masks is missing. A data set is what
+            :func:`fastgmm.open_dataset` returns.
         y : ignored
             But handed to scikit-learn's callbacks.
         sample_weight : (n,) array, optional

@@ -20,8 +20,8 @@ GivenStart: TypeAlias = Callable[
 def given_start(init_params: Any, covariance_shape: tuple[int, ...]) -> GivenStart:
     """Return the start that reads ``init_params``, or what it returns if it is a function.
 
-    A function is called as ``init_params(rows, n_components, random_state)`` with the rows that
-    starts are made from. It returns, or ``init_params`` is, one of
+    A function is called as ``init_params(rows, n_components, random_state)`` with the rows of
+    positive weight that starts are made from. It returns, or ``init_params`` is, one of
 
     * labels (n,): the component of each row, -1 for a row that begins in none;
     * responsibilities (n, k), not negative: zero all along a row that begins in no component;

@@ -214,7 +214,7 @@ def select(
         outcome = Sweep(placement, models, seed, folds, observe, keeping).run()
         best = best_of(outcome.table, criterion, allow_degenerate)
     fit, seconds = outcome.fits[best], time.perf_counter() - began
-    models[best]._warn_of(fit, "AIC, BIC and ICL take")
+    models[best]._warn_of(fit, "" if criterion == "cv" else "AIC, BIC and ICL take")
     observe(FitEnded(best * n_init, fit.n_iter, fit.converged, fit.lower_bound, seconds))
     return Selection(criterion, outcome.table, models, best, outcome.passes, seconds)
 

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgmm.atomic_file import destination, remove_abandoned
+from fastgmm.atomic_file import destination
 from fastgmm.exceptions import DataError
 from fastgmm.sinks.folders import to_folder
 from fastgmm.sinks.npy import to_npy
@@ -91,7 +91,6 @@ def to_file(path: str | PathLike[str], results: Results) -> None:
     target = check_sink(path)
     if results.n_rows == 0:
         raise DataError(NOTHING)
-    remove_abandoned(target)
     FILE_SINKS[_ending(path)](target, results)
 
 

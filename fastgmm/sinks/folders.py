@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgmm.atomic_file import temporary
+from fastgmm.atomic_file import begun
 from fastgmm.exceptions import DataError
 from fastgmm.sinks.results import Results
 
@@ -114,22 +114,21 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     If the block raises, nothing is left of it.
     """
-    with temporary(path, tempfile.mkdtemp) as name:
-        folder = Path(name)
-        try:
-            mask = os.umask(0)
-            os.umask(mask)
-            folder.chmod(0o777 & ~mask)  # workers may be other users; mkdtemp lets nobody else in
-            for part in (WHOLE, HALF):
-                (folder / part).mkdir()
-            yield folder
-            _sync(folder / WHOLE)
-            if path.exists():
-                raise DataError(f"{path} was made by somebody else meanwhile: choose another name")
-            os.rename(folder / WHOLE, path)
-            _sync(path.parent)
-        finally:
-            _discard(folder)
+    folder = Path(begun(path, tempfile.mkdtemp))
+    try:
+        mask = os.umask(0)
+        os.umask(mask)
+        folder.chmod(0o777 & ~mask)  # workers may be other users; mkdtemp lets nobody else in
+        for name in (WHOLE, HALF):
+            (folder / name).mkdir()
+        yield folder
+        _sync(folder / WHOLE)
+        if path.exists():
+            raise DataError(f"{path} was made by somebody else meanwhile: choose another name")
+        os.rename(folder / WHOLE, path)
+        _sync(path.parent)
+    finally:
+        _discard(folder)
 
 
 def _discard(folder: Path) -> None:

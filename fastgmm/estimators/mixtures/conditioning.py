@@ -221,7 +221,7 @@ def moments_of_chunk(
     in float32. A component after the other is merged into the moments so far, so that nothing
     cancels.
     """
-    rows = chunk.rows.astype(np.float64)
+    rows = chunk.rows.astype(np.float64, copy=False)
     posterior = shares_of(density, chunk._replace(rows=rows), columns)
     t, e = len(chunk.rows), lines.rest_means.shape[1]
     mean, variance, weight = np.zeros((t, e)), np.zeros((t, e)), np.zeros((t, 1))

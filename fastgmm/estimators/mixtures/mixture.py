@@ -94,11 +94,13 @@ class Mixture(ScikitLearnEstimator):
         shapes = (k,), (k, d), self._family.shape(k, d)
         public = self.weights_, self.means_, self._public_covariances(exact)
         for name, part, shape in zip(Parameters._fields, public, shapes, strict=True):
-            given, wanted = f"shape {np.shape(part)}", f"shape {shape}"
-            if name == "covariances":  # of two types they may have the same shape
-                given += f" of covariance_type {fitted_type!r}"
-                wanted += f" of covariance_type {self.covariance_type!r}"
-            if given != wanted:
+            # of two types they may have the same shape
+            typed = name == "covariances" and fitted_type != self.covariance_type
+            if typed or np.shape(part) != shape:
+                given, wanted = f"shape {np.shape(part)}", f"shape {shape}"
+                if typed:
+                    given += f" of covariance_type {fitted_type!r}"
+                    wanted += f" of covariance_type {self.covariance_type!r}"
                 raise ValueError(
                     f"{name}_ has {given}, but {wanted} is needed: set all parameters alike, or "
                     "fit again"

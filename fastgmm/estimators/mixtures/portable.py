@@ -203,8 +203,10 @@ class PortableMixture(Mixture):
         family = model._family
         k, d = parameters.means.shape
         dtype = DTYPES[DTYPES.index(header["dtype"])]
-        # those of a start in which most rows begin in no component sum to less than 1
-        check_weights(parameters.weights.astype(dtype), k, least=float(np.finfo(np.float32).tiny))
+        weights = check_array("weights", parameters.weights, (k,))
+        # given ones of float32 miss 1 by 1e-6; of a start where rows begin in no component by more
+        if weights.min() < 0.0 or not 0.0 < weights.sum() <= 1.0 + 2e-6:
+            raise ValueError(f"weights of {weights.tolist()} are no proportions")
         check_array("covariances", parameters.covariances, family.shape(k, d))
         family.check(parameters.covariances, "covariance")
         lower_bound = header["lower_bound"]

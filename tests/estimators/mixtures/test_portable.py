@@ -304,7 +304,10 @@ def test_scikit_learns_model_predicts_the_same(model, dtype):
 
 
 def test_every_model_that_saves_loads(tmp_path):
+    single = np.random.default_rng(0).random((40, 5)).astype(np.float32)
+    single /= single.sum(axis=1, keepdims=True)
     for model in (
+        *(GaussianMixture.from_parameters(w, np.zeros((5, 2)), [np.eye(2)] * 5) for w in single),
         fit(X, n_components=2, init_params="random_from_data", max_iter=0),
         fit(X, n_components=np.int64(2), tol=np.float32(1e-3), random_state=np.int64(0)),
         fit(X, n_components=2, means_init=[X[0], X[-1]]),
