@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from fastgmm.atomic_file import same_file
 from fastgmm.cli.clusters import one_place, place_of, place_options, placed, reporting
 from fastgmm.cli.memory import megabytes, peak_memory
 from fastgmm.cli.messages import tell
@@ -25,6 +26,7 @@ from fastgmm.cli.options import (
     missing_option,
     open_rows,
     output_option,
+    outputs,
     weight_option,
 )
 from fastgmm.cli.stopping import interruptible
@@ -220,7 +222,7 @@ def fit(
     if fixed and start_from is None:
         raise click.UsageError("--fixed keeps what a model has: name its file with --start-from")
     if start_from is not None:
-        _only_start(click.get_current_context())
+        _only_start(click.get_current_context(), start_from)
     settings |= {
         "missing": missing,
         "fixed": tuple(fixed or ()),
@@ -261,12 +263,17 @@ def _model(start: "GaussianMixture | None", settings: dict[str, Any]) -> "Gaussi
     return start.set_params(warm_start=True, **settings)
 
 
-def _only_start(context: click.Context) -> None:
-    """Refuse options that say how to start otherwise than from a model."""
+def _only_start(context: click.Context, start_from: Path) -> None:
+    """Refuse options that say how to start otherwise, and to write over the model meanwhile."""
     for name, option in (("init_params", "--init-params"), ("n_init", "--n-init")):
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             raise click.UsageError(
                 f"{option} has no say where --start-from names a model: leave one of them out"
+            )
+    for option, path in outputs(context).items():
+        if option != "--output" and same_file(path, start_from):  # which is written in the end
+            raise click.UsageError(
+                f"{option}: {path} is the model of --start-from: choose another name"
             )
 
 

@@ -228,6 +228,15 @@ def test_no_two_outputs_have_one_name(run, data, tmp_path, monkeypatch, command)
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("option", ["--log-json", "--checkpoint", "--performance-report"])
+def test_the_model_that_a_fit_starts_from_is_not_written_meanwhile(run, data, model_file, option):
+    before = model_file.read_bytes()
+    started = ("fit", data, "-k", 2, "--start-from", model_file, "--workers", 1)
+    line = the_line(run(*started, "-o", "new.npz", option, model_file, exit_code=USAGE))
+    assert f"{option}: {model_file} is the model of --start-from" in line
+    assert model_file.read_bytes() == before
+
+
 def test_a_log_is_not_the_file_that_holds_the_dataset(run, tmp_path, rows):
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "rows.h5", "w") as file:
