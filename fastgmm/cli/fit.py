@@ -189,7 +189,8 @@ class Seconds(click.FloatRange):
 @click.option(
     "--log-json",
     type=Log(),
-    help="Write a line of JSON to this file after every pass.",
+    help="Write a line of JSON to this file after every pass, with --resume behind those there "
+    "are.",
 )
 @click.option(
     "--performance-report",
@@ -238,7 +239,7 @@ def fit(
         with (
             placed(model, place),
             reporting(performance_report),
-            watched(quiet, log_json) as watching,
+            watched(quiet, log_json, resume) as watching,
         ):
             model.set_callbacks(watch, stop, *watching).fit(rows.source)
         model.set_params(warm_start=False).save(output)

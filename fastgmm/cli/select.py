@@ -172,7 +172,7 @@ def select(
         with (
             client_of(place) as client,
             reporting(performance_report),
-            watched(quiet, log_json) as watching,
+            watched(quiet, log_json, resume) as watching,
         ):
             watching = [counted, stop, *watching]
             selection = sweep(rows.source, **settings, client=client, callbacks=watching)

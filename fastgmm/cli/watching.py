@@ -12,9 +12,12 @@ from fastgmm.progress import Observer, TqdmProgress
 
 
 @contextmanager
-def watched(quiet: bool, log_json: Path | None) -> Iterator[list[Observer]]:
-    """Yield those who watch; leaving it takes the progress display off the terminal."""
-    with _logged(log_json) as logs:
+def watched(quiet: bool, log_json: Path | None, resume: bool) -> Iterator[list[Observer]]:
+    """Yield those who watch; leaving it takes the progress display off the terminal.
+
+    The log of a fit that is resumed goes on behind that of the runs before.
+    """
+    with _logged(log_json, "a" if resume else "w") as logs:
         if quiet:
             yield logs
             return
@@ -26,14 +29,14 @@ def watched(quiet: bool, log_json: Path | None) -> Iterator[list[Observer]]:
 
 
 @contextmanager
-def _logged(file: Path | None) -> Iterator[list[Observer]]:
+def _logged(file: Path | None, mode: str) -> Iterator[list[Observer]]:
     """Yield who writes a line a pass to a file, if there is one."""
     if file is None:
         yield []
         return
     from fastgmm.pass_log import PassLog
 
-    stream: Any = click.open_file(os.fspath(file), "w")
+    stream: Any = click.open_file(os.fspath(file), mode)
     try:
         yield [PassLog(stream)]
     finally:

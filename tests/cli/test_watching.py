@@ -78,6 +78,20 @@ def test_a_log_is_begun_when_nothing_else_is_wrong(run, data, model_file, tmp_pa
     assert log.read_bytes() == kept
 
 
+@pytest.mark.parametrize("command", ["fit", "select"])
+def test_the_log_of_a_job_that_is_queued_again_goes_on(run, data, tmp_path, command):
+    log, kept = tmp_path / "log.jsonl", tmp_path / "fit.ckpt"
+    job = (command, data, "-k", 2, "-o", tmp_path / "m.npz", "--log-json", log, "--tol", 0)
+    run(*job, "--max-iter", 2, "--checkpoint", kept)
+    first = log.read_text()
+    run(*job, "--max-iter", 5, "--checkpoint", kept, "--resume")
+    assert first
+    assert log.read_text().startswith(first)
+    assert len(log.read_text()) > len(first)
+    run(*job, "--max-iter", 2)
+    assert len(log.read_text().splitlines()) == len(first.splitlines())
+
+
 def test_a_log_is_also_a_pipe_or_standard_output(run, data, tmp_path):
     fit = ("fit", data, "-k", 2, "-o", tmp_path / "m.npz", "--max-iter", 3, "--tol", 0, "-q")
     lines = run(*fit, "--log-json", "-").stdout.splitlines()
