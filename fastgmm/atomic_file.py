@@ -82,14 +82,14 @@ def atomic_file(path: str | PathLike[str]) -> Iterator[str]:
     os.close(handle)
     try:
         yield name
-        os.chmod(name, 0o666 & ~_umask())  # mkstemp's 0600 surprises who shares the folder
-        _sync(name)
+        os.chmod(name, 0o666 & ~umask())  # mkstemp's 0600 surprises who shares the folder
+        sync(name)
         os.replace(name, target)
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(name)
         raise
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def begun(target: Path, make: Callable[..., T]) -> T:
@@ -158,7 +158,8 @@ def _behind(path: str | PathLike[str]) -> Path:
     return Path(os.path.realpath(path) if os.path.islink(path) else os.path.abspath(path))
 
 
-def _sync(path: str | PathLike[str]) -> None:
+def sync(path: str | PathLike[str]) -> None:
+    """Have a file or folder written to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -166,7 +167,8 @@ def _sync(path: str | PathLike[str]) -> None:
         os.close(handle)
 
 
-def _umask() -> int:
+def umask() -> int:
+    """Return which permissions new files do not get."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

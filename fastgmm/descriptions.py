@@ -21,7 +21,7 @@ def described(value: Any) -> Any:
     if isinstance(value, np.random.RandomState):
         return "a RandomState"  # its state is kept with the fit
     if callable(value) and not hasattr(value, "__array__"):
-        return f"{_name(value)} {hashed(repr(_told(value)).encode())}"
+        return f"{_name(value)} {hashed(repr(_identity_of(value)).encode())}"
     try:
         array = np.ascontiguousarray(value)
     except ValueError:  # a tuple of arrays
@@ -41,7 +41,7 @@ def _name(function: Any) -> str:
     return f"{getattr(named, '__module__', '')}.{named.__qualname__}"
 
 
-def _told(value: Any, within: tuple[int, ...] = ()) -> Any:
+def _identity_of(value: Any, within: tuple[int, ...] = ()) -> Any:
     """Return a value, or what makes a function what it is, as plain values in one order.
 
     Its code, its defaults and what it has closed over or been bound to; of globals the names. A
@@ -53,7 +53,7 @@ def _told(value: Any, within: tuple[int, ...] = ()) -> Any:
         return "itself"
 
     def tell(*parts: Any) -> list[Any]:
-        return [_told(part, (*within, id(value))) for part in parts]
+        return [_identity_of(part, (*within, id(value))) for part in parts]
 
     match value:
         case None | bool() | int() | float() | complex() | str() | bytes():
@@ -71,7 +71,7 @@ def _told(value: Any, within: tuple[int, ...] = ()) -> Any:
         case MethodType():
             return tell(value.__func__, _attributes(value.__self__))
         case FunctionType():
-            closed = [_but_books(_content(cell)) for cell in value.__closure__ or ()]
+            closed = [_class_of_books(_content_of_cell(cell)) for cell in value.__closure__ or ()]
             defaults = value.__defaults__, value.__kwdefaults__
             return [_name(value), *tell(value.__code__, *defaults, closed)]
     if isinstance(value, np.ndarray):
@@ -85,14 +85,14 @@ def _told(value: Any, within: tuple[int, ...] = ()) -> Any:
 
 def _attributes(value: Any) -> dict[str, Any]:
     held = getattr(value, "__dict__", {})
-    return {name: _but_books(content) for name, content in held.items()}
+    return {name: _class_of_books(content) for name, content in held.items()}
 
 
-def _but_books(value: Any) -> Any:
+def _class_of_books(value: Any) -> Any:
     return type(value) if isinstance(value, list | dict | set) else value
 
 
-def _content(cell: Any) -> Any:
+def _content_of_cell(cell: Any) -> Any:
     try:
         return cell.cell_contents
     except ValueError:  # of a name that is not bound yet

@@ -222,6 +222,8 @@ class Unheard:
         return self._stream is not None and self._stream.isatty()
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_stream":  # asked by copy and pickle before there is one
+            raise AttributeError(name)
         return getattr(self._stream, name)
 
 

@@ -1,8 +1,10 @@
 """The progress display: what it says, where, and how often."""
 
+import copy
 import io
 import itertools
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -128,6 +130,16 @@ def test_a_display_that_cannot_be_written_ends_no_fit(monkeypatch, terminal, err
         for event in a_fit():
             display(event)
         display.close()
+
+
+def test_a_display_can_be_copied():
+    """As a clone of an estimator copies its callbacks, and a process sends them."""
+    display = TqdmProgress(io.StringIO(), interval=0.0)
+    for again in (copy.deepcopy(display), pickle.loads(pickle.dumps(display))):
+        for event in a_fit():
+            again(event)
+        assert "converged" in again._stream.getvalue()
+    assert display._stream.getvalue() == ""
 
 
 def test_where_there_is_no_standard_error_nothing_is_shown(monkeypatch, capsys):

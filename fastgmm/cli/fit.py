@@ -223,7 +223,7 @@ def fit(
     if fixed and start_from is None:
         raise click.UsageError("--fixed keeps what a model has: name its file with --start-from")
     if start_from is not None:
-        _only_start(click.get_current_context(), start_from)
+        _check_start_from(click.get_current_context(), start_from)
     settings |= {
         "missing": missing,
         "fixed": tuple(fixed or ()),
@@ -264,7 +264,7 @@ def _model(start: "GaussianMixture | None", settings: dict[str, Any]) -> "Gaussi
     return start.set_params(warm_start=True, **settings)
 
 
-def _only_start(context: click.Context, start_from: Path) -> None:
+def _check_start_from(context: click.Context, start_from: Path) -> None:
     """Refuse options that say how to start otherwise, and to write over the model meanwhile."""
     for name, option in (("init_params", "--init-params"), ("n_init", "--n-init")):
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:

@@ -60,10 +60,13 @@ class Log(Output):
 
     def check(self, path: Path) -> None:
         """Raise OSError if the file cannot be written."""
-        if os.path.isdir(path) or not (os.path.exists(path) or os.fspath(path) == "-"):
+        if os.path.exists(path) and not os.path.isdir(path):
+            if not os.access(path, os.W_OK):
+                raise PermissionError(
+                    f"Cannot write {path}: it is not writeable, choose another name"
+                )
+        elif os.fspath(path) != "-":
             super().check(path)
-        elif os.path.exists(path) and not os.access(path, os.W_OK):
-            raise PermissionError(f"Cannot write {path}: it is not writeable, choose another name")
 
 
 def outputs(context: click.Context | None) -> dict[str, Path]:

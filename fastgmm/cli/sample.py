@@ -22,9 +22,9 @@ MOST_ROWS = 2**48
 def sample(model_file: Path, n_samples: int, output: Path, seed: int) -> None:
     """Write rows drawn from a model to a file, component after component."""
     from fastgmm.cli.tables import feature_names
-    from fastgmm.sinks import ArrayResults, check_sink, to_file
+    from fastgmm.sinks import ArrayResults, checked_sink, to_file
 
-    check_sink(output)
+    checked_sink(output)
     model = load_model(model_file, threads=None)
     rows, _ = model.sample(n_samples, random_state=seed)
     to_file(output, ArrayResults(rows, feature_names(model)))

@@ -25,7 +25,7 @@ __all__ = [
     "ArrayResults",
     "PlacedResults",
     "Results",
-    "check_sink",
+    "checked_sink",
     "to_array",
     "to_file",
 ]
@@ -57,7 +57,7 @@ def to_array(blocks: Blocks, n_rows: int) -> NDArray[Any]:
     return whole
 
 
-def check_sink(path: str | PathLike[str], source: Source | None = None) -> Path:
+def checked_sink(path: str | PathLike[str], source: Source | None = None) -> Path:
     """Return the file or folder that will be made; before hours of work, not after.
 
     Raises DataError unless it can be begun. Files are replaced, but for those of the ``source``
@@ -88,7 +88,7 @@ def to_file(path: str | PathLike[str], results: Results) -> None:
     OSError
         The disk refuses.
     """
-    target = check_sink(path)
+    target = checked_sink(path)
     if results.n_rows == 0:
         raise DataError(NOTHING)
     FILE_SINKS[_ending(path)](target, results)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgmm.atomic_file import begun
+from fastgmm.atomic_file import begun, sync, umask
 from fastgmm.exceptions import DataError
 from fastgmm.sinks.results import Results
 
@@ -116,17 +116,15 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     folder = Path(begun(path, tempfile.mkdtemp))
     try:
-        mask = os.umask(0)
-        os.umask(mask)
-        folder.chmod(0o777 & ~mask)  # workers may be other users; mkdtemp lets nobody else in
+        folder.chmod(0o777 & ~umask())  # workers may be other users; mkdtemp lets nobody else in
         for name in (WHOLE, HALF):
             (folder / name).mkdir()
         yield folder
-        _sync(folder / WHOLE)
+        sync(folder / WHOLE)
         if path.exists():
             raise DataError(f"{path} was made by somebody else meanwhile: choose another name")
         os.rename(folder / WHOLE, path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         _discard(folder)
 
@@ -136,14 +134,6 @@ def _discard(folder: Path) -> None:
     gone = folder.with_suffix(".gone")
     folder.rename(gone)  # they do not find it any more
     shutil.rmtree(gone, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def columns_of(rows: NDArray[Any]) -> list[NDArray[Any]]:

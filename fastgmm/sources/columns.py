@@ -1,4 +1,4 @@
-"""Which columns of a file are features and which one holds the weights."""
+"""Columns: which are features and which one holds the weights, what they are called and hold."""
 
 from collections.abc import Sequence
 from typing import Any

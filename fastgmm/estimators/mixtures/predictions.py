@@ -198,7 +198,7 @@ class Predictor(PortableMixture):
             return self._each_row_lazily(function, X, out, names, width, integer)
         source = self._source(X)
         if out is not None:
-            sinks.check_sink(out, source)
+            sinks.checked_sink(out, source)
         work = partial(self._marking(function, source), columns=column_names(source))
         with closing(self._executor_for(source).place(source, self.chunk_size)) as placement:
             if out is None:
