@@ -1,21 +1,14 @@
-"""What scripts on large data share: files of known rows, a look at memory, worker processes."""
+"""What scripts on large data share: files of known rows, and a look at memory."""
 
-import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow
 import pyarrow.parquet
 
 from fastgmm.cli.truths import THREE_CLOUDS
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 PIECE = 2**19
 """Rows of a Parquet file's row group."""
@@ -102,27 +95,3 @@ class MemoryWatch:
     def _watch(self) -> None:
         while not self._over.wait(0.005):
             self._look()
-
-
-@contextmanager
-def worker_processes(n_workers: int) -> Iterator["Client"]:
-    """Yield the client of a local cluster of worker processes, of one thread each; stop it after.
-
-    It keeps to itself what Dask logs of workers that come and go. On machines of your own it would
-    be ``with Client("tcp://scheduler:8786"):`` and nothing else would change.
-    """
-    import dask
-    from distributed import Client, LocalCluster
-
-    from fastgmm.executors.dask.clients import closing_in_the_end
-
-    quiet = "distributed.nanny.pre-spawn-environ.DASK_DISTRIBUTED__LOGGING__DISTRIBUTED"
-    with dask.config.set({quiet: "critical"}):
-        cluster = LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=1,
-            dashboard_address=None,
-            silence_logs=logging.CRITICAL,
-        )
-        with closing_in_the_end(cluster), Client(cluster) as client:
-            yield client
