@@ -13,7 +13,7 @@ from fastgmm.covariance import FAMILIES, Density
 from fastgmm.exceptions import DataError
 from fastgmm.sources import BUFFERS, Chunk, Grid, Source
 from fastgmm.sources.missing import incomplete_rows
-from fastgmm.statistics import Statistics, merge, zeros
+from fastgmm.statistics import Statistics, merge, merged_blocks, of_block, zeros
 
 # A leaf's statistics are zeroed once and merged about once: that is 3 times their size in memory
 # traffic, so leaves of 8 times as many elements of data keep it under a third of reading the rows.
@@ -24,6 +24,16 @@ FEWEST_LEAVES = 8
 SCRATCH = 2**23
 """Bytes that a thread works in during a pass, at most: half for tiles, half for sums; larger models
 sum in more than that."""
+
+
+CALL_OPERATIONS = 2**28
+"""Of a kernel's call that is worth it, about 8 ms: blocks of less are added several at a time."""
+
+CALL_NUMBERS = 2**16
+"""Of the states of a call's blocks (512 kB), at most: they stay in L2."""
+
+EXP_OPERATIONS = 20
+"""What an exponential counts for."""
 
 
 def leaf_level(grid: Grid, n_features: int, state_size: int) -> int:
@@ -47,21 +57,39 @@ class ExpectationStep:
     covariance_type: str
     density: Density
     level: int
+    together: int = 0
 
     def start(self) -> Statistics:
         """Return statistics of no rows."""
-        k, d = self.density.means.shape
-        return zeros(k, d, FAMILIES[self.covariance_type].second_shape(k, d))
+        return self._zeros(1)
 
     def accumulate(self, state: Statistics, chunk: Chunk) -> Statistics:
-        """Add a chunk: rows of few columns in whole groups, other rows tile by tile."""
-        rows = chunk.rows
-        if chunk.weights.size:
-            kernels.expectation.expectation(rows, chunk.weights, self.density, state)
-            return state
-        for left in kernels.narrow.add_whole_groups(rows, self.density, state):
-            kernels.expectation.expectation(rows[left], chunk.weights, self.density, state)
-        return state
+        """Add a chunk."""
+        return self._add(state, chunk, max(len(chunk.rows), 1))
+
+    def reduce(self, chunk: Chunk, block_rows: int) -> Statistics:
+        """Return the statistics of a chunk of 2^j blocks, of which the last may be a short one."""
+        return self._add(self._zeros(-(-len(chunk.rows) // block_rows)), chunk, block_rows)
+
+    def _zeros(self, n_blocks: int) -> Statistics:
+        k, d = self.density.means.shape
+        return zeros(k, d, FAMILIES[self.covariance_type].second_shape(k, d), n_blocks)
+
+    def _add(self, states: Statistics, chunk: Chunk, block_rows: int) -> Statistics:
+        """Add blocks to their states; return these, merged.
+
+        Rows of few columns go in whole groups, other rows tile by tile.
+        """
+        add, rows, weights = kernels.expectation.expectation, chunk.rows, chunk.weights
+        n_blocks = len(states.log_likelihood)
+        if weights.size or not kernels.narrow.takes(self.density):
+            add(rows, weights, self.density, states, block_rows)
+            return of_block(states, 0, n_blocks)
+        left = kernels.narrow.add_whole_groups(rows, self.density, states, block_rows)
+        for part in left:
+            own = of_block(states, part.start // block_rows, n_blocks)
+            add(rows[part], weights, self.density, own, part.stop - part.start)
+        return merged_blocks(states, n_blocks) if left else of_block(states, 0, n_blocks)
 
     def warm_up(self, weighted: bool) -> None:
         """Add a few rows to nothing: whole vectors and one row more, which goes by tiles.
@@ -100,7 +128,17 @@ def expectation_step(covariance_type: str, density: Density, grid: Grid) -> Expe
     k, d = density.means.shape
     second = FAMILIES[covariance_type].second_shape(k, d)
     size = math.prod(second) + k * d + k
-    return ExpectationStep(covariance_type, density, leaf_level(grid, d, size))
+    level = leaf_level(grid, d, size)
+    return ExpectationStep(covariance_type, density, level, _together(grid, k, size, level))
+
+
+def _together(grid: Grid, k: int, state_size: int, level: int) -> int:
+    """Return j: a call of a kernel takes up to 2^j blocks, if each is a leaf."""
+    if level > 0 or grid.n_blocks == 0:
+        return 0
+    rows = max(grid.n_samples // grid.n_blocks, 1)
+    by_time = CALL_OPERATIONS // (rows * (state_size + EXP_OPERATIONS * k))
+    return max(min(by_time, CALL_NUMBERS // state_size).bit_length() - 1, 0)
 
 
 def state_bytes(step: ExpectationStep, grid: Grid, n_threads: int) -> int:

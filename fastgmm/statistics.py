@@ -44,14 +44,43 @@ class Scatter(NamedTuple):
         return self.matrix + self.weight * np.multiply.outer(away, away)
 
 
-def zeros(n_components: int, n_features: int, second_shape: tuple[int, ...]) -> Statistics:
-    """The neutral element: statistics of no rows."""
+def zeros(
+    n_components: int, n_features: int, second_shape: tuple[int, ...], n_blocks: int = 1
+) -> Statistics:
+    """The neutral element: statistics of no rows; of several blocks they lie one behind the other.
+
+    Each array then has the first axis of one so many times.
+    """
+    n_seconds, *size = second_shape
     return Statistics(
-        np.zeros(1),
-        np.zeros(n_components),
-        np.zeros((n_components, n_features)),
-        _aligned_zeros(second_shape),
+        np.zeros(n_blocks),
+        np.zeros(n_blocks * n_components),
+        np.zeros((n_blocks * n_components, n_features)),
+        _aligned_zeros((n_blocks * n_seconds, *size)),
     )
+
+
+def of_block(statistics: Statistics, block: int, n_blocks: int) -> Statistics:
+    """Return the part that belongs to one of several blocks, a view."""
+    if n_blocks == 1:
+        return statistics
+    sizes = [len(part) // n_blocks for part in statistics]
+    return Statistics(
+        *(
+            part[block * size : (block + 1) * size]
+            for part, size in zip(statistics, sizes, strict=True)
+        )
+    )
+
+
+def merged_blocks(statistics: Statistics, n_blocks: int) -> Statistics:
+    """Return the sum over 2^j blocks, bit by bit as their merge along a tree."""
+    if n_blocks == 1:
+        return statistics
+    parts = [part.reshape(n_blocks, -1, *part.shape[1:]) for part in statistics]
+    while len(parts[0]) > 1:
+        parts = [part[::2] + part[1::2] for part in parts]
+    return Statistics(*(part[0] for part in parts))
 
 
 def _aligned_zeros(shape: tuple[int, ...]) -> Float64Array:

@@ -42,13 +42,17 @@ class Pass:
         self.statistics = zeros(problem.k, problem.d, shape)
         self.time_expectation(name)
 
+    def add(self, rows, weights):
+        """Add rows to the statistics."""
+        kernels.expectation.expectation(rows, weights, self.density, self.statistics, len(rows))
+
     def time_expectation(self, name):
         """Log densities, responsibilities and moments."""
-        kernels.expectation.expectation(self.rows, NO_WEIGHTS, self.density, self.statistics)
+        self.add(self.rows, NO_WEIGHTS)
 
     def time_expectation_of_weighted_rows(self, name):
         """The same with a weight a row."""
-        kernels.expectation.expectation(self.rows, self.weights, self.density, self.statistics)
+        self.add(self.rows, self.weights)
 
 
 class PassFromMemory:
@@ -70,7 +74,9 @@ class PassFromMemory:
         """Log densities, responsibilities and moments."""
         for first in range(0, len(self.rows), BLOCK):
             rows = self.rows[first : first + BLOCK]
-            kernels.expectation.expectation(rows, NO_WEIGHTS, self.density, self.statistics)
+            kernels.expectation.expectation(
+                rows, NO_WEIGHTS, self.density, self.statistics, len(rows)
+            )
 
 
 class Score:

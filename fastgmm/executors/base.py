@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 from fastgmm.executors.tree import Node, Tree
 from fastgmm.sources import Chunk, Grid, Source
@@ -40,8 +40,26 @@ class Compiled(Protocol):
         """Use every kernel once, for rows with or without weights."""
 
 
+class Batched(Protocol):
+    """A work whose kernels take several blocks in one call, which spares the interpreter's time."""
+
+    @property
+    def together(self) -> int:
+        """Up to 2^together blocks are worth a call; 0 unless a leaf is one block."""
+
+    def reduce(self, chunk: Chunk, block_rows: int) -> Any:
+        """Return the state of a chunk of 2^j blocks, bit by bit the merge of their leaves.
+
+        They have ``block_rows`` rows each, the last of them fewer perhaps.
+        """
+
+
 Report = Callable[[int], None]
 """Called on the caller's thread with the number of rows just finished."""
+
+
+Range: TypeAlias = tuple[int, int]
+"""Neighbouring blocks, the last excluded."""
 
 
 Nodes = list[list[Node[Any]]]
@@ -155,28 +173,36 @@ def warm_up(works: Sequence[Work[Any]], weighted: bool) -> None:
 
 
 def reduce_range(
-    chunks: Iterable[Chunk], works: Sequence[Work[Any]], first: int, n_blocks: int, costs: Costs
-) -> Iterator[tuple[int, list[list[Node[Any]]] | None]]:
-    """Run works over the neighbouring blocks from ``first`` on.
+    chunks: Iterable[Chunk],
+    works: Sequence[Work[Any]],
+    runs: Iterable[Range],
+    grid: Grid,
+    costs: Costs,
+) -> Iterator[tuple[int, Nodes | None]]:
+    """Run works over neighbouring blocks, those of a run (``runs_of``) in one chunk.
 
-    Yields (rows of the block, None) after every block, so that callers can report and stop, and
-    at the end (0, each work's nodes). ``first`` is a multiple of every work's leaf, and the range
-    ends at another one or at the last of the grid's ``n_blocks`` blocks. ``costs`` grows.
+    Yields (rows of the chunk, None) after every chunk, so that callers can report and stop, and
+    at the end (0, each work's nodes). The first block begins a leaf of every work, and the last
+    ends one or is the grid's last. ``costs`` grows.
     """
     trees: list[Tree[Any]] = [Tree(work.merge) for work in works]
     states: list[Any] = [None] * len(works)
     began = perf_counter()
-    for block, chunk in enumerate(chunks, first):
+    for chunk, (block, end) in zip(chunks, runs, strict=False):
         read = perf_counter()
         for w, work in enumerate(works):
+            if end - block > 1:
+                states[w] = cast(Batched, work).reduce(chunk, grid.block_rows(block))
+                continue
             if block % (1 << work.level) == 0:
                 states[w] = work.start()
             if len(chunk.rows):  # a partition of a collection may be empty
                 states[w] = work.accumulate(states[w], chunk)
         computed = perf_counter()
         for w, work in enumerate(works):
-            if (block + 1) % (1 << work.level) == 0 or block + 1 == n_blocks:
-                trees[w].push(Node(0, block >> work.level, states[w]))
+            if end % (1 << work.level) == 0 or end == grid.n_blocks:
+                level = (end - block).bit_length() - 1
+                trees[w].push(Node(level, block >> max(level, work.level), states[w]))
                 states[w] = None
         merged = perf_counter()
         costs.read += read - began
@@ -187,9 +213,25 @@ def reduce_range(
     yield 0, [tree.nodes() for tree in trees]
 
 
-def ranges(n_blocks: int, works: Sequence[Work[Any]], wanted: int) -> list[tuple[int, int]]:
-    """Cut the blocks into at most ``wanted`` neighbouring ranges that do not split a leaf."""
-    leaf = 1 << max(work.level for work in works)
+def runs_of(first: int, last: int, together: int = 0) -> Iterator[Range]:
+    """Cut a range of blocks into runs that are nodes of the tree, of up to 2^together blocks."""
+    while first < last:
+        size = 1 << together
+        while first % size or first + size > last:
+            size >>= 1
+        yield first, first + size
+        first += size
+
+
+def ranges(
+    n_blocks: int, works: Sequence[Work[Any]], wanted: int, together: int = 0
+) -> list[Range]:
+    """Cut the blocks into at most ``wanted`` neighbouring ranges that do not split a leaf.
+
+    Nor, as far as there are enough of them, 2^together blocks.
+    """
+    most = max(n_blocks // max(wanted, 1), 1).bit_length() - 1
+    leaf = 1 << max(min(together, most), *(work.level for work in works))
     n_leaves = -(-n_blocks // leaf)
     wanted = max(min(wanted, n_leaves), 1)
     cuts = [n_leaves * i // wanted * leaf for i in range(wanted)]

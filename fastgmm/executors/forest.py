@@ -1,14 +1,11 @@
 """The forest of a pass: one tree a work, and which blocks are in them."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
-from fastgmm.executors.base import Nodes, Placement, Report, Work
+from fastgmm.executors.base import Nodes, Placement, Range, Report, Work
 from fastgmm.executors.tree import Node, Tree
 from fastgmm.sources import check_unchanged
-
-Range: TypeAlias = tuple[int, int]
-"""Neighbouring blocks, the last excluded."""
 
 
 class Forest:

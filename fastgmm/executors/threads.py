@@ -1,11 +1,10 @@
 """Threads of this process: contiguous ranges of blocks on a pool, files read ahead."""
 
-import math
 import multiprocessing
 import os
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -14,8 +13,20 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
-from fastgmm.executors.base import Costs, Ledger, Nodes, Report, Work, ranges, reduce_range, warm_up
-from fastgmm.executors.forest import Forest, Range, before
+from fastgmm.executors.base import (
+    Costs,
+    Ledger,
+    Nodes,
+    Range,
+    Report,
+    Work,
+    ranges,
+    reduce_range,
+    runs_of,
+    warm_up,
+)
+from fastgmm.executors.forest import Forest, before
+from fastgmm.executors.pace import Pace
 from fastgmm.sources import BUFFERS, ArraySource, Chunk, Countable, Grid, Source
 
 R = TypeVar("R")
@@ -37,9 +48,8 @@ full components in 128 columns take 47 s for RANGE_BYTES."""
 
 
 BRIEF_SECONDS = 0.005
-"""After a pass of less it is tried whether this thread is as fast by itself: where the interpreter
-has more to do with a block than the kernel, threads wait for each other (100,000 rows of 2 columns:
-1.3 ms instead of 2.5)."""
+"""After a pass of less it is tried whether this thread is as fast by itself (``Pace``): to wake
+another one and to wait for it takes 0.2 ms."""
 
 
 TINY = 2**14
@@ -105,8 +115,8 @@ class ThreadPlacement:
         self.memory = available_memory()
         self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="fastgmm")
         self._stop = threading.Event()
-        # of the last pass alone, and of the last on all threads
-        self._seconds = {True: 0.0, False: math.inf}
+        self._together = 0
+        self._paces: defaultdict[tuple[type, ...], Pace] = defaultdict(Pace)
         self.costs = Costs()
 
     def warm_up(self, works: Sequence[Work[Any]]) -> None:
@@ -117,49 +127,53 @@ class ThreadPlacement:
         """Run one pass; on an exception or Ctrl-C the other threads stop at their next block."""
         forest = Forest(works, self, report)
         self.costs = Costs()
+        self._together = self._blocks_together(works)
         self._stop.clear()
         began = time.monotonic()
         missing = forest.missing([(0, self.grid.n_blocks)])
         is_whole = missing == [(0, self.grid.n_blocks)]
-        alone = self._is_better_alone() or self._is_tiny()
+        pace = self._paces[tuple(map(type, works))]
+        alone = pace.is_better_alone(BRIEF_SECONDS) or self._is_tiny()
         if alone:
             # passes differ: what is not as brief as the last one goes to the others after all
             give_up = began + BRIEF_SECONDS
             reduced = [self._reduce_range(works, *range_, give_up) for range_ in missing]
             missing = [rest for each in reduced for rest in self._taken(each, forest)]
-        waiting = deque(self._cut(works, missing))
+        waiting = deque(self._cut(works, missing, pace.is_brief(BRIEF_SECONDS)))
         while waiting and self.n_threads == 1:
             waiting.extendleft(self._taken(self._reduce_range(works, *waiting.popleft()), forest))
         if waiting:
             self._reduce_on_pool(works, waiting, forest)
         if is_whole:
-            self._seconds[alone] = time.monotonic() - began
+            pace.took(alone, time.monotonic() - began)
         return forest.results()
 
-    def _cut(self, works: Sequence[Work[Any]], missing: list[Range]) -> list[Range]:
+    def _cut(self, works: Sequence[Work[Any]], missing: list[Range], brief: bool) -> list[Range]:
         """Cut what is missing of a pass for all threads."""
         if not missing:
             return []
         n_bytes = self.grid.n_samples * self.source.n_features * self.source.dtype.itemsize
-        brief = self._seconds[False] < BRIEF_SECONDS
         a_thread = RANGES_PER_THREAD // 2 if brief else RANGES_PER_THREAD
-        wanted = max(a_thread * self.n_threads, n_bytes // RANGE_BYTES)
+        at_least = 1 if self.n_threads == 1 else a_thread * self.n_threads
+        wanted = max(at_least, n_bytes // RANGE_BYTES)
         return [
             (max(first, start), min(last, end))
-            for first, last in ranges(self.grid.n_blocks, works, wanted)
+            for first, last in ranges(self.grid.n_blocks, works, wanted, self._together)
             for start, end in missing
             if max(first, start) < min(last, end)
         ]
+
+    def _blocks_together(self, works: Sequence[Work[Any]]) -> int:
+        """Return j: up to 2^j blocks of a pass are computed at once."""
+        if not (isinstance(self.source, ArraySource) and self.source.without_copies):
+            return 0
+        return min(getattr(work, "together", 0) for work in works)  # ``Batched``, or not
 
     def _taken(self, reduced: "Reduced", forest: Forest) -> list[Range]:
         """Add what has been reduced; return what has not."""
         self.costs.add(reduced.costs)
         forest.add(reduced.rows, reduced.nodes)
         return reduced.rest
-
-    def _is_better_alone(self) -> bool:
-        """Return whether a pass takes one thread no longer than several, as the last ones did."""
-        return self._seconds[True] <= self._seconds[False] < BRIEF_SECONDS
 
     def _is_tiny(self) -> bool:
         """Return whether there is nothing to share: one block, too small to hand it over."""
@@ -227,20 +241,20 @@ class ThreadPlacement:
         reached, leaf = first, 1 << max(work.level for work in works)
         if give_up is None:
             give_up = time.monotonic() + RANGE_SECONDS
+        runs = list(runs_of(first, last, self._together))
 
         def wanted(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
             nonlocal reached
-            for chunk in chunks:
+            for chunk, (_, end) in zip(chunks, runs, strict=True):
                 yield chunk
-                reached += 1
+                reached = end
                 late = reached % leaf == 0 and time.monotonic() >= give_up
                 if late or (self._stop.is_set() and self.n_threads > 1):
                     return
 
         nodes, costs = Nodes(), Costs()
-        with closing(self._chunks(first, last)) as chunks:
-            rows = wanted(chunks)
-            for _, result in reduce_range(rows, works, first, self.grid.n_blocks, costs):
+        with closing(self._chunks(first, last, runs)) as chunks:
+            for _, result in reduce_range(wanted(chunks), works, runs, self.grid, costs):
                 nodes = result or nodes
         if reached < last:  # a leaf that is not finished is begun anew
             reached -= reached % leaf
@@ -249,8 +263,14 @@ class ThreadPlacement:
         rest = [(reached, last)] if reached < last else []
         return Reduced(int(stop - start), nodes, costs, rest)
 
-    def _chunks(self, first: int, last: int) -> Generator[Chunk, None, None]:
-        chunks = self.source.chunks(self.grid, first, last)
+    def _chunks(
+        self, first: int, last: int, runs: Sequence[Range] = ()
+    ) -> Generator[Chunk, None, None]:
+        """Yield the rows of a range block by block, or run by run."""
+        grid = self.grid
+        if 0 < len(runs) < last - first:
+            grid, first, last = grid.joined(runs), 0, len(runs)
+        chunks = self.source.chunks(grid, first, last)
         yield from read_ahead(chunks) if self.source.reads_files else chunks
 
     def map(self, function: Callable[[Chunk], R]) -> Iterator[R]:

@@ -13,13 +13,14 @@ from typing import Any
 
 from fastgmm._jit import kernel, maker, part
 from fastgmm.kernels.columns import pitch_of
-from fastgmm.kernels.memory import aligned, fill, flattened, stride_of
+from fastgmm.kernels.memory import aligned, fill, flattened, section, stride_of
 from fastgmm.kernels.softmax import (
     blank,
     exponentiate,
     log_likelihood_of,
     weighted_log_likelihood_of,
 )
+from fastgmm.kernels.states import blocks_of, merge_states, state_of
 from fastgmm.kernels.steps import (
     Tile,
     accumulate,
@@ -59,11 +60,27 @@ def vectors_of_chunk(size: int, chunk_rows: int, stride: int, like: Any) -> int:
 
 
 @kernel
-def expectation(rows: Any, weights: Any, density: Any, statistics: Any) -> None:
-    """Add the statistics of a block of rows (n, d) to ``statistics``.
+def expectation(rows: Any, weights: Any, density: Any, statistics: Any, block_rows: int) -> None:
+    """Add blocks of rows (n, d), one behind the other, to their statistics, and merge these.
 
-    ``weights`` is (n,), or empty for unit weights.
+    ``weights`` is (n,), or empty for unit weights. There are 2^j blocks of ``block_rows`` rows, of
+    which the last may have fewer, and statistics of each (``states.py``); those of the first come
+    to be the sum of all.
     """
+    n_rows = rows.shape[0]
+    n_blocks = blocks_of(n_rows, block_rows)
+    for block in range(n_blocks):
+        first = block * block_rows
+        size = min(block_rows, n_rows - first)
+        own_weights = section(weights, first, size) if weights.size > 0 else weights
+        own_state = state_of(statistics, block, n_blocks)
+        add_block(section(rows, first, size), own_weights, density, own_state)
+    merge_states(statistics, n_blocks)
+
+
+@maker
+def add_block(rows: Any, weights: Any, density: Any, statistics: Any) -> None:
+    """Add the statistics of a block of rows."""
     n_components = density.means.shape[0]
     flat = flattened(rows)
     tile_rows, chunk_rows, stride = shape_of_tile(density, rows.shape[0])

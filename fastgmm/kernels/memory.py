@@ -5,6 +5,7 @@ compiles each of them, of every kernel and kind of number, for 0.05 to 0.5 s, an
 the first fit waits for it; what is here takes a hundredth of a second.
 """
 
+from functools import reduce
 from typing import Any
 
 from fastgmm._jit import TypingError, cgutils, intrinsic, maker, part, types
@@ -52,6 +53,30 @@ def flattened(typingctx: Any, array: Any) -> Any:
         return value
 
     return flat(array), codegen
+
+
+@intrinsic
+def section(typingctx: Any, array: Any, first: Any, count: Any) -> Any:
+    """Return ``count`` entries of an array along its first axis, from ``first`` on, as a view."""
+    if array.layout != "C":
+        raise TypingError(f"entries must follow each other in memory, but these are {array}.")
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        whole = context.make_array(array)(context, builder, arguments[0])
+        made = context.make_array(array)(context, builder)
+        for field in ("meminfo", "parent", "itemsize", "strides"):
+            setattr(made, field, getattr(whole, field))
+        shape = [arguments[2], *cgutils.unpack_tuple(builder, whole.shape)[1:]]
+        made.shape = cgutils.pack_array(builder, shape)
+        made.nitems = reduce(builder.mul, shape)
+        ahead = builder.mul(arguments[1], cgutils.unpack_tuple(builder, whole.strides)[0])
+        made.data = cgutils.pointer_add(builder, whole.data, ahead, made.data.type)
+        value = made._getvalue()
+        if context.enable_nrt:
+            context.nrt.incref(builder, array, value)
+        return value
+
+    return array(array, types.intp, types.intp), codegen
 
 
 def _shape(builder: Any, array: Any, size: Any, itemsize: Any) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -60,19 +61,28 @@ class ArraySource:
         """A hash of the rows, or of some if there are many."""
         return fingerprint_of(self, rows_hash=array_digest(self.array, self.weights))
 
+    @cached_property
+    def without_copies(self) -> bool:
+        """Whether the rows lie in memory as kernels take them: chunks are views."""
+        flags = self.array.flags
+        return self.array.dtype == self.dtype and flags.c_contiguous and flags.aligned
+
     def grid(self, chunk_size: int | None) -> Grid:
         """Return the row grid."""
         return row_grid(self.n_samples, self.n_features, chunk_size)
 
     def chunks(self, grid: Grid, first: int, last: int) -> Iterator[Chunk]:
-        """Cut the blocks out of the array, without a copy if it is C-contiguous and writeable."""
-        dtype = self.dtype
+        """Cut the blocks out of the array, ``without_copies`` or converted one by one."""
+        rows, weights = self.array, NO_WEIGHTS
+        if self.without_copies:
+            rows = writeable_view(rows)
+        if self.weights is not None:
+            weights = writeable_view(self.weights)
         for start, stop in pairwise(grid.boundaries[first : last + 1].tolist()):
-            rows = np.ascontiguousarray(self.array[start:stop], dtype=dtype)
-            weights = NO_WEIGHTS
-            if self.weights is not None:
-                weights = writeable_view(self.weights[start:stop])
-            yield Chunk(start, writeable_view(rows), weights)
+            part = rows[start:stop]
+            if not self.without_copies:
+                part = writeable_view(np.ascontiguousarray(part, dtype=self.dtype))
+            yield Chunk(start, part, weights[start:stop])
 
 
 def unmasked(array: Any) -> Any:

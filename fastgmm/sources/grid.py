@@ -4,7 +4,7 @@ The grid follows from the number of rows and columns and ``chunk_size`` alone, n
 workers, file format or timing: same grid, same rounding, same bits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +45,16 @@ class Grid(NamedTuple):
     def rows(self, block: int) -> tuple[int, int]:
         """First row of a block and the first row after it."""
         return int(self.boundaries[block]), int(self.boundaries[block + 1])
+
+    def block_rows(self, block: int) -> int:
+        """How many rows a block has."""
+        first, end = self.rows(block)
+        return end - first
+
+    def joined(self, runs: Iterable[tuple[int, int]]) -> "Grid":
+        """Return the grid whose blocks are neighbouring runs of this one's."""
+        starts, ends = zip(*runs, strict=True)
+        return Grid(self.boundaries[[starts[0], *ends]])
 
     def name(self, first: int, last: int | None = None) -> str:
         """Name the block ``first``, or the run of blocks from there to ``last`` (excluded)."""

@@ -34,7 +34,7 @@ def statistics_of(name, X, density, weights=NO_WEIGHTS):
     family = FAMILIES[name]
     k, d = density.means.shape
     state = zeros(k, d, family.second_shape(k, d))
-    kernels.expectation.expectation(X, weights, density, state)
+    kernels.expectation.expectation(X, weights, density, state, len(X))
     return family.complete(state, density, scatter_of(X, weights if len(weights) else None))
 
 

@@ -28,7 +28,7 @@ def test_moments_are_those_of_the_textbook(name, d, k, away):
     family = FAMILIES[name]
     statistics = zeros(k, d, family.second_shape(k, d))
     density = family.prepare(parameters, np.dtype(float))
-    kernels.expectation.expectation(X, NO_WEIGHTS, density, statistics)
+    kernels.expectation.expectation(X, NO_WEIGHTS, density, statistics, len(X))
     matrices = as_matrices(variances, name, k, d)
     r, log_density = e_step(X, parameters.weights, means, matrices)
     origins = density.origins  # a sphere near the others is about the centre

@@ -87,7 +87,7 @@ def rows_of(means, kinds, rng):
 def statistics_of(X, weights, density, family):
     k, d = density.means.shape
     statistics = zeros(k, d, FAMILIES[family].second_shape(k, d))
-    kernels.expectation.expectation(X, weights, density, statistics)
+    kernels.expectation.expectation(X, weights, density, statistics, len(X))
     return statistics
 
 

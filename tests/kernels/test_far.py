@@ -24,7 +24,7 @@ def test_statistics_of_every_component_keep_their_digits(apart, weights):
     parameters = Parameters(np.array(weights), means, matrices)
     density = full.prepare(parameters, np.dtype(float))
     statistics = zeros(K, D, full.second_shape(K, D))
-    kernels.expectation.expectation(X, NO_WEIGHTS, density, statistics)
+    kernels.expectation.expectation(X, NO_WEIGHTS, density, statistics, len(X))
 
     r, log_density = reference.e_step(X, np.array(weights), means, matrices)
     centred = X[:, np.newaxis] - density.origins

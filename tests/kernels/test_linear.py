@@ -28,7 +28,7 @@ def mixture(d, k):
 def next_parameters(X, density, weights=NO_WEIGHTS):
     k, d = density.means.shape
     statistics = zeros(k, d, TIED.second_shape(k, d))
-    kernels.expectation.expectation(X, weights, density, statistics)
+    kernels.expectation.expectation(X, weights, density, statistics, len(X))
     scatter = scatter_of(X, weights if len(weights) else None)
     statistics = TIED.complete(statistics, density, scatter)
     new = maximum_likelihood(TIED, statistics, density.origins, np.zeros(d), 0.0)
@@ -80,7 +80,7 @@ def test_spheres_are_the_textbooks(d, k, dtype):
     density = SPHERICAL.prepare(parameters, np.dtype(dtype))
     assert isinstance(density, kernels.linear.LinearDensity)
     statistics = zeros(k, d, SPHERICAL.second_shape(k, d))
-    kernels.expectation.expectation(X, NO_WEIGHTS, density, statistics)
+    kernels.expectation.expectation(X, NO_WEIGHTS, density, statistics, len(X))
     matrices = as_matrices(parameters.covariances, "spherical", k, d)
     r, log_density = e_step(X.astype(float), parameters.weights, parameters.means, matrices)
     rtol = 1e-11 if dtype is np.float64 else 2e-5

@@ -25,7 +25,7 @@ def test_moments_are_sums_over_the_rows(k, dtype, rtol):
     density = FULL.prepare(parameters, np.dtype(dtype))
     assert density.near
     statistics = zeros(k, d, FULL.second_shape(k, d))
-    kernels.expectation.expectation(X, NO_WEIGHTS.astype(dtype), density, statistics)
+    kernels.expectation.expectation(X, NO_WEIGHTS.astype(dtype), density, statistics, len(X))
     away = X[:, np.newaxis].astype(float) - parameters.means
     joint = np.log(parameters.weights) - 0.5 * (away**2).sum(axis=2)
     r = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))

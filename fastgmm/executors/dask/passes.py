@@ -9,10 +9,11 @@ from typing import Any
 from distributed import CancelledError, KilledWorker, as_completed
 
 from fastgmm.exceptions import ClusterError, FastGMMError
+from fastgmm.executors.base import Range
 from fastgmm.executors.dask import holding
 from fastgmm.executors.dask.holding import Cluster, Future, Sent, resolve
 from fastgmm.executors.dask.shards import Shards, cut
-from fastgmm.executors.dask.tasks import Parcel, Range, merge_shards, raise_failure
+from fastgmm.executors.dask.tasks import Parcel, merge_shards, raise_failure
 
 log = logging.getLogger("fastgmm")
 

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 from dask.sizeof import sizeof
 
-from fastgmm.executors.base import Costs, Ledger, Report, Work, ranges
+from fastgmm.executors.base import Costs, Ledger, Range, Report, Work, ranges
 from fastgmm.executors.dask.holding import Cluster, Held, Sent
 from fastgmm.executors.dask.passes import MERGED, Pass
 from fastgmm.executors.dask.shards import MOST_SHARDS, SHARDS_PER_THREAD, Shards, cut, n_bytes_of
-from fastgmm.executors.dask.tasks import Range, map_shard, reduce_shard
+from fastgmm.executors.dask.tasks import map_shard, reduce_shard
 from fastgmm.executors.forest import Forest
 from fastgmm.executors.threads import available_memory, available_threads, share
 from fastgmm.sources import Chunk, Source

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from fastgmm.executors.base import Range
 from fastgmm.executors.dask.clients import Client
 from fastgmm.executors.dask.holding import Cluster, Held
 from fastgmm.executors.dask.placement import DaskPlacement
@@ -17,7 +18,6 @@ from fastgmm.executors.dask.shards import (
 )
 from fastgmm.executors.dask.tasks import (
     Parcel,
-    Range,
     count_rows,
     fill_inputs,
     join_blocks,

@@ -4,8 +4,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from fastgmm.executors.base import Range
 from fastgmm.executors.dask.holding import Sent, resolve
-from fastgmm.executors.dask.tasks import Range
 from fastgmm.sources import BLOCKS_OF_PARTITIONS, Grid, Source
 
 SHARDS_PER_THREAD = 8

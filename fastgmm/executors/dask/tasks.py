@@ -10,7 +10,7 @@ from distributed import get_worker
 from distributed.protocol import pickle
 
 from fastgmm.exceptions import FastGMMError, UnreadableError
-from fastgmm.executors.base import Costs, Work, reduce_range
+from fastgmm.executors.base import Costs, Range, Work, reduce_range, runs_of
 from fastgmm.executors.dask.warming import live_within_limit
 from fastgmm.executors.threads import read_ahead
 from fastgmm.executors.tree import Node, Tree
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 T = TypeVar("T")
-Range: TypeAlias = tuple[int, int]
-"""Neighbouring blocks, the last excluded."""
 
 
 class Parcel(Generic[T]):
@@ -141,13 +139,15 @@ def reduce_shard(
     spans: Parcel[list[Range]],
 ) -> Reduced | Failure:
     """Run the works over a shard."""
-    works, grid, first = opened(works), opened(grid), spans.content[0][0]
+    works, grid = opened(works), opened(grid)
+    first, last = spans.content[0][0], spans.content[-1][1]
     n_rows, n_blocks = 0, 0
     result: list[list[Node[Any]]] = []
     costs = Costs(workers=frozenset({get_worker().address}))
     try:
         with closing(_chunks(grid, rows, spans.content)) as chunks:
-            for n, nodes in reduce_range(_while_wanted(chunks), works, first, grid.n_blocks, costs):
+            wanted, runs = _while_wanted(chunks), runs_of(first, last)
+            for n, nodes in reduce_range(wanted, works, runs, grid, costs):
                 n_rows, n_blocks = n_rows + n, n_blocks + 1
                 result = nodes or result
     except Exception as error:

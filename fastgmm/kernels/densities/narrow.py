@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from fastgmm._jit import cgutils, intrinsic, ir, kernel, overload, part, types
-from fastgmm._typing import FloatArray
+from fastgmm._typing import BoolArray, FloatArray
 from fastgmm.kernels.columns import pitch_of
 from fastgmm.kernels.densities.features import products_of
 from fastgmm.kernels.densities.groups import Groups
@@ -33,6 +33,7 @@ from fastgmm.kernels.densities.products import add_lanes, chosen
 from fastgmm.kernels.densities.unrolled import UnrolledDensity
 from fastgmm.kernels.emission import data_of
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened
+from fastgmm.kernels.states import blocks_of, merge_states, state_of
 from fastgmm.simd import lanes, lanes_of
 from fastgmm.simd.vectors import llvm_vector, vector_of
 
@@ -68,31 +69,55 @@ def n_linear_features(density: Any) -> int:
     return 0
 
 
-def add_whole_groups(rows: FloatArray, density: Any, statistics: Any) -> list[slice]:
-    """Add rows (n, d) of weight one to the statistics, in whole groups; return which are left.
+def takes(density: Any) -> bool:
+    """Return whether rows go in groups.
 
-    These are the last few and those around rows that are far from all means; or all of them, if
-    columns or components are too many, or too far apart, or for one component, whose
+    They do not if columns or components are too many, or too far apart, or for one component, whose
     responsibilities are 1 in tiles, and here the product of a number and its reciprocal.
     """
-    k = len(density.means)
-    m = n_linear_features(density)
+    k, m = len(density.means), n_linear_features(density)
+    return m > 0 and 1 < k <= MOST_COMPONENTS and k * (1 + m) <= MOST_SUMS
+
+
+def add_whole_groups(
+    rows: FloatArray, density: Any, statistics: Any, block_rows: int
+) -> list[slice]:
+    """Add 2^j blocks of rows (n, d) of weight one to their statistics, in whole groups.
+
+    Return which rows are left: the last few of a block and those around rows that are far from all
+    means, or all of them. No slice goes beyond a block, of which the last may be a short one. If
+    none are left, the statistics are merged into those of the first block.
+    """
+    k, m = len(density.means), n_linear_features(density)
     way = way_of(k)
     n_rows, group = len(rows), len(way.vectors) * lanes(rows.dtype)
-    whole = n_rows // group * group
-    if not m or not 1 < k <= MOST_COMPONENTS or k * (1 + m) > MOST_SUMS or not whole:
-        return [slice(0, n_rows)] if n_rows else []
     together = None
     if way is Groups:
         in_l1 = CHUNK_BYTES // ((k + 1 + m) * group * rows.itemsize)
         together = min(max(in_l1, 1), MOST_TOGETHER)
     batch = VECTORS_TOGETHER * lanes(rows.dtype)
-    left = np.zeros(-(-whole // batch), np.bool_)
-    if not add_rows(rows[:whole], density, statistics, left, group, together):
-        return [slice(whole, n_rows)] if whole < n_rows else []
-    bounds = [*range(0, whole, batch), whole, n_rows]
-    edges = np.flatnonzero(np.diff([False, *left, whole < n_rows, False]))
-    return [slice(bounds[start], bounds[end]) for start, end in edges.reshape(-1, 2)]
+    starts = range(0, n_rows, block_rows)
+    left = np.zeros((len(starts), -(-block_rows // batch)), np.bool_)
+    found = add_rows(rows, density, statistics, left, block_rows, group, together)
+    if not found and block_rows % group == 0 and n_rows % group == 0:
+        return []
+    return [
+        part
+        for start, marks in zip(starts, left, strict=True)
+        for part in _left_of(start, min(start + block_rows, n_rows), group, batch, marks, found)
+    ]
+
+
+def _left_of(
+    start: int, stop: int, group: int, batch: int, marks: BoolArray, found: bool
+) -> list[slice]:
+    """Return which rows of a block are left, with those marked, if such are ``found`` anywhere."""
+    end = stop - (stop - start) % group
+    if not found:
+        return [slice(end, stop)] if end < stop else []
+    bounds = [*range(start, end, batch), end, stop]
+    edges = np.flatnonzero(np.diff([False, *marks[: len(bounds) - 2], end < stop, False]))
+    return [slice(bounds[first], bounds[last]) for first, last in edges.reshape(-1, 2)]
 
 
 def way_of(n_components: int) -> type[Groups]:
@@ -106,13 +131,24 @@ def enough_rows(dtype: np.dtype[np.floating]) -> int:
 
 
 @kernel
-def add_rows(rows: Any, density: Any, statistics: Any, left: Any, group: Any, together: Any) -> Any:
-    """Add groups of so many rows; mark the *batches* in ``left`` that are not; return how many.
+def add_rows(
+    rows: Any,
+    density: Any,
+    statistics: Any,
+    left: Any,
+    block_rows: int,
+    group: int,
+    together: Any,
+) -> Any:
+    """Add blocks of rows in groups of so many; mark *batches* in ``left`` that are not.
 
     A batch is VECTORS_TOGETHER vectors, summed before their lanes are and float32 becomes float64.
     The densities of so many groups ``together`` wait for their moments; None: two components.
+    Return how many batches are left. Each block has statistics of its own (``states.py``), and a
+    row of ``left``; if all rows are added these are merged.
     """
-    n_components, d = density.means.shape
+    n_rows, d = rows.shape
+    n_components = density.means.shape[0]
     flat = flattened(rows)
     slopes, constants, reference = to_base_two(density)
     farthest = aligned(1, density.means)
@@ -123,26 +159,44 @@ def add_rows(rows: Any, density: Any, statistics: Any, left: Any, group: Any, to
     features = room_of(together, 1 + m, group, flat)
     n_sums = n_components * (1 + m)
     whole = (n_sums + width - 1) // width * width
-    sums, totals = cleared(whole * width, flat), cleared(whole, statistics.counts)
-    log_likelihood = cleared(1, statistics.counts)
-    n_groups, at_once = rows.shape[0] // group, VECTORS_TOGETHER * width // group
-    n_added, n_left = 0, 0
-    for batch in range(left.size):
-        first = batch * at_once
-        n = min(at_once, n_groups - first)
-        hopeless = n_left > FEW_LEFT and 2 * n_left > batch
-        if not hopeless and add_groups(
-            flat, first * group * d, n, together, d, m, n_components, density, density.centre,
-            slopes, constants, farthest, joint, features, sums, log_likelihood,
-        ):  # fmt: skip
-            add_lanes(sums, n_sums, totals)
-            n_added += n * group
-        else:
-            fill(sums, 0, sums.size, 0)
-            left[batch] = True
-            n_left += 1
-    if n_added == 0:
-        return n_left
+    sums, totals = cleared(whole * width, flat), aligned(whole, statistics.counts)
+    log_likelihood = aligned(1, statistics.counts)
+    at_once = VECTORS_TOGETHER * width // group
+    n_blocks, n_left = blocks_of(n_rows, block_rows), 0
+    for block in range(n_blocks):
+        start = block * block_rows
+        n_groups = min(block_rows, n_rows - start) // group
+        fill(totals, 0, totals.size, 0)
+        log_likelihood[0] = 0.0
+        n_added, n_missed = 0, 0
+        for batch in range((n_groups + at_once - 1) // at_once):
+            first = batch * at_once
+            n = min(at_once, n_groups - first)
+            hopeless = n_missed > FEW_LEFT and 2 * n_missed > batch
+            if not hopeless and add_groups(
+                flat, (start + first * group) * d, n, together, d, m, n_components, density,
+                density.centre, slopes, constants, farthest, joint, features, sums, log_likelihood,
+            ):  # fmt: skip
+                add_lanes(sums, n_sums, totals)
+                n_added += n * group
+            else:
+                fill(sums, 0, sums.size, 0)
+                left[block, batch] = True
+                n_missed += 1
+        n_left += n_missed
+        if n_added > 0:
+            own = state_of(statistics, block, n_blocks)
+            own.log_likelihood[0] += log_likelihood[0] + reference * n_added
+            add_totals(totals, n_components, m, own)
+    if n_left == 0 and block_rows % group == 0 and n_rows % group == 0:
+        merge_states(statistics, n_blocks)
+    return n_left
+
+
+@part
+def add_totals(totals: Any, n_components: int, m: int, statistics: Any) -> None:
+    """Add sums of responsibilities times 1 and the features (k, 1 + m)."""
+    d = statistics.first.shape[1]
     for k in range(n_components):
         first = k * (1 + m)
         statistics.counts[k] += totals[first]
@@ -150,8 +204,6 @@ def add_rows(rows: Any, density: Any, statistics: Any, left: Any, group: Any, to
             statistics.first[k, j] += totals[first + 1 + j]
         for p in range(m - d):
             statistics.second[k, p] += totals[first + 1 + d + p]
-    statistics.log_likelihood[0] += log_likelihood[0] + reference * n_added
-    return n_left
 
 
 def room_of(together: Any, n_rows: int, group: int, like: Any) -> FloatArray:
