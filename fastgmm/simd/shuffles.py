@@ -71,11 +71,32 @@ def transposed(builder: Any, rows: list[Any]) -> list[Any]:
     return rows
 
 
-def strided(builder: Any, loaded: list[Any], first: int, step: int) -> Any:
-    """Pick every step-th number from ``first`` on out of vectors that follow each other."""
-    lanes = loaded[0].type.count
-    # lane t of the result is number t step + first: in which vector, at which lane
-    places = [divmod(t * step + first, lanes) for t in range(lanes)]
+def exchanges_of_rows(d: int) -> int:
+    """Return how many exchanges ``columns_of`` makes for rows of d numbers."""
+    return d * (d - 1) if d % 2 else d + 2 * exchanges_of_rows(d // 2)
+
+
+def columns_of(builder: Any, loaded: list[Any]) -> list[Any]:
+    """Return the d columns of rows of d numbers that follow each other in d vectors.
+
+    Even columns are parted from odd ones as long as d is even, each half then by itself.
+    """
+    d, lanes = len(loaded), loaded[0].type.count
+    if d % 2:
+        return [_strided(builder, loaded, first) for first in range(d)]
+    evens = list(range(0, 2 * lanes, 2))
+    halves = []
+    for order in (evens, [lane + 1 for lane in evens]):
+        pairs = zip(loaded[::2], loaded[1::2], strict=True)
+        halves.append(columns_of(builder, [shuffle(builder, a, b, order) for a, b in pairs]))
+    return [column for both in zip(*halves, strict=True) for column in both]
+
+
+def _strided(builder: Any, loaded: list[Any], first: int) -> Any:
+    """Pick, out of d vectors that follow each other, every d-th number from ``first`` on."""
+    d, lanes = len(loaded), loaded[0].type.count
+    # lane t of the result is number t d + first: in which vector, at which lane
+    places = [divmod(t * d + first, lanes) for t in range(lanes)]
     sources = sorted({source for source, _ in places})
     if len(sources) == 1:
         return shuffle(builder, loaded[sources[0]], loaded[sources[0]], [p for _, p in places])
