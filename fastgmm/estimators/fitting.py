@@ -37,7 +37,7 @@ from fastgmm.parameters import GivenParameters, Parameters
 from fastgmm.pass_log import pass_logs
 from fastgmm.progress import FitBegan, FitEnded, IterationDone, Observer, PassBegan, reporting
 from fastgmm.sources import Source, as_source
-from fastgmm.validation import as_random_state, check_array, check_weights
+from fastgmm.validation import RANDOM_STATE, as_random_state, check_array, check_weights
 
 
 class Entry(NamedTuple):
@@ -45,7 +45,8 @@ class Entry(NamedTuple):
 
     n_init: int
     random_state: dict[str, Any] | None
-    """The state of the generator that starts are drawn from, None if nothing is drawn."""
+    """The state of the generator that starts are drawn from: empty if that comes from an int, None
+    if nothing is drawn."""
     warm: em.Start | None
     fixed: list[str]
     """Names of the parameters that stay."""
@@ -130,7 +131,7 @@ class Fitting(Conditional):
         if entry is None:
             entry = self._entry(warm, placement.source.n_features)
             checkpoint.keep("entry", lambda: entry)
-        elif entry.random_state is not None:
+        elif entry.random_state:
             as_random_state(self.random_state).set_state(entry.random_state)
         n_samples, d = placement.grid.n_samples, placement.source.n_features
         observe(FitBegan(n_samples, d, entry.n_init))
@@ -139,7 +140,7 @@ class Fitting(Conditional):
             with em.rehearsed(placement, [self.covariance_type], self.n_components):
                 beginning = self._begin(placement, entry, observe)
             checkpoint.keep("beginning", lambda: beginning)
-        elif beginning.random_state is not None:
+        elif beginning.random_state:
             as_random_state(self.random_state).set_state(beginning.random_state)
         constants, starts, _ = beginning
         ridge = REGULARIZATIONS[self.regularization].ridge(self.reg_covar, constants.variances)
@@ -163,6 +164,8 @@ class Fitting(Conditional):
         return Entry(1 if single else self.n_init, self._random_state(), None, fixed)
 
     def _random_state(self) -> dict[str, Any]:
+        if not (self.random_state is None or RANDOM_STATE.accepts(self.random_state)):
+            return {}
         state: dict[str, Any] = as_random_state(self.random_state).get_state(legacy=False)
         return state
 

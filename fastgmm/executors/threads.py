@@ -8,6 +8,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
+from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
 from queue import SimpleQueue
@@ -65,12 +66,19 @@ def available_threads() -> int:
     if multiprocessing.current_process().name.startswith("Loky"):
         return 1
     threads = len(os.sched_getaffinity(0))
+    quota = _processors_of_cgroup()
+    return threads if quota is None else min(threads, quota)
+
+
+@cache
+def _processors_of_cgroup() -> int | None:
     with suppress(OSError, ValueError):
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        threads = min(threads, max(1, int(quota) // int(period)))
-    return threads
+        return max(1, int(quota) // int(period))
+    return None
 
 
+@cache
 def available_memory() -> int:
     """Return the bytes of memory this process may use: the machine's, or the cgroup's limit."""
     n_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -97,7 +105,7 @@ class ThreadExecutor:
 
     def place(self, source: Source, chunk_size: int | None = None) -> "ThreadPlacement":
         """Place a source: nothing is read yet, unless its rows must be counted first."""
-        if isinstance(source, Countable) and source.n_samples is None:
+        if source.n_samples is None and isinstance(source, Countable):
             with ThreadPoolExecutor(self.n_threads, thread_name_prefix="fastgmm") as pool:
                 source = source.counted(pool.map)
         return ThreadPlacement(source, source.grid(chunk_size), self.n_threads)
@@ -112,12 +120,20 @@ class ThreadPlacement:
         self.source = source
         self.grid = grid
         self.n_threads = n_threads
-        self.memory = available_memory()
-        self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="fastgmm")
         self._stop = threading.Event()
         self._together = 0
         self._paces: defaultdict[tuple[type, ...], Pace] = defaultdict(Pace)
         self.costs = Costs()
+
+    @property
+    def memory(self) -> int:
+        """Bytes that this process may use."""
+        return available_memory()
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        """The threads; many placements are too small to need any."""
+        return ThreadPoolExecutor(self.n_threads, thread_name_prefix="fastgmm")
 
     def warm_up(self, works: Sequence[Work[Any]]) -> None:
         """Compile or load on this thread; the others would only wait for it."""
@@ -293,18 +309,25 @@ class ThreadPlacement:
 
     def share(self, function: Callable[[int, int], R], n: int) -> list[R]:
         """Return ``function(first, last)`` of as many ranges as threads."""
-        return share(self._pool, self.n_threads, function, n)
+        return share(self._submit, self.n_threads, function, n)
+
+    def _submit(self, *call: Any) -> None:
+        self._pool.submit(*call)
 
     def close(self) -> None:
         """End the threads."""
         self._stop.set()
-        self._pool.shutdown(cancel_futures=True)
+        if "_pool" in self.__dict__:
+            self._pool.shutdown(cancel_futures=True)
 
 
 def share(
-    pool: ThreadPoolExecutor, n_threads: int, function: Callable[[int, int], R], n: int
+    submit: Callable[..., Any], n_threads: int, function: Callable[[int, int], R], n: int
 ) -> list[R]:
-    """Return ``function(first, last)`` of neighbouring ranges, the last one on this thread."""
+    """Return ``function(first, last)`` of neighbouring ranges, the last one on this thread.
+
+    ``submit(function, *arguments)`` has another thread make a call.
+    """
     wanted = max(min(n_threads, n), 1)
     if wanted == 1:
         return [function(0, n)]
@@ -318,7 +341,7 @@ def share(
             done.put((which, None, error))
 
     for which in range(len(away)):
-        pool.submit(run, which)
+        submit(run, which)
     try:
         results: dict[int, Any] = {len(away): function(*here)}
     finally:  # what is raised here is raised when all have ended

@@ -154,7 +154,7 @@ def drop_missing(source: Source) -> Source:
     """
     if isinstance(source, CompleteRows):
         return source
-    if isinstance(source, Countable) and source.n_samples is None:
+    if source.n_samples is None and isinstance(source, Countable):
         source = source.counted(map)
     grid = source.grid(None)
     kept = np.zeros(grid.n_blocks + 1, dtype=np.int64)

@@ -167,7 +167,7 @@ class DaskPlacement:
 
     def share(self, function: Callable[[int, int], R], n: int) -> list[R]:
         """Return ``function(first, last)`` of ranges, computed by threads of the driver."""
-        return share(self._pool, self._n_threads, function, n)
+        return share(self._pool.submit, self._n_threads, function, n)
 
     def close(self) -> None:
         """Let go of everything on the cluster."""
