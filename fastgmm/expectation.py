@@ -13,7 +13,7 @@ from fastgmm.covariance import FAMILIES, Density
 from fastgmm.exceptions import DataError
 from fastgmm.sources import BUFFERS, Chunk, Grid, Source
 from fastgmm.sources.missing import incomplete_rows
-from fastgmm.statistics import Statistics, merge, merged_blocks, of_block, zeros
+from fastgmm.statistics import Statistics, first_block, merge, merged_blocks, of_block, zeros
 
 # A leaf's statistics are zeroed once and merged about once: that is 3 times their size in memory
 # traffic, so leaves of 8 times as many elements of data keep it under a third of reading the rows.
@@ -84,12 +84,12 @@ class ExpectationStep:
         n_blocks = len(states.log_likelihood)
         if weights.size or not kernels.narrow.takes(self.density):
             add(rows, weights, self.density, states, block_rows)
-            return of_block(states, 0, n_blocks)
+            return first_block(states, n_blocks)
         left = kernels.narrow.add_whole_groups(rows, self.density, states, block_rows)
         for part in left:
             own = of_block(states, part.start // block_rows, n_blocks)
             add(rows[part], weights, self.density, own, part.stop - part.start)
-        return merged_blocks(states, n_blocks) if left else of_block(states, 0, n_blocks)
+        return merged_blocks(states, n_blocks) if left else first_block(states, n_blocks)
 
     def warm_up(self, weighted: bool) -> None:
         """Add a few rows to nothing: whole vectors and one row more, which goes by tiles.

@@ -130,7 +130,7 @@ def cancels(family: CovarianceFamily, parameters: Parameters, origins: Float64Ar
     delta_squared = (parameters.means - origins) ** 2
     variances = family.variances(parameters.covariances, delta_squared.shape[1])
     # written so that a negative or undefined variance counts as lost digits, too
-    return not bool(np.all(delta_squared <= CANCELLATION * variances))
+    return not bool((delta_squared <= CANCELLATION * variances).all())
 
 
 def prepared(
@@ -161,19 +161,20 @@ def prepared(
         Variances or precisions are numbers that the data's dtype does not have.
     """
     k, d = parameters.means.shape
-    least = LEAST_LIFT * d * float(np.finfo(dtype).eps)
-    lifts = np.zeros((k, 1))
+    lifts = None
     while True:
         try:
             density = family.prepare(parameters, dtype, share)
             _check_range(family.variances(parameters.covariances, d), dtype)
-            return parameters, density, float(lifts.max())
+            return parameters, density, 0.0 if lifts is None else float(lifts.max())
         except IllDefinedCovarianceError as error:
             # squares that the data's dtype does not have leave variances next to zero, or below
             variances = np.abs(family.variances(parameters.covariances, d))
             _check_range(variances[variances > 0], dtype)
             # a matrix that all components share has no number
             which = np.array(error.components) if error.components else np.arange(k)
+            lifts = np.zeros((k, 1)) if lifts is None else lifts
+            least = LEAST_LIFT * d * float(np.finfo(dtype).eps)
             lifts[which] = np.maximum(4.0 * lifts[which], least)
             if not ridge.all() or lifts.max() > MOST_LIFT:
                 advice = PASS_FLOAT64 if dtype == np.float32 else ""

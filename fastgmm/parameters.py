@@ -39,5 +39,5 @@ class GivenParameters(NamedTuple):
 
 def given_of(parameters: Parameters, names: Collection[str]) -> GivenParameters:
     """Return the named ones of a mixture's parameters."""
-    return GivenParameters(*(part if name in names else None
-                             for name, part in parameters._asdict().items()))  # fmt: skip
+    wanted = (part if name in names else None for name, part in parameters._asdict().items())
+    return GivenParameters(*wanted)

@@ -73,6 +73,13 @@ def of_block(statistics: Statistics, block: int, n_blocks: int) -> Statistics:
     )
 
 
+def first_block(statistics: Statistics, n_blocks: int) -> Statistics:
+    """Return the part of the first of several blocks, without the memory of the others."""
+    if n_blocks == 1:
+        return statistics
+    return Statistics(*(part.copy() for part in of_block(statistics, 0, n_blocks)))
+
+
 def merged_blocks(statistics: Statistics, n_blocks: int) -> Statistics:
     """Return the sum over 2^j blocks, bit by bit as their merge along a tree."""
     if n_blocks == 1:

@@ -14,7 +14,10 @@ LIBRARIES = {"fastgmm": GaussianMixture, "scikit-learn": Reference}
 class Fit:
     """A fit with its k-means start and thirty iterations, through both libraries."""
 
-    params = (["d1-k2", "d3-k8", "d8-k16", "d8-k16-tied"], list(LIBRARIES))
+    params = (
+        ["d4-k3-150-rows", "d1-k2", "d3-k8", "d8-k16", "d8-k16-tied"],
+        list(LIBRARIES),
+    )
     param_names = ("problem", "library")
     timeout = 600
 

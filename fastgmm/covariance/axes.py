@@ -21,8 +21,7 @@ def axes_density(
 
     The compute dtype holds its centre exactly.
     """
-    # in rows: kernels read a broadcast array's memory as if it were there
-    scales = np.array(np.broadcast_to(precisions_cholesky, parameters.means.shape), order="C")
+    scales = _in_rows(precisions_cholesky, parameters.means)
     means = parameters.means.astype(dtype)
     total = max(float(parameters.weights.sum()), np.finfo(np.float64).tiny)
     centre = (parameters.weights[:, np.newaxis] * parameters.means).sum(axis=0) / total
@@ -51,7 +50,7 @@ def diagonal_density(
     d = parameters.means.shape[1]
     if d > kernels.unrolled.MOST_COLUMNS:
         return axes_density(parameters, precisions_cholesky, dtype)
-    scales = np.array(np.broadcast_to(precisions_cholesky, parameters.means.shape), order="C")
+    scales = _in_rows(precisions_cholesky, parameters.means)
     centre = middle(parameters, dtype)
     near = common_centre(parameters.means, centre, parameters.covariances, np.ones(1))
     half = math.sqrt(0.5)
@@ -64,6 +63,13 @@ def diagonal_density(
         *near,
         ((0,),) * d,
     )
+
+
+def _in_rows(values: Float64Array, like: Float64Array) -> Float64Array:
+    """Return values in the shape of ``like``, where kernels find them: not as a broadcast view."""
+    rows = np.empty(like.shape)
+    rows[:] = values
+    return rows
 
 
 def axes_about(density: Density, origins: FloatArray) -> Density:

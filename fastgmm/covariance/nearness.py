@@ -44,7 +44,7 @@ def common_centre(
     with np.errstate(over="ignore"):
         away = (np.abs(means - centre) / np.sqrt(variances)).max(axis=1) * sharpness
     # not a number is not near
-    if bool(np.all(away <= FARTHEST[centre.itemsize])):
+    if (away <= FARTHEST[centre.itemsize]).all():
         return Centre(True, centre, centre[np.newaxis].repeat(len(means), axis=0))
     return far(means.astype(centre.dtype))
 

@@ -75,7 +75,7 @@ def whiten(
     Raises IllDefinedCovarianceError, with the indices that are to blame.
     """
     g, d, _ = covariances.shape
-    size = sum(rows * (first + rows) for first, rows in kernels.bands.bands(d, height))
+    size = kernels.bands.size_of_bands(d, height)
     matrices = np.ascontiguousarray(covariances)
     result = Whitening(np.empty((g, size), dtype), np.empty((g, d)), np.empty(g), np.empty(g))
     away = np.zeros((g, d)) if away is None else away

@@ -176,9 +176,13 @@ class Observers:
 
     def __call__(self, event: Event) -> bool:
         """Hand an event to all of them, in order."""
-        answers = [observer(event) for observer in self._observers]
-        # nothing but True: what a lambda around print or write returns is no answer
-        return any(isinstance(answer, bool | np.bool_) and bool(answer) for answer in answers)
+        stop = False
+        for observer in self._observers:
+            answer = observer(event)
+            # nothing but True: what a lambda around print or write returns is no answer
+            if answer is True or isinstance(answer, np.bool_):
+                stop |= bool(answer)
+        return stop
 
 
 class Iteration(NamedTuple):

@@ -28,7 +28,15 @@ from fastgmm.executors.base import (
 )
 from fastgmm.executors.forest import Forest, before
 from fastgmm.executors.pace import Pace
-from fastgmm.sources import BUFFERS, ArraySource, Chunk, Countable, Grid, Source
+from fastgmm.sources import (
+    BUFFERS,
+    ArraySource,
+    Chunk,
+    Countable,
+    Grid,
+    Source,
+    check_unchanged,
+)
 
 R = TypeVar("R")
 
@@ -141,6 +149,8 @@ class ThreadPlacement:
 
     def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
         """Run one pass; on an exception or Ctrl-C the other threads stop at their next block."""
+        if self._is_tiny() and self.ledger is None:
+            return self._reduce_at_once(works, report)
         forest = Forest(works, self, report)
         self.costs = Costs()
         self._together = self._blocks_together(works)
@@ -149,7 +159,7 @@ class ThreadPlacement:
         missing = forest.missing([(0, self.grid.n_blocks)])
         is_whole = missing == [(0, self.grid.n_blocks)]
         pace = self._paces[tuple(map(type, works))]
-        alone = pace.is_better_alone(BRIEF_SECONDS) or self._is_tiny()
+        alone = pace.is_better_alone(BRIEF_SECONDS) or self._is_tiny()  # with a ledger
         if alone:
             # passes differ: what is not as brief as the last one goes to the others after all
             give_up = began + BRIEF_SECONDS
@@ -163,6 +173,19 @@ class ThreadPlacement:
         if is_whole:
             pace.took(alone, time.monotonic() - began)
         return forest.results()
+
+    def _reduce_at_once(self, works: Sequence[Work[Any]], report: Report | None) -> list[Any]:
+        """Run a pass over one small block, which has no use for ranges, trees and threads.
+
+        Their bookkeeping takes 0.05 ms, a fifth of an iteration on 150 rows.
+        """
+        check_unchanged(self.source)
+        self.costs = Costs()
+        chunks = self.source.chunks(self.grid, 0, 1)
+        *_, (_, nodes) = reduce_range(chunks, works, [(0, 1)], self.grid, self.costs)
+        if report is not None:
+            report(self.grid.n_samples)
+        return [run[0].state for run in nodes or ()]
 
     def _cut(self, works: Sequence[Work[Any]], missing: list[Range], brief: bool) -> list[Range]:
         """Cut what is missing of a pass for all threads."""

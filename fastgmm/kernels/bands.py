@@ -4,6 +4,8 @@ A column of a band has a number for each of its rows, and zeros above the diagon
 which the E-step reads them.
 """
 
+from functools import cache
+
 from fastgmm._jit import part
 from fastgmm.kernels.blocks import WIDE
 
@@ -26,11 +28,18 @@ def rows_of_band(first: int, d: int, height: int) -> int:
     return rows if first + rows <= d else 1
 
 
-def bands(d: int, height: int) -> list[tuple[int, int]]:
+@cache
+def bands(d: int, height: int) -> tuple[tuple[int, int], ...]:
     """Return the first row and the number of rows of every band."""
     found, first = [], 0
     while first < d:
         rows = rows_of_band(first, d, height)
         found.append((first, rows))
         first += rows
-    return found
+    return tuple(found)
+
+
+@cache
+def size_of_bands(d: int, height: int) -> int:
+    """Return how many numbers there are in all bands."""
+    return sum(rows * (first + rows) for first, rows in bands(d, height))
