@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.executors.threads import ThreadPlacement
-from fastgmm.executors.tree import Node, Tree
 from fastgmm.initialization.first_pass import StartRows
 from fastgmm.initialization.partition import Hard, labels_partition, rows_partition
 from fastgmm.initialization.seeding import placed, seed_rows, sketched
@@ -125,19 +124,24 @@ def _lloyd(
 
 
 def _merged(state: "Clustering") -> ClusterSums:
-    """Return the sums of all blocks."""
-    tree = Tree(ClusterSums.add)
-    each = zip(state.counts.copy(), state.sums.copy(), strict=True)
-    for block, (counts, sums) in enumerate(each):
-        tree.push(Node(0, block, ClusterSums(counts, sums)))
-    return tree.finish()
+    """Return the sums of all blocks, merged in pairs as along a tree."""
+    counts, sums = state.counts.copy(), state.sums.copy()
+    step = 1
+    while step < len(counts):
+        for part in (counts, sums):
+            right = part[step :: 2 * step]
+            part[:: 2 * step][: len(right)] += right
+        step *= 2
+    return ClusterSums(counts[0], sums[0])
 
 
 def _longest_of_others(ways: Float64Array) -> Float64Array:
     """Return for each centre the longest way that any other has gone."""
-    others = np.full(len(ways), ways.max())
     farthest = int(ways.argmax())
-    others[farthest] = np.delete(ways, farthest).max(initial=0.0)
+    others = np.full(len(ways), ways[farthest])
+    but_that = ways.copy()
+    but_that[farthest] = 0.0
+    others[farthest] = but_that.max()
     return others
 
 
