@@ -13,6 +13,8 @@ from fastgmm.executors.forest import covered, without
 from fastgmm.executors.tree import Tree
 from fastgmm.sources import ArraySource
 
+pytestmark = pytest.mark.usefixtures("no_brief_passes")
+
 
 @pytest.mark.parametrize("seed", range(20))
 def test_kept_and_missing_blocks_are_all_blocks(seed):

@@ -6,9 +6,11 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 from works import Sum
 
 from fastgmm.executors import ThreadExecutor, threads
+from fastgmm.executors.pace import Pace
 from fastgmm.executors.tree import Node
 from fastgmm.sources import ArraySource
 
@@ -49,6 +51,12 @@ class Kept(NamedTuple):
         pass
 
 
+@pytest.fixture(autouse=True)
+def many_rows(monkeypatch):
+    """Rows count as many, unless a test says otherwise."""
+    monkeypatch.setattr(threads, "FEW", 0)
+
+
 def passes(*waits):
     """Return the threads of passes over ten blocks, whose work waits so long for each of them."""
     here = threading.get_ident()
@@ -72,6 +80,19 @@ def test_the_briefest_passes_take_one_thread(monkeypatch):
     assert passes(0.0, 0.0) == [{"there"}, {"here"}]
 
 
+def test_few_rows_are_tried_on_this_thread_first(monkeypatch):
+    monkeypatch.setattr(threads, "FEW", X.size)
+    monkeypatch.setattr(threads, "BRIEF_SECONDS", 60.0)  # however busy the machine is
+    assert passes(0.0, 0.0) == [{"here"}, {"there"}]
+
+
+def test_few_rows_with_much_to_do_go_to_all_threads(monkeypatch):
+    monkeypatch.setattr(threads, "FEW", X.size)
+    first, *others = passes(*[0.01] * 3)
+    assert first == {"here", "there"}
+    assert others == [{"there"}] * 2
+
+
 def test_a_single_range_takes_no_other_thread():
     work = Seen(0.0, set())
     with closing(ThreadExecutor(2).place(ArraySource(X), len(X))) as placement:
@@ -93,3 +114,26 @@ def test_what_a_ledger_has_kept_does_not_make_a_pass_brief():
         work = Seen(0.01, set())
         placement.reduce([work])
     assert threading.get_ident() not in work.threads
+
+
+def test_the_slower_way_is_tried_again():
+    limit, pace = 0.005, Pace(few=False)
+    assert not pace.is_better_alone(limit)
+    pace.took(False, 0.9 * limit)  # with cold caches
+    pace.took(True, 0.5 * limit)
+    assert pace.is_better_alone(limit)
+    passes = 0
+    while pace.is_better_alone(limit):
+        pace.took(True, 0.5 * limit)
+        passes += 1
+    assert 5 <= passes <= 20
+    pace.took(False, 0.3 * limit)
+    assert not pace.is_better_alone(limit)
+
+
+def test_one_slow_pass_says_little():
+    pace = Pace(few=True)
+    pace.took(False, 0.003)
+    pace.took(True, 0.002)
+    pace.took(True, 1.0)
+    assert pace.is_better_alone(0.005)

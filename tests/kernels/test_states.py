@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from fastgmm.covariance import FAMILIES
-from fastgmm.executors import ThreadExecutor, threads
+from fastgmm.executors import ThreadExecutor
 from fastgmm.executors.base import ranges, runs_of
-from fastgmm.executors.pace import Pace
 from fastgmm.executors.tree import Node, Tree
 from fastgmm.expectation import ExpectationStep, expectation_step
 from fastgmm.parameters import Parameters
@@ -102,25 +101,3 @@ def test_ranges_begin_with_runs_where_there_are_enough_blocks():
     assert ranges(64, [step], 8, 3) == [(first, first + 8) for first in range(0, 64, 8)]
     assert ranges(8, [step], 4, 3) == [(0, 2), (2, 4), (4, 6), (6, 8)]
     assert ranges(3, [step], 8, 3) == [(0, 1), (1, 2), (2, 3)]
-
-
-def test_the_slower_way_is_tried_again():
-    limit, pace = threads.BRIEF_SECONDS or 0.005, Pace()
-    pace.took(False, 0.9 * limit)  # with cold caches
-    pace.took(True, 0.5 * limit)
-    assert pace.is_better_alone(limit)
-    passes = 0
-    while pace.is_better_alone(limit):
-        pace.took(True, 0.5 * limit)
-        passes += 1
-    assert 5 <= passes <= 20
-    pace.took(False, 0.3 * limit)
-    assert not pace.is_better_alone(limit)
-
-
-def test_one_slow_pass_says_little():
-    pace = Pace()
-    pace.took(False, 0.003)
-    pace.took(True, 0.002)
-    pace.took(True, 1.0)
-    assert pace.is_better_alone(0.005)
