@@ -2,8 +2,8 @@
 
 import itertools
 import os
-import time
 import pickle
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
