@@ -11,9 +11,10 @@ from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray, LabelArray
 from fastgmm.covariance import FAMILIES, Density
 from fastgmm.exceptions import DataError
+from fastgmm.executors.tree import Node, Tree
 from fastgmm.sources import BUFFERS, Chunk, Grid, Source
 from fastgmm.sources.missing import incomplete_rows
-from fastgmm.statistics import Statistics, first_block, merge, merged_blocks, of_block, zeros
+from fastgmm.statistics import Statistics, first_block, merge, of_block, zeros
 
 # A leaf's statistics are zeroed once and merged about once: that is 3 times their size in memory
 # traffic, so leaves of 8 times as many elements of data keep it under a third of reading the rows.
@@ -22,15 +23,15 @@ LEAF_ELEMENTS_PER_STATISTIC = 8
 FEWEST_LEAVES = 8
 
 SCRATCH = 2**23
-"""Bytes that a thread works in during a pass, at most: half for tiles, half for sums; larger models
-sum in more than that."""
+"""Bytes that a thread works in during a pass, at most: half for tiles, half for sums and for the
+states of the blocks of a call; larger models sum in more than that."""
 
 
 CALL_OPERATIONS = 2**28
 """Of a kernel's call that is worth it, about 8 ms: blocks of less are added several at a time."""
 
 CALL_NUMBERS = 2**16
-"""Of the states of a call's blocks (512 kB), at most: they stay in L2."""
+"""Of the states of a call's blocks (512 kB), at most: they stay in L2, and within SCRATCH."""
 
 EXP_OPERATIONS = 20
 """What an exponential counts for."""
@@ -57,7 +58,7 @@ class ExpectationStep:
     covariance_type: str
     density: Density
     level: int
-    together: int = 0
+    run_level: int = 0
 
     def start(self) -> Statistics:
         """Return statistics of no rows."""
@@ -68,7 +69,7 @@ class ExpectationStep:
         return self._add(state, chunk, max(len(chunk.rows), 1))
 
     def reduce(self, chunk: Chunk, block_rows: int) -> Statistics:
-        """Return the statistics of a chunk of 2^j blocks, of which the last may be a short one."""
+        """Return the statistics of a run of 2^j blocks, of which the last may be a short one."""
         return self._add(self._zeros(-(-len(chunk.rows) // block_rows)), chunk, block_rows)
 
     def _zeros(self, n_blocks: int) -> Statistics:
@@ -89,7 +90,11 @@ class ExpectationStep:
         for part in left:
             own = of_block(states, part.start // block_rows, n_blocks)
             add(rows[part], weights, self.density, own, part.stop - part.start)
-        return merged_blocks(states, n_blocks) if left else first_block(states, n_blocks)
+        if left and n_blocks > 1:
+            tree = Tree(merge)
+            for block in range(n_blocks):
+                tree.push(Node(0, block, of_block(states, block, n_blocks)))
+        return first_block(states, n_blocks)  # into which all are merged
 
     def warm_up(self, weighted: bool) -> None:
         """Add a few rows to nothing: whole vectors and one row more, which goes by tiles.
@@ -129,10 +134,10 @@ def expectation_step(covariance_type: str, density: Density, grid: Grid) -> Expe
     second = FAMILIES[covariance_type].second_shape(k, d)
     size = math.prod(second) + k * d + k
     level = leaf_level(grid, d, size)
-    return ExpectationStep(covariance_type, density, level, _together(grid, k, size, level))
+    return ExpectationStep(covariance_type, density, level, _run_level(grid, k, size, level))
 
 
-def _together(grid: Grid, k: int, state_size: int, level: int) -> int:
+def _run_level(grid: Grid, k: int, state_size: int, level: int) -> int:
     """Return j: a call of a kernel takes up to 2^j blocks, if each is a leaf."""
     if level > 0 or grid.n_blocks == 0:
         return 0

@@ -80,16 +80,6 @@ def first_block(statistics: Statistics, n_blocks: int) -> Statistics:
     return Statistics(*(part.copy() for part in of_block(statistics, 0, n_blocks)))
 
 
-def merged_blocks(statistics: Statistics, n_blocks: int) -> Statistics:
-    """Return the sum over 2^j blocks, bit by bit as their merge along a tree."""
-    if n_blocks == 1:
-        return statistics
-    parts = [part.reshape(n_blocks, -1, *part.shape[1:]) for part in statistics]
-    while len(parts[0]) > 1:
-        parts = [part[::2] + part[1::2] for part in parts]
-    return Statistics(*(part[0] for part in parts))
-
-
 def _aligned_zeros(shape: tuple[int, ...]) -> Float64Array:
     """Return zeros that begin with a cache line: kernels add whole vectors to them."""
     size = math.prod(shape)

@@ -58,7 +58,7 @@ class Beginning(NamedTuple):
     constants: DataConstants
     starts: list[em.Start]
     random_state: dict[str, Any] | None
-    """The state of the generator afterwards."""
+    """The state of the generator afterwards; empty or None as in :class:`Entry`."""
 
 
 class Fitting(Conditional):
@@ -164,6 +164,7 @@ class Fitting(Conditional):
         return Entry(1 if single else self.n_init, self._random_state(), None, fixed)
 
     def _random_state(self) -> dict[str, Any]:
+        """Return the state of the generator; empty if every fit makes its own of an int."""
         if not (self.random_state is None or RANDOM_STATE.accepts(self.random_state)):
             return {}
         state: dict[str, Any] = as_random_state(self.random_state).get_state(legacy=False)

@@ -44,11 +44,11 @@ class Batched(Protocol):
     """A work whose kernels take several blocks in one call, which spares the interpreter's time."""
 
     @property
-    def together(self) -> int:
-        """Up to 2^together blocks are worth a call; 0 unless a leaf is one block."""
+    def run_level(self) -> int:
+        """Runs of up to 2^run_level blocks are worth a call; 0 unless a leaf is one block."""
 
     def reduce(self, chunk: Chunk, block_rows: int) -> Any:
-        """Return the state of a chunk of 2^j blocks, bit by bit the merge of their leaves.
+        """Return the state of a run of 2^j blocks, bit by bit the merge of their leaves.
 
         They have ``block_rows`` rows each, the last of them fewer perhaps.
         """
@@ -93,9 +93,9 @@ class Costs:
     read: float = 0.0
     """Waiting for rows: what reading ahead did not hide."""
     compute: float = 0.0
-    """In kernels."""
+    """In kernels, which merge the states of the blocks of a call."""
     merge: float = 0.0
-    """Merging states along the tree."""
+    """Merging states along the tree, those of different calls."""
     retries: int = 0
     """Ranges of blocks that were handed out again because they got lost."""
     workers: frozenset[str] = frozenset()
@@ -213,10 +213,10 @@ def reduce_range(
     yield 0, [tree.nodes() for tree in trees]
 
 
-def runs_of(first: int, last: int, together: int = 0) -> Iterator[Range]:
-    """Cut a range of blocks into runs that are nodes of the tree, of up to 2^together blocks."""
+def runs_of(first: int, last: int, level: int = 0) -> Iterator[Range]:
+    """Cut a range of blocks into runs that are nodes of the tree, of up to 2^level blocks."""
     while first < last:
-        size = 1 << together
+        size = 1 << level
         while first % size or first + size > last:
             size >>= 1
         yield first, first + size
@@ -224,14 +224,14 @@ def runs_of(first: int, last: int, together: int = 0) -> Iterator[Range]:
 
 
 def ranges(
-    n_blocks: int, works: Sequence[Work[Any]], wanted: int, together: int = 0
+    n_blocks: int, works: Sequence[Work[Any]], wanted: int, run_level: int = 0
 ) -> list[Range]:
     """Cut the blocks into at most ``wanted`` neighbouring ranges that do not split a leaf.
 
-    Nor, as far as there are enough of them, 2^together blocks.
+    Nor, as far as there are enough of them, 2^run_level blocks.
     """
     most = max(n_blocks // max(wanted, 1), 1).bit_length() - 1
-    leaf = 1 << max(min(together, most), *(work.level for work in works))
+    leaf = 1 << max(min(run_level, most), *(work.level for work in works))
     n_leaves = -(-n_blocks // leaf)
     wanted = max(min(wanted, n_leaves), 1)
     cuts = [n_leaves * i // wanted * leaf for i in range(wanted)]

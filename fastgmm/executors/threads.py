@@ -8,7 +8,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from queue import SimpleQueue
@@ -59,6 +59,10 @@ full components in 128 columns take 47 s for RANGE_BYTES."""
 BRIEF_SECONDS = 0.005
 """After a pass of less it is tried whether this thread is as fast by itself (``Pace``): to wake
 another one and to wait for it takes 0.2 ms."""
+
+
+UNHEARD_SECONDS = 0.2
+"""A pass of less that one thread makes is one range: nobody waits for news of it."""
 
 
 FEW = 2**18
@@ -133,8 +137,10 @@ class ThreadPlacement:
         self.source = source
         self.grid = grid
         self.n_threads = n_threads
+        self._pool: ThreadPoolExecutor | None = None
+        self._is_closed = False
         self._stop = threading.Event()
-        self._together = 0
+        self._run_level = 0
         few = grid.n_samples * source.n_features <= FEW
         self._paces: defaultdict[tuple[type, ...], Pace] = defaultdict(partial(Pace, few))
         self.costs = Costs()
@@ -144,34 +150,33 @@ class ThreadPlacement:
         """Bytes that this process may use."""
         return available_memory()
 
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        """The threads; many placements are too small to need any."""
-        return ThreadPoolExecutor(self.n_threads, thread_name_prefix="fastgmm")
-
     def warm_up(self, works: Sequence[Work[Any]]) -> None:
         """Compile or load on this thread; the others would only wait for it."""
         warm_up(works, self.source.weighted)
 
     def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
-        """Run one pass; on an exception or Ctrl-C the other threads stop at their next block."""
+        """Run one pass; on an exception or Ctrl-C the other threads stop after their next call.
+
+        That is a block, or a run of blocks of some milliseconds.
+        """
         if self._is_tiny() and self.ledger is None:
             return self._reduce_at_once(works, report)
         forest = Forest(works, self, report)
         self.costs = Costs()
-        self._together = self._blocks_together(works)
+        self._run_level = self._level_of_runs(works)
         self._stop.clear()
         began = time.monotonic()
         missing = forest.missing([(0, self.grid.n_blocks)])
         is_whole = missing == [(0, self.grid.n_blocks)]
         pace = self._paces[tuple(map(type, works))]
-        alone = pace.is_better_alone(BRIEF_SECONDS) or self._is_tiny()  # with a ledger
+        # what is tiny comes here if a ledger wants to know of it
+        alone = pace.is_better_alone(BRIEF_SECONDS) or self._is_tiny()
         if alone:
             # passes differ: what is not as brief as the last one goes to the others after all
             give_up = began + BRIEF_SECONDS
             reduced = [self._reduce_range(works, *range_, give_up) for range_ in missing]
             missing = [rest for each in reduced for rest in self._taken(each, forest)]
-        waiting = deque(self._cut(works, missing, pace.is_brief(BRIEF_SECONDS)))
+        waiting = deque(self._cut(works, missing, self._ranges_per_thread(pace)))
         while waiting and self.n_threads == 1:
             waiting.extendleft(self._taken(self._reduce_range(works, *waiting.popleft()), forest))
         if waiting:
@@ -191,28 +196,32 @@ class ThreadPlacement:
         *_, (_, nodes) = reduce_range(chunks, works, [(0, 1)], self.grid, self.costs)
         if report is not None:
             report(self.grid.n_samples)
-        return [run[0].state for run in nodes or ()]
+        return [own[0].state for own in nodes or ()]
 
-    def _cut(self, works: Sequence[Work[Any]], missing: list[Range], brief: bool) -> list[Range]:
+    def _ranges_per_thread(self, pace: Pace) -> int:
+        if self.n_threads == 1 and pace.is_brief(UNHEARD_SECONDS):
+            return 1
+        return RANGES_PER_THREAD // 2 if pace.is_brief(BRIEF_SECONDS) else RANGES_PER_THREAD
+
+    def _cut(self, works: Sequence[Work[Any]], missing: list[Range], a_thread: int) -> list[Range]:
         """Cut what is missing of a pass for all threads."""
         if not missing:
             return []
         n_bytes = self.grid.n_samples * self.source.n_features * self.source.dtype.itemsize
-        a_thread = RANGES_PER_THREAD // 2 if brief else RANGES_PER_THREAD
-        at_least = 1 if self.n_threads == 1 else a_thread * self.n_threads
-        wanted = max(at_least, n_bytes // RANGE_BYTES)
+        wanted = max(a_thread * self.n_threads, n_bytes // RANGE_BYTES)
         return [
             (max(first, start), min(last, end))
-            for first, last in ranges(self.grid.n_blocks, works, wanted, self._together)
+            for first, last in ranges(self.grid.n_blocks, works, wanted, self._run_level)
             for start, end in missing
             if max(first, start) < min(last, end)
         ]
 
-    def _blocks_together(self, works: Sequence[Work[Any]]) -> int:
-        """Return j: up to 2^j blocks of a pass are computed at once."""
+    def _level_of_runs(self, works: Sequence[Work[Any]]) -> int:
+        """Return j: up to 2^j blocks of a pass are computed in a call."""
         if not (isinstance(self.source, ArraySource) and self.source.without_copies):
             return 0
-        return min(getattr(work, "together", 0) for work in works)  # ``Batched``, or not
+        # works that are not ``Batched`` have none
+        return min(0 if work.level else getattr(work, "run_level", 0) for work in works)
 
     def _taken(self, reduced: "Reduced", forest: Forest) -> list[Range]:
         """Add what has been reduced; return what has not."""
@@ -238,7 +247,7 @@ class ThreadPlacement:
         left, threads = 0, 0
         try:
             for _ in range(self.n_threads):
-                self._pool.submit(self._work_off, works, tasks, results)
+                self._submit(self._work_off, works, tasks, results)
                 threads += 1
             while waiting or left:
                 while waiting:
@@ -286,7 +295,7 @@ class ThreadPlacement:
         reached, leaf = first, 1 << max(work.level for work in works)
         if give_up is None:
             give_up = time.monotonic() + RANGE_SECONDS
-        runs = list(runs_of(first, last, self._together))
+        runs = list(runs_of(first, last, self._run_level))
 
         def wanted(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
             nonlocal reached
@@ -330,7 +339,7 @@ class ThreadPlacement:
         # chunks under way and read ahead must stay within the source's buffers: read ahead here
         # is the pool itself
         for chunk in self.source.chunks(self.grid, 0, self.grid.n_blocks):
-            under_way.append(self._pool.submit(function, chunk))
+            under_way.append(self._submit(function, chunk))
             if len(under_way) >= limit:
                 yield under_way.popleft().result()
         while under_way:
@@ -340,13 +349,19 @@ class ThreadPlacement:
         """Return ``function(first, last)`` of as many ranges as threads."""
         return share(self._submit, self.n_threads, function, n)
 
-    def _submit(self, *call: Any) -> None:
-        self._pool.submit(*call)
+    def _submit(self, function: Callable[..., R], *arguments: Any) -> "Future[R]":
+        """Have a thread make a call; many placements are too small to need any."""
+        if self._is_closed:
+            raise RuntimeError("this placement is closed: place its source again")
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.n_threads, thread_name_prefix="fastgmm")
+        return self._pool.submit(function, *arguments)
 
     def close(self) -> None:
         """End the threads."""
         self._stop.set()
-        if "_pool" in self.__dict__:
+        self._is_closed = True
+        if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
 

@@ -1,4 +1,7 @@
-"""One tree: the only place where the states of chunks are merged.
+"""One tree: along it the states of chunks are merged, here and nowhere else but in kernels.
+
+A kernel that takes several blocks in one call merges what it has made of them in the same order
+(``kernels/states.py``).
 
 A node (level, j) is only ever the merge of the nodes (level - 1, 2 j) and (level - 1, 2 j + 1), so
 who computed what, and in which order it arrived, cannot change a rounding. A run of neighbouring

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -61,7 +60,7 @@ class ArraySource:
         """A hash of the rows, or of some if there are many."""
         return fingerprint_of(self, rows_hash=array_digest(self.array, self.weights))
 
-    @cached_property
+    @property
     def without_copies(self) -> bool:
         """Whether the rows lie in memory as kernels take them: chunks are views."""
         flags = self.array.flags
@@ -73,16 +72,16 @@ class ArraySource:
 
     def chunks(self, grid: Grid, first: int, last: int) -> Iterator[Chunk]:
         """Cut the blocks out of the array, ``without_copies`` or converted one by one."""
-        rows, weights = self.array, NO_WEIGHTS
-        if self.without_copies:
+        rows, is_ready = self.array, self.without_copies
+        if is_ready:
             rows = writeable_view(rows)
-        if self.weights is not None:
-            weights = writeable_view(self.weights)
         for start, stop in pairwise(grid.boundaries[first : last + 1].tolist()):
-            part = rows[start:stop]
-            if not self.without_copies:
+            part, weights = rows[start:stop], NO_WEIGHTS
+            if not is_ready:
                 part = writeable_view(np.ascontiguousarray(part, dtype=self.dtype))
-            yield Chunk(start, part, weights[start:stop])
+            if self.weights is not None:
+                weights = writeable_view(self.weights[start:stop])
+            yield Chunk(start, part, weights)
 
 
 def unmasked(array: Any) -> Any:

@@ -17,7 +17,7 @@ one in the kernel's hands, two waiting (the executors' read-ahead), one being re
 
 
 class Chunk(NamedTuple):
-    """The rows of one block."""
+    """The rows of one block, or of a run of blocks where an executor asks for such."""
 
     first_row: int
     """Global index of the first row."""

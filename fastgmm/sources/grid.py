@@ -11,14 +11,18 @@ import numpy as np
 
 from fastgmm._typing import IntArray
 
-# 2^19 elements = 4 MB of float64: the block still sits in L2/L3 when the kernel starts on it, and
-# the interpreter's ~20 us a block are under 2 % of the cheapest pass (d = 1, k = 2: ~1 ms).
+# 2^19 elements = 4 MB of float64: the block still sits in L2/L3 when the kernel starts on it. The
+# interpreter's 0.1 ms a block are a tenth of the cheapest pass (d = 1, k = 2: ~1 ms), which is why
+# kernels take several blocks of arrays in a call.
 BLOCK_ELEMENTS = 2**19
 # Data smaller than that still give so many blocks, or a few less, so that threads have work, ...
 BLOCKS_FOR_THREADS = 16
 # ... unless a block would fall under this size, where what it costs besides its rows shows: with
 # K=110, d=41 as much as 50 rows. Then the blocks are equally long, a power of two many.
 SMALLEST_BLOCK_ELEMENTS = 2**13
+# Of few columns whole groups of rows are added, up to 64 of them; blocks are of whole groups, or
+# the last few rows of each would be a call of their own (narrow.py).
+FEW_COLUMNS, GROUP = 4, 64
 # Neighbouring small partitions of a collection make up a block together while there are this many
 # blocks: 32,768 partitions of a row cost an interpreter 0.6 s a pass, 512 blocks of 64 0.01 s.
 BLOCKS_OF_PARTITIONS = 512
@@ -78,11 +82,13 @@ def _block_rows(n_samples: int, n_features: int) -> int:
     may be a short one.
     """
     worth = n_samples * n_features // SMALLEST_BLOCK_ELEMENTS
+    few = n_features <= FEW_COLUMNS
     if worth < BLOCKS_FOR_THREADS:
         n_blocks = 1 << max(worth.bit_length() - 1, 0)
-        return max(-(-n_samples // (8 * n_blocks)) * 8, 128)
+        step = GROUP if few else 8
+        return max(-(-n_samples // (step * n_blocks)) * step, 128)
     # rounded up, so that there is no block more for what is left over
-    step = 128 if n_samples >= 1024 * BLOCKS_FOR_THREADS else 32
+    step = 128 if n_samples >= 1024 * BLOCKS_FOR_THREADS else GROUP if few else 32
     fewest = -(-n_samples // (step * BLOCKS_FOR_THREADS)) * step
     return min(fewest, max(BLOCK_ELEMENTS // (128 * n_features), 1) * 128)
 

@@ -137,3 +137,13 @@ def test_one_slow_pass_says_little():
     pace.took(True, 0.002)
     pace.took(True, 1.0)
     assert pace.is_better_alone(0.005)
+
+
+@pytest.mark.parametrize(("alone", "together"), [(2e-3, 1e-3), (1e-3, 2e-3), (1.5e-3, 4.5e-3)])
+def test_the_slower_way_is_tried_now_and_then_only(alone, together):
+    pace, slower = Pace(few=False), 0
+    for _ in range(500):
+        way = pace.is_better_alone(0.005)
+        pace.took(way, alone if way else together)
+        slower += way == (alone > together)
+    assert 5 <= slower <= 0.1 * 500

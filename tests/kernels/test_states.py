@@ -83,21 +83,19 @@ def test_passes_in_memory_take_blocks_together(n_threads, monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize(
-    ("first", "last", "together"), [(0, 16, 3), (3, 46, 2), (5, 6, 4), (0, 9, 0)]
-)
-def test_runs_are_nodes_of_the_tree_and_cover_a_range(first, last, together):
-    runs = list(runs_of(first, last, together))
+@pytest.mark.parametrize(("first", "last", "level"), [(0, 16, 3), (3, 46, 2), (5, 6, 4), (0, 9, 0)])
+def test_runs_are_nodes_of_the_tree_and_cover_a_range(first, last, level):
+    runs = list(runs_of(first, last, level))
     assert [block for run in runs for block in range(*run)] == list(range(first, last))
     for start, end in runs:
         size = end - start
         assert size & (size - 1) == 0
         assert start % size == 0
-        assert size <= 1 << together
+        assert size <= 1 << level
 
 
 def test_ranges_begin_with_runs_where_there_are_enough_blocks():
-    step = ExpectationStep("full", None, 0, together=3)
+    step = ExpectationStep("full", None, 0, run_level=3)
     assert ranges(64, [step], 8, 3) == [(first, first + 8) for first in range(0, 64, 8)]
     assert ranges(8, [step], 4, 3) == [(0, 2), (2, 4), (4, 6), (6, 8)]
     assert ranges(3, [step], 8, 3) == [(0, 1), (1, 2), (2, 3)]
