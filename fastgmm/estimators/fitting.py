@@ -21,7 +21,7 @@ from fastgmm.estimators.settings import check_fixed, check_settings, influential
 from fastgmm.estimators.verbose import Verbose
 from fastgmm.exceptions import ConvergenceWarning
 from fastgmm.executors import Placement, Work
-from fastgmm.executors.threads import available_threads
+from fastgmm.executors.limits import available_threads
 from fastgmm.expectation import column_names
 from fastgmm.initialization import (
     STREAMED_STARTS,

@@ -1,16 +1,12 @@
 """Threads of this process: contiguous ranges of blocks on a pool, files read ahead."""
 
-import multiprocessing
-import os
 import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
-from functools import cache, partial
-from itertools import pairwise
-from pathlib import Path
+from contextlib import closing
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
@@ -27,7 +23,10 @@ from fastgmm.executors.base import (
     warm_up,
 )
 from fastgmm.executors.forest import Forest, before
+from fastgmm.executors.limits import available_memory, available_threads
 from fastgmm.executors.pace import Pace
+from fastgmm.executors.reading_ahead import read_ahead
+from fastgmm.executors.sharing import share
 from fastgmm.sources import (
     BUFFERS,
     ArraySource,
@@ -39,9 +38,6 @@ from fastgmm.sources import (
 )
 
 R = TypeVar("R")
-
-READ_AHEAD = BUFFERS - 2
-"""Blocks waiting for the kernel: a source's buffers less the one being read and the one in use."""
 
 RANGES_PER_THREAD = 4
 """Ranges handed out per thread, so that a slow one does not hold up the pass; half as many in brief
@@ -73,35 +69,6 @@ checked and copied in 0.3 ms by one thread and in 2 ms by two."""
 TINY = 2**14
 """Elements of a single block that this thread reduces by itself: three components in two columns
 take 0.03 ms, and to wake another thread takes 0.1 ms."""
-
-
-def available_threads() -> int:
-    """Return the processors this process may use: affinity, then the cgroup's quota.
-
-    One inside a joblib worker process: joblib has started one for every processor already.
-    """
-    if multiprocessing.current_process().name.startswith("Loky"):
-        return 1
-    threads = len(os.sched_getaffinity(0))
-    quota = _processors_of_cgroup()
-    return threads if quota is None else min(threads, quota)
-
-
-@cache
-def _processors_of_cgroup() -> int | None:
-    with suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, int(quota) // int(period))
-    return None
-
-
-@cache
-def available_memory() -> int:
-    """Return the bytes of memory this process may use: the machine's, or the cgroup's limit."""
-    n_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with suppress(OSError, ValueError):
-        n_bytes = min(n_bytes, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return n_bytes
 
 
 class Reduced(NamedTuple):
@@ -363,68 +330,3 @@ class ThreadPlacement:
         self._is_closed = True
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
-
-
-def share(
-    submit: Callable[..., Any], n_threads: int, function: Callable[[int, int], R], n: int
-) -> list[R]:
-    """Return ``function(first, last)`` of neighbouring ranges, the last one on this thread.
-
-    ``submit(function, *arguments)`` has another thread make a call.
-    """
-    wanted = max(min(n_threads, n), 1)
-    if wanted == 1:
-        return [function(0, n)]
-    *away, here = pairwise(n * i // wanted for i in range(wanted + 1))
-    done: SimpleQueue[tuple[int, R | None, BaseException | None]] = SimpleQueue()
-
-    def run(which: int) -> None:
-        try:
-            done.put((which, function(*away[which]), None))
-        except BaseException as error:
-            done.put((which, None, error))
-
-    for which in range(len(away)):
-        submit(run, which)
-    try:
-        results: dict[int, Any] = {len(away): function(*here)}
-    finally:  # what is raised here is raised when all have ended
-        outcomes = [done.get() for _ in away]
-    for which, result, error in outcomes:
-        if error is not None:
-            raise error
-        results[which] = result
-    return [results[which] for which in range(wanted)]
-
-
-def read_ahead(chunks: Iterator[Chunk], depth: int = READ_AHEAD) -> Generator[Chunk, None, None]:
-    """Read ``chunks`` on a thread of their own, up to ``depth`` ahead of the consumer."""
-    # queues written in C, for the same reason as in ``_reduce_on_pool``
-    ready: SimpleQueue[Chunk | BaseException | None] = SimpleQueue()
-    room: SimpleQueue[bool] = SimpleQueue()
-    for _ in range(depth):
-        room.put(True)
-    over = False
-
-    def read() -> None:
-        try:
-            for chunk in chunks:
-                ready.put(chunk)
-                if not room.get() or over:
-                    return
-            ready.put(None)
-        except BaseException as error:  # handed to the consumer, whatever it is
-            ready.put(error)
-
-    reader = threading.Thread(target=read, name="fastgmm-read-ahead", daemon=True)
-    reader.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            room.put(True)
-            yield item
-    finally:
-        over = True
-        room.put(False)
-        reader.join()

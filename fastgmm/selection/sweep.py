@@ -17,7 +17,7 @@ from fastgmm.estimators import GaussianMixture
 from fastgmm.estimators.fitting import best_start
 from fastgmm.estimators.settings import names_of
 from fastgmm.executors import Placement, Work
-from fastgmm.executors.threads import available_threads
+from fastgmm.executors.limits import available_threads
 from fastgmm.folds import Folds, Part, within
 from fastgmm.initialization import (
     STREAMED_STARTS,

@@ -15,7 +15,7 @@ import dask
 import distributed
 
 from fastgmm.exceptions import ClusterError
-from fastgmm.executors.threads import available_threads
+from fastgmm.executors.limits import available_threads
 
 Client: TypeAlias = Any
 

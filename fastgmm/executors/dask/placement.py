@@ -15,7 +15,8 @@ from fastgmm.executors.dask.passes import MERGED, Pass
 from fastgmm.executors.dask.shards import MOST_SHARDS, SHARDS_PER_THREAD, Shards, cut, n_bytes_of
 from fastgmm.executors.dask.tasks import map_shard, reduce_shard
 from fastgmm.executors.forest import Forest
-from fastgmm.executors.threads import available_memory, available_threads, share
+from fastgmm.executors.limits import available_memory, available_threads
+from fastgmm.executors.sharing import share
 from fastgmm.sources import Chunk, Source
 
 R = TypeVar("R")

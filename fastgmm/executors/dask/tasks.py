@@ -12,7 +12,7 @@ from distributed.protocol import pickle
 from fastgmm.exceptions import FastGMMError, UnreadableError
 from fastgmm.executors.base import Costs, Range, Work, reduce_range, runs_of
 from fastgmm.executors.dask.warming import live_within_limit
-from fastgmm.executors.threads import read_ahead
+from fastgmm.executors.reading_ahead import read_ahead
 from fastgmm.executors.tree import Node, Tree
 from fastgmm.sources import Chunk, Grid
 

@@ -1,0 +1,43 @@
+"""Reading ahead: a thread fetches the next blocks while kernels work on one."""
+
+import threading
+from collections.abc import Generator, Iterator
+from queue import SimpleQueue
+
+from fastgmm.sources import BUFFERS, Chunk
+
+READ_AHEAD = BUFFERS - 2
+"""Blocks waiting for the kernel: a source's buffers less the one being read and the one in use."""
+
+
+def read_ahead(chunks: Iterator[Chunk], depth: int = READ_AHEAD) -> Generator[Chunk, None, None]:
+    """Read ``chunks`` on a thread of their own, up to ``depth`` ahead of the consumer."""
+    # queues written in C, for the same reason as in ``ThreadPlacement._reduce_on_pool``
+    ready: SimpleQueue[Chunk | BaseException | None] = SimpleQueue()
+    room: SimpleQueue[bool] = SimpleQueue()
+    for _ in range(depth):
+        room.put(True)
+    over = False
+
+    def read() -> None:
+        try:
+            for chunk in chunks:
+                ready.put(chunk)
+                if not room.get() or over:
+                    return
+            ready.put(None)
+        except BaseException as error:  # handed to the consumer, whatever it is
+            ready.put(error)
+
+    reader = threading.Thread(target=read, name="fastgmm-read-ahead", daemon=True)
+    reader.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            room.put(True)
+            yield item
+    finally:
+        over = True
+        room.put(False)
+        reader.join()
