@@ -1,6 +1,6 @@
 """Reading ahead: a thread fetches the next blocks while kernels work on one."""
 
-import threading
+import _thread
 from collections.abc import Generator, Iterator
 from queue import SimpleQueue
 
@@ -17,6 +17,7 @@ def read_ahead(chunks: Iterator[Chunk], depth: int = READ_AHEAD) -> Generator[Ch
     room: SimpleQueue[bool] = SimpleQueue()
     for _ in range(depth):
         room.put(True)
+    ended: SimpleQueue[None] = SimpleQueue()
     over = False
 
     def read() -> None:
@@ -28,9 +29,12 @@ def read_ahead(chunks: Iterator[Chunk], depth: int = READ_AHEAD) -> Generator[Ch
             ready.put(None)
         except BaseException as error:  # handed to the consumer, whatever it is
             ready.put(error)
+        finally:
+            ended.put(None)
 
-    reader = threading.Thread(target=read, name="fastgmm-read-ahead", daemon=True)
-    reader.start()
+    # a threading.Thread waits for its start by a condition written in Python, which a signal may
+    # leave half done: "release unlocked lock" instead of KeyboardInterrupt
+    _thread.start_new_thread(read, ())
     try:
         while (item := ready.get()) is not None:
             if isinstance(item, BaseException):
@@ -40,4 +44,4 @@ def read_ahead(chunks: Iterator[Chunk], depth: int = READ_AHEAD) -> Generator[Ch
     finally:
         over = True
         room.put(False)
-        reader.join()
+        ended.get()
