@@ -46,8 +46,10 @@ Partition: TypeAlias = Hard | Soft
 
 def labels_partition(labels: NDArray[np.integer[Any]], n_components: int) -> Hard:
     """Return the partition of rows by their labels 0 ... k - 1."""
-    # NumPy sorts 16 bits by radix, a tenth of the time of 64; -1, in no component, goes last there
-    small = labels.astype(np.uint16) if n_components < 2**16 else labels
+    # NumPy sorts 8 and 16 bits by radix, a tenth of the time of 64; -1, in no component, goes last
+    small = labels
+    if n_components < 2**16:
+        small = labels.astype(np.uint8 if n_components < 2**8 else np.uint16)
     order = np.argsort(small, kind="stable")
     cuts = np.searchsorted(small[order], np.arange(n_components + 1))
     return Hard([order[a:b] for a, b in pairwise(cuts)])
@@ -122,9 +124,12 @@ MEAN_ROWS = 64
 from that of all costs no digits."""
 
 WORTH_SHARING = 2**22
-"""Products of the rows' numbers from which their pieces are shared out over threads: a millisecond.
-Below, threads wait for each other's interpreter: the 110 components of 1797 rows took 17 ms on two,
-7 on one."""
+"""Products of the rows' numbers from which their pieces are shared out over threads: some
+milliseconds. Below, threads wait for each other's interpreter: the 110 components of 1797 rows took
+17 ms on two, 7 on one."""
+
+NUMBER_PRODUCTS = 8
+"""What else is done with a number costs as much as so many products."""
 
 
 def _hard_statistics(
@@ -149,7 +154,8 @@ def _hard_statistics(
         return step.accumulate(step.start(), chunk)
 
     trees: list[Tree[Statistics]] = [Tree(merge) for _ in range(k)]
-    n_threads = n_threads if rows.size * d >= WORTH_SHARING else 1
+    products = rows.size * (d + NUMBER_PRODUCTS)
+    n_threads = n_threads if products >= WORTH_SHARING else 1
     with closing(ThreadExecutor(n_threads).place(ArraySource(rows, weights))) as placement:
         found = itertools.chain(*placement.share(add_up, len(pieces)))
     for (c, position, _), statistics in zip(pieces, found, strict=True):
