@@ -1,6 +1,5 @@
 """Threads of this process: contiguous ranges of blocks on a pool, files read ahead."""
 
-import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -106,7 +105,9 @@ class ThreadPlacement:
         self.n_threads = n_threads
         self._pool: ThreadPoolExecutor | None = None
         self._is_closed = False
-        self._stop = threading.Event()
+        # no threading.Event: its lock is taken in Python, and a signal that comes just then would
+        # leave it locked (a job that was stopped hung in ``close``)
+        self._is_stopped = False
         self._run_level = 0
         few = grid.n_samples * source.n_features <= FEW
         self._paces: defaultdict[tuple[type, ...], Pace] = defaultdict(partial(Pace, few))
@@ -131,7 +132,7 @@ class ThreadPlacement:
         forest = Forest(works, self, report)
         self.costs = Costs()
         self._run_level = self._level_of_runs(works)
-        self._stop.clear()
+        self._is_stopped = False
         began = time.monotonic()
         missing = forest.missing([(0, self.grid.n_blocks)])
         is_whole = missing == [(0, self.grid.n_blocks)]
@@ -226,7 +227,7 @@ class ThreadPlacement:
                 left -= 1
                 waiting.extend(self._taken(result, forest))
         except BaseException:
-            self._stop.set()
+            self._is_stopped = True
             raise
         finally:
             for _ in range(self.n_threads):
@@ -245,7 +246,7 @@ class ThreadPlacement:
     ) -> None:
         """Reduce ranges until there are no more; what is raised goes to the thread that waits."""
         try:
-            while (range_ := tasks.get()) is not None and not self._stop.is_set():
+            while (range_ := tasks.get()) is not None and not self._is_stopped:
                 results.put(self._reduce_range(works, *range_))
         except BaseException as error:
             results.put(error)
@@ -270,7 +271,7 @@ class ThreadPlacement:
                 yield chunk
                 reached = end
                 late = reached % leaf == 0 and time.monotonic() >= give_up
-                if late or (self._stop.is_set() and self.n_threads > 1):
+                if late or (self._is_stopped and self.n_threads > 1):
                     return
 
         nodes, costs = Nodes(), Costs()
@@ -326,7 +327,7 @@ class ThreadPlacement:
 
     def close(self) -> None:
         """End the threads."""
-        self._stop.set()
+        self._is_stopped = True
         self._is_closed = True
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)

@@ -1,13 +1,19 @@
 """A signal may come at any moment of a pass, and the pass ends."""
 
 import signal
+import sys
+import threading
+from contextlib import closing
 from importlib import import_module
 
 import numpy as np
 import pytest
 from hanging import ends_within
+from works import Sum
 
 from fastgmm import GaussianMixture
+from fastgmm.executors import ThreadExecutor
+from fastgmm.sources import ArraySource
 
 
 class Bell(Exception):
@@ -56,3 +62,24 @@ def test_an_interrupt_at_any_moment_ends_a_fit(tmp_path, n_threads):
             model.set_params(max_iter=3).fit(file)
     finally:
         signal.signal(signal.SIGPROF, before)
+
+
+def test_a_pass_takes_no_lock_that_a_signal_leaves_locked():
+    """Those of threading are taken in Python: what a signal raises there comes before the ``with``.
+
+    A pass that this thread makes by itself and the end of it take none at all.
+    """
+    taken = []
+
+    def called(frame, event, argument):
+        if event == "call" and frame.f_code.co_filename == threading.__file__:
+            taken.append(frame.f_code.co_qualname)
+
+    with closing(ThreadExecutor(1).place(ArraySource(np.ones((64, 3))), 8)) as placement:
+        sys.setprofile(called)
+        try:
+            placement.reduce([Sum()])
+            placement.close()
+        finally:
+            sys.setprofile(None)
+    assert taken == []
