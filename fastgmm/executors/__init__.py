@@ -5,6 +5,7 @@ A new executor is one module that satisfies ``Executor`` and one line in ``execu
 
 from fastgmm.executors.base import Costs, Executor, Ledger, Nodes, Placement, Report, Work
 from fastgmm.executors.choice import check_client, executor_for
+from fastgmm.executors.pool import Pool
 from fastgmm.executors.threads import ThreadExecutor
 from fastgmm.executors.tree import Node
 
@@ -15,6 +16,7 @@ __all__ = [
     "Node",
     "Nodes",
     "Placement",
+    "Pool",
     "Report",
     "ThreadExecutor",
     "Work",

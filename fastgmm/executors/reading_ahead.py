@@ -12,7 +12,7 @@ READ_AHEAD = BUFFERS - 2
 
 def read_ahead(chunks: Iterator[Chunk], depth: int = READ_AHEAD) -> Generator[Chunk, None, None]:
     """Read ``chunks`` on a thread of their own, up to ``depth`` ahead of the consumer."""
-    # queues written in C, for the same reason as in ``ThreadPlacement._reduce_on_pool``
+    # queues written in C, for the reason that ``pool`` gives
     ready: SimpleQueue[Chunk | BaseException | None] = SimpleQueue()
     room: SimpleQueue[bool] = SimpleQueue()
     for _ in range(depth):

@@ -3,7 +3,6 @@
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from queue import SimpleQueue
@@ -24,8 +23,8 @@ from fastgmm.executors.base import (
 from fastgmm.executors.forest import Forest, before
 from fastgmm.executors.limits import available_memory, available_threads
 from fastgmm.executors.pace import Pace
+from fastgmm.executors.pool import Answer, Pool
 from fastgmm.executors.reading_ahead import read_ahead
-from fastgmm.executors.sharing import share
 from fastgmm.sources import (
     BUFFERS,
     ArraySource,
@@ -89,7 +88,7 @@ class ThreadExecutor:
     def place(self, source: Source, chunk_size: int | None = None) -> "ThreadPlacement":
         """Place a source: nothing is read yet, unless its rows must be counted first."""
         if source.n_samples is None and isinstance(source, Countable):
-            with ThreadPoolExecutor(self.n_threads, thread_name_prefix="fastgmm") as pool:
+            with closing(Pool(self.n_threads)) as pool:
                 source = source.counted(pool.map)
         return ThreadPlacement(source, source.grid(chunk_size), self.n_threads)
 
@@ -103,10 +102,8 @@ class ThreadPlacement:
         self.source = source
         self.grid = grid
         self.n_threads = n_threads
-        self._pool: ThreadPoolExecutor | None = None
-        self._is_closed = False
-        # no threading.Event: its lock is taken in Python, and a signal that comes just then would
-        # leave it locked (a job that was stopped hung in ``close``)
+        self._pool = Pool(n_threads)
+        # no threading.Event, for the reason that ``pool`` gives
         self._is_stopped = False
         self._run_level = 0
         few = grid.n_samples * source.n_features <= FEW
@@ -204,18 +201,13 @@ class ThreadPlacement:
     def _reduce_on_pool(
         self, works: Sequence[Work[Any]], waiting: deque[Range], forest: Forest
     ) -> None:
-        """Take ranges from ``waiting`` until none is left.
-
-        A signal may raise in this thread between any two instructions, and one that holds a lock of
-        a future or of an event would leave it locked: the threads waited for it forever. Hence
-        queues that are written in C, with ``None`` as a thread's last word.
-        """
+        """Take ranges from ``waiting`` until none is left; ``None`` is a thread's last word."""
         tasks: SimpleQueue[Range | None] = SimpleQueue()
         results: SimpleQueue[Reduced | BaseException | None] = SimpleQueue()
         left, threads = 0, 0
         try:
             for _ in range(self.n_threads):
-                self._submit(self._work_off, works, tasks, results)
+                self._pool.submit(self._work_off, works, tasks, results)
                 threads += 1
             while waiting or left:
                 while waiting:
@@ -300,34 +292,24 @@ class ThreadPlacement:
         if self.n_threads == 1:
             yield from map(function, self._chunks(0, self.grid.n_blocks))
             return
-        under_way: deque[Future[R]] = deque()
+        under_way: deque[Answer[R]] = deque()
         # arrays hand out views, other sources use their buffers again
         keeps = isinstance(self.source, ArraySource)
         limit = self.n_threads if keeps else min(self.n_threads, BUFFERS - 1)
         # chunks under way and read ahead must stay within the source's buffers: read ahead here
         # is the pool itself
         for chunk in self.source.chunks(self.grid, 0, self.grid.n_blocks):
-            under_way.append(self._submit(function, chunk))
+            under_way.append(self._pool.submit(function, chunk))
             if len(under_way) >= limit:
-                yield under_way.popleft().result()
+                yield under_way.popleft().get()
         while under_way:
-            yield under_way.popleft().result()
+            yield under_way.popleft().get()
 
     def share(self, function: Callable[[int, int], R], n: int) -> list[R]:
         """Return ``function(first, last)`` of as many ranges as threads."""
-        return share(self._submit, self.n_threads, function, n)
-
-    def _submit(self, function: Callable[..., R], *arguments: Any) -> "Future[R]":
-        """Have a thread make a call; many placements are too small to need any."""
-        if self._is_closed:
-            raise RuntimeError("this placement is closed: place its source again")
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.n_threads, thread_name_prefix="fastgmm")
-        return self._pool.submit(function, *arguments)
+        return self._pool.share(function, n)
 
     def close(self) -> None:
         """End the threads."""
         self._is_stopped = True
-        self._is_closed = True
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        self._pool.close()

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -16,7 +16,7 @@ from fastgmm.covariance import FAMILIES
 from fastgmm.estimators import GaussianMixture
 from fastgmm.estimators.fitting import best_start
 from fastgmm.estimators.settings import names_of
-from fastgmm.executors import Placement, Work
+from fastgmm.executors import Placement, Pool, Work
 from fastgmm.executors.limits import available_threads
 from fastgmm.folds import Folds, Part, within
 from fastgmm.initialization import (
@@ -214,19 +214,15 @@ class Sweep:
         starts = [*made]
         wanted = [*product(self._trainings(constants), self.models)]
         wanted = wanted[len(made) // self.models[0].n_init :]
-        with ThreadPoolExecutor(at_once, thread_name_prefix="fastgmm") as pool:
+        with closing(Pool(at_once)) as pool:
             tasks = [pool.submit(draw, *one) for one in wanted]
-            try:
-                for task in tasks:
-                    for start in task.result():
-                        observe(StartMade(len(starts)))
-                        starts.append(start)
-                    self.checkpoint.keep(
-                        "beginning", lambda: Beginning(constants, [*starts]), over=False
-                    )
-            finally:
-                for task in tasks:
-                    task.cancel()
+            for task in tasks:
+                for start in task.get():
+                    observe(StartMade(len(starts)))
+                    starts.append(start)
+                self.checkpoint.keep(
+                    "beginning", lambda: Beginning(constants, [*starts]), over=False
+                )
         return starts
 
     def _at_once(self, found: Survey, n_threads: int) -> int:

@@ -1,12 +1,12 @@
 """Passes together: what several ask for at the same time is read once."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeAlias, TypeVar
 
-from fastgmm.executors import Work
+from fastgmm.executors import Pool, Work
 
 R = TypeVar("R")
 Read: TypeAlias = Callable[[Sequence[Work[Any]]], list[Any]]
@@ -36,7 +36,7 @@ def together(functions: Sequence[Callable[[Read], R]], read: Read) -> list[R]:
         finally:
             asked.put((i, None))
 
-    with ThreadPoolExecutor(len(functions), thread_name_prefix="fastgmm") as pool:
+    with closing(Pool(len(functions))) as pool:
         try:
             results = [pool.submit(run, i) for i in range(len(functions))]
             running = len(functions)
@@ -54,7 +54,7 @@ def together(functions: Sequence[Callable[[Read], R]], read: Read) -> list[R]:
             for answer in answers:
                 answer.put(error)
             raise
-    return [result.result() for result in results]
+    return [result.get() for result in results]
 
 
 def _serve(

@@ -64,10 +64,11 @@ def test_an_interrupt_at_any_moment_ends_a_fit(tmp_path, n_threads):
         signal.signal(signal.SIGPROF, before)
 
 
-def test_a_pass_takes_no_lock_that_a_signal_leaves_locked():
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_pass_takes_no_lock_that_a_signal_leaves_locked(no_brief_passes, n_threads):
     """Those of threading are taken in Python: what a signal raises there comes before the ``with``.
 
-    A pass that this thread makes by itself and the end of it take none at all.
+    This thread takes none from the placement of a source to its end.
     """
     taken = []
 
@@ -75,11 +76,13 @@ def test_a_pass_takes_no_lock_that_a_signal_leaves_locked():
         if event == "call" and frame.f_code.co_filename == threading.__file__:
             taken.append(frame.f_code.co_qualname)
 
-    with closing(ThreadExecutor(1).place(ArraySource(np.ones((64, 3))), 8)) as placement:
-        sys.setprofile(called)
-        try:
+    source = ArraySource(np.ones((64, 3)))
+    sys.setprofile(called)
+    try:
+        with closing(ThreadExecutor(n_threads).place(source, 8)) as placement:
             placement.reduce([Sum()])
-            placement.close()
-        finally:
-            sys.setprofile(None)
+            placement.share(range, 3)
+            assert len(list(placement.map(len))) == 8
+    finally:
+        sys.setprofile(None)
     assert taken == []

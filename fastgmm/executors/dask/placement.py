@@ -1,7 +1,6 @@
 """A source on a cluster: passes over it, one task a shard."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
 from time import perf_counter
@@ -16,7 +15,7 @@ from fastgmm.executors.dask.shards import MOST_SHARDS, SHARDS_PER_THREAD, Shards
 from fastgmm.executors.dask.tasks import map_shard, reduce_shard
 from fastgmm.executors.forest import Forest
 from fastgmm.executors.limits import available_memory, available_threads
-from fastgmm.executors.sharing import share
+from fastgmm.executors.pool import Pool
 from fastgmm.sources import Chunk, Source
 
 R = TypeVar("R")
@@ -58,13 +57,12 @@ class DaskPlacement:
         self._cluster = cluster
         self._shards = shards
         self._level = level
-        self._n_threads = available_threads()
         self._workers_threads = cluster.n_threads()
         n_shards = -(-self.grid.n_blocks >> level)
         self._most_tasks = max(SHARDS_PER_THREAD * self._workers_threads, n_shards)
         self.costs = Costs()
         self._seconds = 0.0
-        self._pool = ThreadPoolExecutor(self._n_threads, thread_name_prefix="fastgmm")
+        self._pool = Pool(available_threads())
         shards.submit()
 
     @property
@@ -168,11 +166,11 @@ class DaskPlacement:
 
     def share(self, function: Callable[[int, int], R], n: int) -> list[R]:
         """Return ``function(first, last)`` of ranges, computed by threads of the driver."""
-        return share(self._pool.submit, self._n_threads, function, n)
+        return self._pool.share(function, n)
 
     def close(self) -> None:
         """Let go of everything on the cluster."""
-        self._pool.shutdown()
+        self._pool.close()
         self._cluster.close()
 
 
