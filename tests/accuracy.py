@@ -17,9 +17,9 @@ from fastgmm.covariance import FAMILIES
 from fastgmm.em import Settings, Start, run
 from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.executors import ThreadExecutor
-from fastgmm.expectation import Scoring
 from fastgmm.initialization import survey
 from fastgmm.parameters import Parameters
+from fastgmm.scoring import Scoring
 from fastgmm.sources import ArraySource
 
 K = 4

@@ -22,7 +22,6 @@ from fastgmm.estimators.verbose import Verbose
 from fastgmm.exceptions import ConvergenceWarning
 from fastgmm.executors import Placement, Work
 from fastgmm.executors.limits import available_threads
-from fastgmm.expectation import column_names
 from fastgmm.initialization import (
     STREAMED_STARTS,
     DataConstants,
@@ -36,6 +35,7 @@ from fastgmm.maximization import REGULARIZATIONS, count_floor, ridge_beside
 from fastgmm.parameters import GivenParameters, Parameters
 from fastgmm.pass_log import pass_logs
 from fastgmm.progress import FitBegan, FitEnded, IterationDone, Observer, PassBegan, reporting
+from fastgmm.scoring import column_names
 from fastgmm.sources import Source, as_source
 from fastgmm.validation import RANDOM_STATE, as_random_state, check_array, check_weights
 

@@ -11,7 +11,6 @@ from fastgmm import kernels
 from fastgmm._typing import BoolArray, Float64Array, FloatArray, IntArray
 from fastgmm.exceptions import DataError
 from fastgmm.executors import Placement, Report, Work
-from fastgmm.expectation import check_finite, check_weights, column_names
 from fastgmm.folds import Part, within
 from fastgmm.initialization.constants import (
     ColumnMoments,
@@ -20,6 +19,7 @@ from fastgmm.initialization.constants import (
     TotalScatter,
 )
 from fastgmm.initialization.gathering import Gathered, joined, smallest
+from fastgmm.scoring import check_finite, check_weights, column_names
 from fastgmm.sources import Chunk
 
 WHOLE_ELEMENTS = 2**23

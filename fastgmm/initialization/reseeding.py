@@ -7,13 +7,14 @@ import numpy as np
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.covariance import FAMILIES, Density
 from fastgmm.executors import Placement, Report
-from fastgmm.expectation import leaf_level, log_densities
+from fastgmm.expectation import leaf_level
 from fastgmm.folds import Part, within
 from fastgmm.initialization.constants import DataConstants
 from fastgmm.initialization.first_pass import StartRows
 from fastgmm.initialization.gathering import Gathered, smallest
 from fastgmm.initialization.partition import Hard, first_parameters
 from fastgmm.parameters import Parameters
+from fastgmm.scoring import log_densities
 from fastgmm.sources import Chunk
 
 ROWS_PER_SEED = 64

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastgmm import expectation
+from fastgmm import scoring
 from fastgmm._typing import Float64Array
 from fastgmm.exceptions import DataError
 from fastgmm.plotting.style import (
@@ -64,10 +64,10 @@ def histogram_1d(X: Any, bins: int = 200) -> Histogram:
 
 
 def _range(source: Source) -> tuple[float, float]:
-    grid, names = source.grid(None), expectation.column_names(source)
+    grid, names = source.grid(None), scoring.column_names(source)
     low, high = np.inf, -np.inf
     for chunk in source.chunks(grid, 0, grid.n_blocks):
-        expectation.check_finite(chunk, names)
+        scoring.check_finite(chunk, names)
         if len(chunk.rows):
             low = min(low, float(chunk.rows.min()))
             high = max(high, float(chunk.rows.max()))

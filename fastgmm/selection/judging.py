@@ -13,10 +13,10 @@ from fastgmm.covariance import FAMILIES
 from fastgmm.estimators import GaussianMixture
 from fastgmm.estimators.settings import names_of
 from fastgmm.executors import Placement, Work
-from fastgmm.expectation import EntropyScoring, Scoring, column_names
 from fastgmm.folds import Folds, within
 from fastgmm.maximization import n_free_parameters
 from fastgmm.progress import Observer, PassBegan, reporting
+from fastgmm.scoring import EntropyScoring, Scoring, column_names
 from fastgmm.selection.choice import degenerate
 from fastgmm.selection.results import Candidate
 

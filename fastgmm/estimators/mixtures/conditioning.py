@@ -13,8 +13,8 @@ from fastgmm.estimators.mixtures.columns import chosen_columns
 from fastgmm.estimators.mixtures.portable import DTYPES
 from fastgmm.estimators.mixtures.predictions import Predictor
 from fastgmm.exceptions import DataError
-from fastgmm.expectation import responsibilities
 from fastgmm.parameters import Parameters
+from fastgmm.scoring import responsibilities
 from fastgmm.sources import NO_WEIGHTS, Chunk
 from fastgmm.validation import check_array
 

@@ -16,7 +16,8 @@ from fastgmm.estimators.mixtures.columns import check_columns
 from fastgmm.estimators.mixtures.portable import PortableMixture
 from fastgmm.exceptions import DataError
 from fastgmm.executors import Placement, executor_for
-from fastgmm.expectation import (
+from fastgmm.parameters import Parameters
+from fastgmm.scoring import (
     PREDICTIONS,
     EntropyScoring,
     Scoring,
@@ -26,7 +27,6 @@ from fastgmm.expectation import (
     log_densities,
     where_complete,
 )
-from fastgmm.parameters import Parameters
 from fastgmm.sources import NO_WEIGHTS, Chunk, Source, as_source, check_unchanged
 from fastgmm.validation import as_random_state
 
