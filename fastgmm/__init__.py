@@ -11,13 +11,14 @@ __version__ = "0.1.0"
 # to type checkers it is typing's, whose import takes longer than all else here
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastgmm.estimators import GaussianMixture
+    from fastgmm.estimators import BackgroundMixtures, GaussianMixture
     from fastgmm.selection import select
     from fastgmm.sources import open_dataset
 
-__all__ = ["GaussianMixture", "__version__", "open_dataset", "select"]
+__all__ = ["BackgroundMixtures", "GaussianMixture", "__version__", "open_dataset", "select"]
 
 _HOMES = {
+    "BackgroundMixtures": "fastgmm.estimators",
     "GaussianMixture": "fastgmm.estimators",
     "open_dataset": "fastgmm.sources",
     "select": "fastgmm.selection",

@@ -9,12 +9,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastgmm.kernels import bands, expectation, factorisation, rows
+    from fastgmm.kernels import bands, expectation, factorisation, pixels, rows
     from fastgmm.kernels.clustering import assignment, seeding, sketch
     from fastgmm.kernels.densities import axes, linear, narrow, triangles, unrolled
 
 _FOLDERS = {
-    "": ("bands", "expectation", "factorisation", "rows"),
+    "": ("bands", "expectation", "factorisation", "pixels", "rows"),
     "clustering.": ("assignment", "seeding", "sketch"),
     "densities.": ("axes", "linear", "narrow", "triangles", "unrolled"),
 }
@@ -27,6 +27,7 @@ __all__ = [
     "factorisation",
     "linear",
     "narrow",
+    "pixels",
     "rows",
     "seeding",
     "sketch",
