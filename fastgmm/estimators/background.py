@@ -1,7 +1,6 @@
 """The background of a video: one small mixture per pixel, updated frame by frame."""
 
 import math
-import weakref
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,20 @@ from fastgmm.validation import NONE, Rule, check_setting, integer
 PIXELS_TOGETHER = 4096
 """Of a thread's range a multiple: whole vectors, and enough to hand over."""
 
-LEAST_NOISE = {"integers": 0.5, "floats": 1e-6}
-"""Standard deviation of sensor noise where two frames do not differ: of rounding to integers at
-most, or a share of the largest value."""
+LEAST_NOISE = 1e-6
+"""Standard deviation of sensor noise where frames do not differ, of the largest value in them."""
+
+PATIENCE = 10
+"""Frames until which the noise must have shown: codecs repeat frames."""
+
+SAMPLED = 2**17
+"""Numbers of a frame, at most, of which the least step between two is looked for."""
 
 
 def _between(low: float, high: float) -> Rule:
     def accepts(value: Any) -> bool:
-        is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        real = int | float | np.integer | np.floating
+        is_number = isinstance(value, real) and not isinstance(value, bool)
         return is_number and low < float(value) < high
 
     return Rule(accepts, f"a float in the range ({low}, {high})")
@@ -32,7 +37,7 @@ def _between(low: float, high: float) -> Rule:
 _RULES = {
     "n_components": (integer(1),),
     "memory": (integer(1),),
-    "threshold": (_between(0.0, math.inf),),
+    "threshold": (_between(0.0, 1e6),),
     "background_share": (_between(0.0, 1.0),),
     "noise": (NONE, _between(0.0, math.inf)),
     "n_threads": (NONE, integer(1)),
@@ -53,15 +58,18 @@ class BackgroundMixtures:
         Colours that a pixel's mixture may hold, the moving ones included.
     memory
         Frames after which an old one counts 1/e: the step of frame t is 1 / min(t, memory). What
-        stays where it is becomes background after about (1 - background_share) memory frames.
+        stays where it is becomes background after -log(background_share) memory frames, 112 by
+        default, once so many have been seen.
     threshold
-        Standard deviations from every component of the background at which a pixel is foreground.
+        A pixel is foreground if it is farther than threshold + sqrt(channels - 1) standard
+        deviations from every component of the background. In c channels noise alone is about
+        sqrt(c - 1) away.
     background_share
         The heaviest components with this share of the frames are the background.
     noise
         Standard deviation of the sensor noise, in the units of the frames; by default it is found
-        from the first two frames. New components begin with twice of it, and no component is
-        narrower than half of it.
+        from the first frames that differ. New components begin with twice of it, and no component
+        is narrower than half of it.
     n_threads
         All available processors by default. The numbers do not depend on it.
 
@@ -112,18 +120,20 @@ class BackgroundMixtures:
         """Return which pixels of a frame are foreground, and learn from it.
 
         ``frame`` is (height, width) or (height, width, channels), of integers or floats; computed
-        in float64 if that is what it is made of, else in float32. Nothing of the first frame is
-        foreground. Returns (height, width).
+        in float64 if the first one is float64, else in float32. Nothing is foreground until the
+        noise is known, which takes two frames as a rule. Returns (height, width).
 
-        Raises DataError for another shape than the first frame's, and for NaN or infinity.
+        Raises DataError for another shape than the first frame's, for NaN or infinity, and for
+        noise whose square is no normal number.
         """
         pixels = self._pixels(frame)
         if self.n_frames_ == 0:
             self._begin(pixels)
+        elif self._noise is None:
+            self._find_noise(pixels)
+        if self.n_frames_ == 0 or self._noise is None:
+            self.n_frames_ += 1
             return np.zeros(self._shape[:2], dtype=bool)
-        if self._noise is None:
-            self._noise = self._noise_between(pixels, np.asarray(frame).dtype)
-            self._mixtures.variances[:] = (2 * self._noise) ** 2
         moving = self._look(pixels, rate=1 / min(self.n_frames_ + 1, self.memory), learns=True)
         self.n_frames_ += 1
         return moving
@@ -131,9 +141,13 @@ class BackgroundMixtures:
     def predict(self, frame: Any) -> BoolArray:
         """Return which pixels of a frame are foreground, and learn nothing.
 
-        Raises NotFittedError before the second ``update``, and what :meth:`update` raises.
+        Raises NotFittedError before the noise is known, and what :meth:`update` raises.
         """
-        self._check_seen()
+        if self.n_frames_ == 0 or self._noise is None:
+            raise NotFittedError(
+                "This BackgroundMixtures does not know the noise yet: call 'update' with more "
+                "frames, or give 'noise'."
+            )
         return self._look(self._pixels(frame), rate=0.0, learns=False)
 
     @property
@@ -164,7 +178,7 @@ class BackgroundMixtures:
     def _pixels(self, frame: Any) -> FloatArray:
         """Check a frame; return its pixels (n, channels)."""
         frame = np.asarray(frame)
-        if frame.ndim not in (2, 3) or frame.dtype.kind not in "buif" or frame.size == 0:
+        if frame.ndim not in (2, 3) or frame.dtype.kind not in "uif" or frame.size == 0:
             raise DataError(
                 "a frame is an array (height, width) or (height, width, channels) of numbers, "
                 f"not {frame.shape} of {frame.dtype}"
@@ -174,13 +188,17 @@ class BackgroundMixtures:
         if self.n_frames_:
             dtype = self._mixtures.weights.dtype
         else:
-            dtype = np.dtype(np.float64 if frame.dtype == np.float64 else np.float32)
-            self._shape = frame.shape
-        rows = np.ascontiguousarray(frame.reshape(len(frame), -1), dtype=dtype)
+            double = frame.dtype.kind == "f" and frame.dtype.itemsize >= 8
+            dtype = np.dtype(np.float64 if double else np.float32)
+        with np.errstate(over="ignore"):
+            rows = np.ascontiguousarray(frame.reshape(len(frame), -1), dtype=dtype)
         at = kernels.rows.first_not_finite(rows) if frame.dtype.kind == "f" else -1
         if at >= 0:
             row, column = divmod(at // math.prod(frame.shape[2:]), frame.shape[1])
-            raise DataError(f"the frame is {rows.flat[at]} at row {row}, column {column}")
+            value = frame.reshape(-1)[at]
+            raise DataError(f"the frame is {value} at row {row}, column {column}: no {dtype}")
+        if self.n_frames_ == 0:
+            self._shape = frame.shape
         return rows.reshape(math.prod(frame.shape[:2]), -1)
 
     def _begin(self, pixels: FloatArray) -> None:
@@ -193,62 +211,64 @@ class BackgroundMixtures:
         means = np.zeros((k, n_channels, self._plane), dtype)
         means[:, :, :n] = pixels.T
         variances = np.ones((k, self._plane), dtype)
-        if self._noise is not None:
-            variances[:] = (2 * self._noise) ** 2
         self._mixtures = kernels.pixels.PixelMixtures(
             weights.ravel(), means.ravel(), variances.ravel()
         )
-        self.n_frames_ = 1
+        if self.noise is not None:
+            self._take_noise(float(self.noise))
 
-    def _noise_between(self, pixels: FloatArray, dtype: np.dtype[Any]) -> float:
-        """Return the sensor noise by which a second frame differs from the first.
+    def _find_noise(self, pixels: FloatArray) -> None:
+        """Find the noise by which a frame differs from the first, if it differs.
 
         Most pixels are still: the median of what they differ by is 0.6745 sqrt(2) standard
-        deviations of the noise (Rousseeuw and Croux 1993).
+        deviations of the noise. If they differ by less than rounding hides, that is half a step.
         """
         n, n_channels = pixels.shape
-        before = self._mixtures.means[: n_channels * self._plane].reshape(n_channels, -1)[:, :n]
-        noise = float(np.median(np.abs(pixels.T - before))) / (0.6745 * math.sqrt(2))
-        if dtype.kind != "f":
-            return max(noise, LEAST_NOISE["integers"])
+        first = self._mixtures.means[: n_channels * self._plane].reshape(n_channels, -1)[:, :n]
+        median = float(np.median(np.abs(pixels.T - first)))
+        if median == 0.0 and self.n_frames_ < PATIENCE:
+            return
+        every = -(-pixels.size // SAMPLED)
+        steps = np.diff(np.unique(pixels.ravel()[::every]))
         largest = float(np.abs(pixels).max()) or 1.0
-        return max(noise, LEAST_NOISE["floats"] * largest)
+        rounding = float(steps.min(initial=largest)) / 2
+        self._take_noise(max(median / (0.6745 * math.sqrt(2)), rounding, LEAST_NOISE * largest))
+
+    def _take_noise(self, noise: float) -> None:
+        limits = np.finfo(self._mixtures.variances.dtype)
+        least, first = (noise / 2) * (noise / 2), (2 * noise) * (2 * noise)
+        if not float(limits.tiny) <= least <= first <= float(limits.max) / 1e12:
+            raise DataError(
+                f"the square of the noise, {noise:.3g}, is no normal {limits.dtype}: scale the "
+                "frames"
+            )
+        self._mixtures.variances[:] = first
+        self._noise = noise
 
     def _look(self, pixels: FloatArray, rate: float, learns: bool) -> BoolArray:
         number = pixels.dtype.type
         noise = self._noise or 0.0
         step = kernels.pixels.FrameStep(
             number(rate),
-            number(self.threshold**2),
+            number((self.threshold + math.sqrt(pixels.shape[1] - 1)) ** 2),
             number(self.background_share),
             number((2 * noise) ** 2),
             number((noise / 2) ** 2),
             learns,
         )
-        n = len(pixels)
+        n, mixtures = len(pixels), self._mixtures
         foreground = np.empty(self._plane, pixels.dtype)
 
         def look(first: int, last: int) -> None:
-            kernels.pixels.look_at_pixels(
-                pixels,
-                first * PIXELS_TOGETHER,
-                min(last * PIXELS_TOGETHER, n),
-                self._mixtures,
-                step,
-                foreground,
-            )
+            first, last = first * PIXELS_TOGETHER, min(last * PIXELS_TOGETHER, n)
+            kernels.pixels.look_at_pixels(pixels, first, last, mixtures, step, foreground)
 
         look(0, 0)  # compiled or loaded on this thread; the others would only wait
-        self._threads().share(look, self._plane // PIXELS_TOGETHER)
-        moving: BoolArray = (foreground[:n] != 0).reshape(self._shape[:2])
-        return moving
-
-    def _threads(self) -> Pool:
-        """Return the threads, which end with this object."""
         if self._pool is None:
             self._pool = Pool(self.n_threads or available_threads())
-            weakref.finalize(self, self._pool.close)
-        return self._pool
+        self._pool.share(look, self._plane // PIXELS_TOGETHER)
+        moving: BoolArray = (foreground[:n] != 0).reshape(self._shape[:2])
+        return moving
 
     def _unfolded(self, planes: FloatArray, channels: tuple[int, ...]) -> FloatArray:
         n = math.prod(self._shape[:2])
@@ -256,9 +276,9 @@ class BackgroundMixtures:
         return np.moveaxis(planes, -1, 0).reshape(*self._shape[:2], *planes.shape[:-1]).copy()
 
     def _check_seen(self) -> None:
-        if self.n_frames_ < 2:
+        if self.n_frames_ == 0:
             raise NotFittedError(
-                "This BackgroundMixtures has not seen two frames yet: call 'update' with them."
+                "This BackgroundMixtures has not seen a frame yet: call 'update' with one."
             )
 
     def __getstate__(self) -> dict[str, Any]:

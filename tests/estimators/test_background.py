@@ -13,7 +13,8 @@ class Pixel:
     """One pixel's mixture by its sufficient statistics, which are mixed with a frame's."""
 
     def __init__(self, colour, k, noise, limit, share):
-        self.c, self.noise, self.limit, self.share = len(colour), noise, limit, share
+        self.c, self.noise, self.share = len(colour), noise, share
+        self.limit = limit + (self.c - 1) ** 0.5
         self.n = np.eye(1, k)[0]
         self.mean, self.variance = np.tile(colour, (k, 1)), np.full(k, (2 * noise) ** 2)
 
@@ -81,6 +82,7 @@ def test_every_pixel_makes_the_textbooks_steps(shape, k):
     assert compared > 20 * len(pixels)
     for place, pixel in pixels.items():
         np.testing.assert_allclose(background.weights_[place], pixel.n, atol=1e-12)
+        assert ((background.weights_[place] > 0) == (pixel.n > 1e-30)).all()
         known = pixel.n > 0
         np.testing.assert_allclose(background.means_[place][known], pixel.mean[known], atol=1e-9)
         np.testing.assert_allclose(
@@ -170,12 +172,23 @@ def test_frames_without_noise_are_no_reason_to_see_ghosts():
     assert np.isfinite(background.means_).all()
 
 
+def test_what_is_forgotten_leaves_no_subnormal_numbers():
+    background = BackgroundMixtures(memory=2, noise=1.0)
+    frame = np.zeros((2, 3), np.float32)
+    background.update(frame)
+    background.update(frame + 50)
+    for _ in range(300):
+        background.update(frame)
+    assert sorted(set(background.weights_.ravel().tolist())) == [0.0, 1.0]
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         (np.zeros(4), "height, width"),
         (np.zeros((0, 4)), "height, width"),
         (np.array([["a"]]), "numbers"),
+        (np.zeros((2, 3), dtype=bool), "numbers"),
         (np.zeros((3, 4)), r"this frame is \(3, 4\), those before were \(2, 3\)"),
         (np.array([[0, 0, 0], [0, np.nan, 0]]), "nan at row 1, column 1"),
     ],
@@ -215,10 +228,84 @@ def test_a_bad_setting_is_told_of(wrong):
         BackgroundMixtures(**wrong)
 
 
-def test_before_two_frames_there_is_nothing_to_ask():
-    background = BackgroundMixtures()
-    background.update(np.zeros((2, 3)))
-    with pytest.raises(NotFittedError, match="two frames"):
-        background.predict(np.zeros((2, 3)))
-    with pytest.raises(NotFittedError, match="two frames"):
+def test_before_the_noise_is_known_there_is_little_to_ask():
+    background, frame = BackgroundMixtures(), np.zeros((2, 3))
+    with pytest.raises(NotFittedError, match="not seen a frame"):
         _ = background.background_
+    background.update(frame)
+    assert (background.background_ == frame).all()
+    with pytest.raises(NotFittedError, match="noise"):
+        background.predict(frame)
+    told = BackgroundMixtures(noise=1.0)
+    told.update(frame)
+    assert told.predict(frame + 100).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("n_repeated", [0, 3])
+def test_the_noise_is_found_from_frames_that_differ(dtype, n_repeated):
+    rng = np.random.default_rng(1)
+    still = rng.uniform(50, 200, size=(60, 80, 3))
+    noisy = [(still + rng.normal(0, 4, size=still.shape)).astype(dtype) for _ in range(3)]
+    background = BackgroundMixtures()
+    for frame in [noisy[0]] * (1 + n_repeated):
+        assert not background.update(frame).any()
+    assert background._noise is None
+    background.update(noisy[1])
+    assert background._noise == pytest.approx(4.0, rel=0.05)
+    assert background.update(noisy[2]).mean() < 1e-3
+
+
+@pytest.mark.parametrize("unit", [1.0, 1 / 255])
+def test_values_rounded_to_grey_levels_are_noise_of_half_a_level(unit):
+    rng = np.random.default_rng(1)
+    still = rng.uniform(50, 200, size=(60, 80))
+    background, seen = BackgroundMixtures(), []
+    for _ in range(60):
+        frame = np.rint(still + rng.normal(0, 0.35, size=still.shape)) * unit
+        seen.append(background.update(frame.astype(np.float32)).mean())
+    assert background._noise == pytest.approx(0.5 * unit, rel=0.01)
+    assert np.mean(seen) < 1e-3
+
+
+def test_no_component_is_narrower_than_half_of_the_noise():
+    background = BackgroundMixtures(1, noise=3.0)
+    for _ in range(400):
+        background.update(np.full((3, 4), 7.0))
+    np.testing.assert_allclose(background.variances_, 1.5**2)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 10, 50, 200])
+def test_more_channels_are_no_reason_for_false_alarms(channels):
+    rng = np.random.default_rng(0)
+    still, background = rng.uniform(50, 200, size=(20, 30, channels)), BackgroundMixtures()
+    idle = (still + rng.normal(0, 3, size=still.shape) for _ in range(30))
+    assert np.mean([background.update(frame) for frame in idle]) < 1e-3
+    moved = still + rng.normal(0, 3, size=still.shape)
+    moved[5:10, 5:10] += 40
+    found = background.predict(moved)
+    assert found[5:10, 5:10].all()
+    assert found.sum() <= 26
+
+
+@pytest.mark.parametrize("noise", [1e-25, 1e25])
+def test_a_noise_whose_square_is_no_number_is_told_of(noise):
+    background = BackgroundMixtures(noise=noise)
+    with pytest.raises(DataError, match="noise"):
+        background.update(np.zeros((3, 4), np.float32))
+
+
+def test_a_frame_too_large_for_float32_is_told_of():
+    background = BackgroundMixtures()
+    background.update(np.zeros((2, 3), np.float32))
+    with pytest.raises(DataError, match=r"1e\+300 at row 1, column 2: no float32"):
+        background.update(np.array([[0, 0, 0], [0, 0, 1e300]]))
+
+
+def test_so_many_threads_are_used_as_were_asked_for():
+    for n_threads in (1, 3):
+        background = BackgroundMixtures(n_threads=n_threads)
+        for frame in video((150, 151), 3):
+            background.update(frame)
+        # this thread works, too
+        assert len(background._pool._threads) == (n_threads if n_threads > 1 else 0)
