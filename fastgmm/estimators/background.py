@@ -18,11 +18,9 @@ PIXELS_TOGETHER = 4096
 LEAST_NOISE = 1e-6
 """Standard deviation of sensor noise where frames do not differ, of the largest value in them."""
 
-PATIENCE = 10
-"""Frames until which the noise must have shown: codecs repeat frames."""
-
-SAMPLED = 2**17
-"""Numbers of a frame, at most, of which the least step between two is looked for."""
+PATIENCE, DIFFERING = 10, 0.05
+"""Frames until which the noise must have shown, in so large a share of the numbers: codecs repeat
+frames, and what moves takes less of them."""
 
 
 def _between(low: float, high: float) -> Rule:
@@ -221,18 +219,19 @@ class BackgroundMixtures:
         """Find the noise by which a frame differs from the first, if it differs.
 
         Most pixels are still: the median of what they differ by is 0.6745 sqrt(2) standard
-        deviations of the noise. If they differ by less than rounding hides, that is half a step.
+        deviations of the noise. Where that is less than rounding hides, it is half a step of it.
         """
         n, n_channels = pixels.shape
         first = self._mixtures.means[: n_channels * self._plane].reshape(n_channels, -1)[:, :n]
-        median = float(np.median(np.abs(pixels.T - first)))
-        if median == 0.0 and self.n_frames_ < PATIENCE:
+        away = np.abs(pixels.T - first)
+        noise = LEAST_NOISE * (float(np.abs(pixels).max()) or 1.0)
+        differing = away[away > 0]
+        if differing.size > DIFFERING * away.size:
+            spread = float(np.median(away)) / (0.6745 * math.sqrt(2))
+            noise = max(noise, spread, float(differing.min()) / 2)
+        elif self.n_frames_ < PATIENCE:
             return
-        every = -(-pixels.size // SAMPLED)
-        steps = np.diff(np.unique(pixels.ravel()[::every]))
-        largest = float(np.abs(pixels).max()) or 1.0
-        rounding = float(steps.min(initial=largest)) / 2
-        self._take_noise(max(median / (0.6745 * math.sqrt(2)), rounding, LEAST_NOISE * largest))
+        self._take_noise(noise)
 
     def _take_noise(self, noise: float) -> None:
         limits = np.finfo(self._mixtures.variances.dtype)

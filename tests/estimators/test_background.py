@@ -268,6 +268,18 @@ def test_values_rounded_to_grey_levels_are_noise_of_half_a_level(unit):
     assert np.mean(seen) < 1e-3
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_a_drawing_without_noise_has_none(dtype):
+    drawing = np.zeros((40, 40), dtype)
+    drawing[:, 20:] = 255
+    background = BackgroundMixtures()
+    for t in range(20):
+        frame = drawing.copy()
+        frame[3:5, t : t + 2] = 100
+        seen = background.update(frame)
+    assert np.argwhere(seen).tolist() == [[3, 19], [3, 20], [4, 19], [4, 20]]
+
+
 def test_no_component_is_narrower_than_half_of_the_noise():
     background = BackgroundMixtures(1, noise=3.0)
     for _ in range(400):
