@@ -104,7 +104,10 @@ class Pool:
         return [*(answer.get() for answer in answers), last]
 
     def close(self) -> None:
-        """End the threads when they have ended their calls; calls that wait raise RuntimeError."""
+        """End the threads when they have ended their calls; calls that wait raise RuntimeError.
+
+        A signal ends the waiting: calls may take minutes, and who asks twice wants to leave.
+        """
         self._is_closed = True
         if self._process != os.getpid():
             return
@@ -113,7 +116,8 @@ class Pool:
                 if (call := self._calls.get_nowait()) is not None:
                     call[0].give(_refuse)
         self._calls.put(None)
-        _wait(self._threads)
+        for thread in self._threads:
+            thread.wait()
 
     def __del__(self) -> None:
         self._calls.put(None)
