@@ -27,12 +27,14 @@ from fastgmm.sources import NO_WEIGHTS
 from fastgmm.statistics import zeros
 
 LINEAR = ["tied", "spherical"]
+COUNTS = {np.float64: chosen.COUNTS_DOUBLE, np.float32: chosen.COUNTS_SINGLE}
+UNTIL = 1000
 
 
 @kernel
 def few_chosen(joint, n_components, d, pairs, given):
     stride = joint.size // n_components
-    return chosen.few_chosen(joint, 0, stride, n_components, d, stride, pairs, given)
+    return chosen.few_chosen(joint, 0, stride, n_components, d, stride, pairs, given, UNTIL)
 
 
 @kernel
@@ -201,7 +203,7 @@ def test_tiles_go_the_way_that_their_rows_ask_for(family, k, d):
 @pytest.mark.parametrize(("family", "k", "d"), WAYS)
 def test_what_dense_tiles_have_given_counts_in_those_behind(family, k, d):
     n = MOST_ROWS
-    many, one = np.full((n, k), 1 / k), np.full((n, k), chosen.COUNTS / 1e10)
+    many, one = np.full((n, k), 1 / k), np.full((n, k), chosen.COUNTS_DOUBLE / 1e10)
     one[:, 0] = 1  # and nobody else is given more than this
     dense = family != "tied"  # of which the last tile tells
     assert ways_of(family, k, d, np.concatenate([many, one])) == [dense, True]
@@ -213,13 +215,13 @@ def test_what_counts_is_looked_at(dtype):
     k, d, n = 40, 23, 128
     joint = np.zeros((k, n), dtype)
     joint[np.arange(n) % k, np.arange(n)] = 1
-    given = np.full(k, 1e6)
+    given = np.full(k, UNTIL / k)
     assert few_chosen(joint.ravel(), k, d, 0.9 * k, given)
     assert not few_chosen(joint.ravel(), k, d, 1.1 * k, given)
     assert not few_chosen(joint.ravel(), k, chosen.FEWEST_COLUMNS - 1, 0.9 * k, given)
-    joint += joint.dtype.type(chosen.COUNTS / 100)
+    joint += joint.dtype.type(COUNTS[dtype] / 100)
     assert few_chosen(joint.ravel(), k, d, 0.9 * k, given)
-    joint[:] = chosen.COUNTS / 100
+    joint[:] = COUNTS[dtype] / 100
     joint[0] = 1
     assert few_chosen(joint.ravel(), k, d, 0.9 * k, given)
     # the others have been given next to nothing: all rows count for them

@@ -27,7 +27,7 @@ from fastgmm.kernels.blocks import (
 )
 from fastgmm.kernels.columns import chunk_rows, load_about, numbers_ahead
 from fastgmm.kernels.densities.axes_blocks import MOMENTS_WIDTH, add_axes_moments, scaled_distances
-from fastgmm.kernels.densities.chosen import LEAST_SHARE, choose, few_chosen, shared
+from fastgmm.kernels.densities.chosen import choose, few_chosen, least_share, shared
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened, stride_of
 from fastgmm.kernels.softmax import share_out
 from fastgmm.kernels.steps import Steps, implement, whole_tiles
@@ -160,7 +160,7 @@ def axes_log_density(tile: Any, density: Any, scratch: Any) -> None:
 
 def axes_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statistics: Any) -> None:
     """Add sums of r, r x and r x^2 over a tile, x about the origins or the common centre."""
-    rows, _, size, joint, stride = tile
+    rows, start, size, joint, stride = tile
     n_components, d = density.means.shape
     height = height_of(n_components, BLOCK_HEIGHT)
     for k in range(n_components):
@@ -168,7 +168,7 @@ def axes_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statisti
         waiting = scratch.sums[slot_of(k, n_components, height)]
         scratch.given[k] = statistics.counts[k] + waiting
     pairs = max(PAIRS, PAIRS_BY_VECTORS * lanes_of(rows) / d)
-    if few_chosen(joint, 0, stride, n_components, d, size, pairs, scratch.given):
+    if few_chosen(joint, 0, stride, n_components, d, size, pairs, scratch.given, start):
         add_chosen_moments(tile, density, scratch, shares, statistics)
         return
     columns, origins, sums = scratch.columns, scratch.origins, scratch.sums
@@ -208,11 +208,12 @@ def add_chosen_moments(tile: Any, density: Any, scratch: Any, shares: Any, stati
     width = lanes_of(rows)
     origins, chosen, pair = scratch.origins, scratch.chosen, scratch.pair
     step = 1 if statistics.second.shape[1] == d else 0
+    share = least_share(start + size, rows)
     for k in range(n_components):
         at = k * stride
         count = shared(joint, at, size, shares)
         statistics.counts[k] += count
-        n = choose(joint, at, size, LEAST_SHARE * (scratch.given[k] + count), chosen)
+        n = choose(joint, at, size, share * (scratch.given[k] + count), chosen)
         if n == 0:
             continue
         first, second = statistics.first[k], statistics.second[k]

@@ -10,7 +10,7 @@ from typing import Any
 from fastgmm._jit import intrinsic, part, types
 from fastgmm.kernels.blocks import slot_of
 from fastgmm.kernels.columns import ask_for_rows, chunk_rows, pitch_of
-from fastgmm.kernels.densities.chosen import LEAST_SHARE, few_chosen
+from fastgmm.kernels.densities.chosen import few_chosen
 from fastgmm.kernels.densities.products import product_height
 from fastgmm.kernels.emission import (
     data_of,
@@ -150,15 +150,17 @@ def scale_rows(typingctx: Any, kept: Any, row: Any, n_vectors: Any, shares: Any,
 
 
 @part
-def takes_chosen(joint: Any, n_components: int, d: int, n_chunks: int, scratch: Any) -> bool:
-    """Whether few of a tile's rows count for a component."""
+def takes_chosen(
+    joint: Any, n_components: int, d: int, n_chunks: int, scratch: Any, until: int
+) -> bool:
+    """Whether few of a tile's rows count for a component; ``until`` rows came before it."""
     width, run = lanes_of(joint), chunk_rows(joint)
     pitch = pitch_of(n_components, run, joint)
     pairs = max(PAIRS, PAIRS_BY_VECTORS * width / d)
     note_given(n_components, scratch)
     for chunk in range(n_chunks):
         at = chunk * pitch
-        if not few_chosen(joint, at, run, n_components, d, run, pairs, scratch.given):
+        if not few_chosen(joint, at, run, n_components, d, run, pairs, scratch.given, until):
             return False
     return True
 
@@ -174,15 +176,18 @@ def note_given(n_components: int, scratch: Any) -> None:
 
 @part
 def add_chosen_rows(
-    joint: Any, n_components: int, n_chunks: int, n_vectors: int, scratch: Any
+    joint: Any, n_components: int, n_chunks: int, n_vectors: int, share: float, scratch: Any
 ) -> None:
-    """Add responsibilities times kept rows, component by component, of the rows that count."""
+    """Add responsibilities times kept rows, component by component, of the rows that count.
+
+    They have more than ``share`` of what the component has been given until now.
+    """
     rows, row, sums = scratch.rows, scratch.row, scratch.sums
     features, chosen, parts = scratch.features, scratch.chosen, scratch.parts
     width, run = lanes_of(rows), chunk_rows(rows)
     height = product_height(n_components)
     for k in range(n_components):
-        bound = broadcast(rows.dtype.type(LEAST_SHARE * scratch.given[k]))
+        bound = broadcast(rows.dtype.type(share * scratch.given[k]))
         n = 0
         for chunk in range(n_chunks):
             at = chunk * pitch_of(n_components, run, rows) + k * run

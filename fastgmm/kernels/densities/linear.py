@@ -26,6 +26,7 @@ from fastgmm._jit import part
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.blocks import BLOCK_HEIGHT, CHUNK_VECTORS, height_of, slot_of
 from fastgmm.kernels.columns import chunk_rows, load_about, numbers_ahead, padded_row, pitch_of
+from fastgmm.kernels.densities.chosen import least_share
 from fastgmm.kernels.densities.kept import (
     add_chosen_rows,
     keep_rows,
@@ -308,9 +309,10 @@ def linear_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statis
     width = lanes_of(rows)
     n_chunks = (size + stride - 1) // stride
     kept = keeps_rows(d, rows)
-    looks = kept and start % (LOOK_EVERY * KEPT_ROWS) == 0
+    looked = start // (LOOK_EVERY * KEPT_ROWS) * (LOOK_EVERY * KEPT_ROWS)
+    looks = kept and start == looked
     if looks:
-        scratch.few[0] = takes_chosen(joint, n_components, d, n_chunks, scratch)
+        scratch.few[0] = takes_chosen(joint, n_components, d, n_chunks, scratch, start)
     few = kept and scratch.few[0] == 1
     # a share times the features is less work than times the responsibilities, as a rule
     shared = kept and n_components < d
@@ -335,7 +337,8 @@ def linear_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statis
     if few:
         if looks:
             note_given(n_components, scratch)
-        add_chosen_rows(joint, n_components, n_chunks, n_vectors, scratch)
+        share = least_share(looked + KEPT_ROWS, rows)
+        add_chosen_rows(joint, n_components, n_chunks, n_vectors, share, scratch)
     elif kept:
         if not shared:
             scale_rows(scratch.rows, row, n_vectors, shares, size)

@@ -12,7 +12,7 @@ from typing import Any
 from fastgmm._jit import part
 from fastgmm.kernels.blocks import PRODUCT_HEIGHT
 from fastgmm.kernels.columns import padded_row
-from fastgmm.kernels.densities.chosen import FEWEST_COLUMNS, LEAST_SHARE, choose, shared
+from fastgmm.kernels.densities.chosen import FEWEST_COLUMNS, choose, least_share, shared
 from fastgmm.kernels.matrix_blocks import add_square_products
 from fastgmm.kernels.memory import flattened
 from fastgmm.simd import (
@@ -52,10 +52,11 @@ def add_scatter(
     n_components, d = origins.shape
     flat = flattened(origins)
     away, row = scratch.away, padded_row(d, rows)
+    share = least_share(start + size, rows)
     for k in range(n_components):
         count = shared(joint, k * stride, size, shares)
         statistics.counts[k] += count
-        least = LEAST_SHARE * (scratch.given[k] + count) if d >= FEWEST_COLUMNS else -1.0
+        least = share * (scratch.given[k] + count) if d >= FEWEST_COLUMNS else -1.0
         n_chosen = choose(joint, k * stride, size, least, scratch.chosen)
         for t in range(0, n_chosen, SCATTER_ROWS):
             n = min(SCATTER_ROWS, n_chosen - t)

@@ -183,7 +183,7 @@ def triangle_accumulate(
         given[k] = statistics.counts[k] + (scratch.sums[k] if begun[0] == 1 else 0.0)
     pairs = PAIRS + PAIRS_BY_VECTORS * lanes_of(tile.joint) / d
     few = density.near and few_chosen(
-        tile.joint, 0, tile.stride, n_components, d, tile.size, pairs, given
+        tile.joint, 0, tile.stride, n_components, d, tile.size, pairs, given, tile.start
     )
     if density.near and not few:
         if begun[0] == 0:
