@@ -27,6 +27,14 @@ def packed_size(n_features: int) -> int:
     return n_features * (n_features + 1) // 2
 
 
+def packed_triangle(matrix: Float64Array) -> Float64Array:
+    """Return the rows of the lower triangle of a matrix (d, d), up to the diagonal.
+
+    By a mask: tril_indices took a sixth of an iteration of three tied components on 150 rows.
+    """
+    return matrix[np.tri(len(matrix), dtype=bool)]
+
+
 def estimate(
     second: Float64Array,
     counts: Float64Array,
@@ -109,7 +117,7 @@ def _shared(share: Share, part: Callable[[int, int], R], matrices: Float64Array)
 def in_bands(packed: FloatArray, d: int, height: int) -> FloatArray:
     """Return packed rows of a triangle as bands of rows (see kernels/bands.py)."""
     matrix = np.zeros((d, d), packed.dtype)
-    matrix[np.tril_indices(d)] = packed
+    matrix[np.tri(d, dtype=bool)] = packed
     bands = kernels.bands.bands(d, height)
     return np.concatenate(
         [matrix[first : first + rows, : first + rows].T.ravel() for first, rows in bands]

@@ -102,8 +102,7 @@ class TotalScatter:
             _, counts, first, second = step.accumulate(step.start(), chunk)
             means = first[0] / counts[0]
             scatter = np.zeros((d, d))
-            lower = np.tril_indices(d)
-            scatter[lower] = second[0]
+            scatter[np.tri(d, dtype=bool)] = second[0]
             scatter += np.tril(scatter, -1).T
             scatter -= counts[0] * np.multiply.outer(means, means)
             found = Moments(float(counts[0]), origin.astype(np.float64), means, scatter)

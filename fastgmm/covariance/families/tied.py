@@ -92,7 +92,7 @@ def complete(statistics: Statistics, density: Density, scatter: Scatter | None) 
     square = kernels.factorisation.total_square(density.whitening.astype(np.float64), about)
     return statistics._replace(
         log_likelihood=statistics.log_likelihood - square,
-        second=about[np.tril_indices(len(about))][np.newaxis],
+        second=triangles.packed_triangle(about)[np.newaxis],
     )
 
 
