@@ -6,38 +6,12 @@ import numpy as np
 
 from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray
-from fastgmm.covariance.nearness import apart, common_centre, middle
+from fastgmm.covariance.nearness import apart, common_centre, far, middle
 from fastgmm.covariance.protocol import Density
 from fastgmm.covariance.scale import log_scale
 from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.parameters import Parameters
 from fastgmm.statistics import Scatter, Statistics
-
-
-def axes_density(
-    parameters: Parameters, precisions_cholesky: Float64Array, dtype: np.dtype[np.floating]
-) -> Density:
-    """Return the density for 1 / sigma, broadcastable to (k, d).
-
-    The compute dtype holds its centre exactly.
-    """
-    scales = _in_rows(precisions_cholesky, parameters.means)
-    means = parameters.means.astype(dtype)
-    total = max(float(parameters.weights.sum()), np.finfo(np.float64).tiny)
-    centre = (parameters.weights[:, np.newaxis] * parameters.means).sum(axis=0) / total
-    centre = centre.astype(dtype)
-    away = (centre.astype(np.float64) - means) * scales
-    log_determinants = np.log(scales).sum(axis=1)
-    half = math.sqrt(0.5)
-    return kernels.axes.AxesDensity(
-        log_scale(parameters.weights, log_determinants, means.shape[1]).astype(dtype),
-        means,
-        (half * scales).astype(dtype),
-        (half * away).astype(dtype),
-        centre,
-        float(np.abs(away).max()),
-        means,
-    )
 
 
 def diagonal_density(
@@ -48,20 +22,30 @@ def diagonal_density(
     In few columns it is that of full covariances whose triangles have nothing but a diagonal.
     """
     d = parameters.means.shape[1]
+    scaled = _scaled(parameters, parameters.covariances, precisions_cholesky, dtype)
     if d > kernels.unrolled.MOST_COLUMNS:
-        return axes_density(parameters, precisions_cholesky, dtype)
-    scales = _in_rows(precisions_cholesky, parameters.means)
-    centre = middle(parameters, dtype)
-    near = common_centre(parameters.means, centre, parameters.covariances, np.ones(1))
+        return scaled
+    return kernels.unrolled.UnrolledDensity(*scaled, ((0,),) * d)
+
+
+def _scaled(
+    parameters: Parameters,
+    variances: Float64Array,
+    precisions_cholesky: Float64Array,
+    dtype: np.dtype[np.floating],
+) -> kernels.axes.AxesDensity:
+    """Return the density for variances and 1 / sigma, both broadcastable to (k, d)."""
+    means = parameters.means
+    scales = _in_rows(precisions_cholesky, means)
+    near = common_centre(means, middle(parameters, dtype), variances, np.ones(1))
+    away = near.centre.astype(np.float64) - means if near.near else np.zeros_like(means)
     half = math.sqrt(0.5)
-    away = near.centre.astype(np.float64) - parameters.means if near.near else 0.0 * scales
-    return kernels.unrolled.UnrolledDensity(
-        log_scale(parameters.weights, np.log(scales).sum(axis=1), d).astype(dtype),
-        parameters.means.astype(dtype),
+    return kernels.axes.AxesDensity(
+        log_scale(parameters.weights, np.log(scales).sum(axis=1), means.shape[1]).astype(dtype),
+        means.astype(dtype),
         (half * scales).astype(dtype),
         (half * scales * away).astype(dtype),
         *near,
-        ((0,),) * d,
     )
 
 
@@ -70,13 +54,6 @@ def _in_rows(values: Float64Array, like: Float64Array) -> Float64Array:
     rows = np.empty(like.shape)
     rows[:] = values
     return rows
-
-
-def axes_about(density: Density, origins: FloatArray) -> Density:
-    """Move the origins; far from the means only the centred forms keep their digits."""
-    if isinstance(density, kernels.unrolled.UnrolledDensity):
-        return apart(density, origins)
-    return density._replace(origins=origins, spread=math.inf)
 
 
 def spheres_density(
@@ -93,7 +70,7 @@ def spheres_density(
     centre = middle(parameters, dtype)
     near = common_centre(means, centre, variances[:, np.newaxis], np.ones(1))
     if not near.near:
-        return axes_density(parameters, factors[:, np.newaxis], dtype)
+        return _scaled(parameters, variances[:, np.newaxis], factors[:, np.newaxis], dtype)
     scale = log_scale(parameters.weights, d * np.log(factors), d)
     away = means - near.centre.astype(np.float64)
     precision = np.broadcast_to(factors[:, np.newaxis] ** 2, (len(means), 1))
@@ -113,14 +90,13 @@ def spheres_density(
 def spheres_about(density: Density, origins: FloatArray) -> Density:
     """Move the origins."""
     if not isinstance(density, kernels.linear.LinearDensity):
-        return axes_about(density, origins)
+        return apart(density, origins)
     if bool(np.all(origins == density.centre)):
         return density
     means = density.means
     scales = np.repeat(np.sqrt(-density.slopes[:, -1:]), means.shape[1], axis=1)
-    zeros = np.zeros_like(means)
     return kernels.axes.AxesDensity(
-        density.log_scale, means, scales, zeros, zeros[0], math.inf, origins
+        density.log_scale, means, scales, np.zeros_like(means), *far(origins)
     )
 
 

@@ -14,7 +14,7 @@ from problems import (
     parameters,
     start_of,
 )
-from reference import as_matrices
+from reference import as_matrices, from_matrices, m_step
 
 from fastgmm import GaussianMixture, em, select
 from fastgmm.covariance import FAMILIES
@@ -194,6 +194,24 @@ def test_a_start_far_away_costs_no_digits(covariance_type):
     expected = sample_covariance(X, covariance_type)
     found = as_matrices(model.covariances_, covariance_type, 1, 3)[0]
     assert np.abs(found - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize("d", [2, 8, 9])
+@pytest.mark.parametrize(("dtype", "rtol"), [(np.float64, 1e-9), (np.float32, 1e-6)])
+@every_shape
+def test_components_that_become_narrow_at_once_keep_their_digits(covariance_type, dtype, rtol, d):
+    low = np.arange(200) < 100
+    X = 1e-3 * np.random.default_rng(d).normal(size=(200, d))
+    X = (X + np.where(low, -30.0, 30.0)[:, np.newaxis]).astype(dtype)
+    wide = from_matrices(np.tile(np.eye(d), (2, 1, 1)), covariance_type)
+    means = np.tile([[-30.0], [30.0]], d)
+    narrow = fit(
+        X, n_components=2, covariance_type=covariance_type, tol=0, max_iter=1, reg_covar=1e-30,
+        weights_init=[0.5, 0.5], means_init=means, precisions_init=wide,
+    )  # fmt: skip
+    r = np.stack([low, ~low], axis=1).astype(float)
+    expected = m_step(X.astype(float), r, np.ones(200), covariance_type, 0.0)
+    assert distance(narrow.covariances_, expected[2]) < rtol
 
 
 def sample_covariance(X, covariance_type):

@@ -1,10 +1,10 @@
 """Covariances along the axes: scaled distances and moments, shared by diagonal and spherical.
 
 Two forms of each step. The *product* form works on rows about one common centre: two fused
-instructions a number, which is what the processor can do; it loses eps R (log density) and eps R^2
-(moments), where R says how many standard deviations the farthest component lies from the centre.
-The *centred* form subtracts each component's own mean: one and a half to two times the work, and no
-digits lost. ``spread`` is R; ``PRODUCT_LIMIT`` chooses.
+instructions a number, which is what the processor can do; where the farthest component lies R
+standard deviations from the centre it loses eps R (log density) and eps R^2 (moments). The
+*centred* form subtracts each component's own mean: one and a half to two times the work, and no
+digits lost. ``near`` decides (``covariance/nearness.py``).
 
 A tile's columns are made once and serve both steps, a vector of rows at a time. Register blocks
 take 4 components x 4 vectors of rows for the distances, and for the moments 4 components x 3
@@ -28,14 +28,10 @@ from fastgmm.kernels.blocks import (
 from fastgmm.kernels.columns import chunk_rows, load_about, numbers_ahead
 from fastgmm.kernels.densities.axes_blocks import MOMENTS_WIDTH, add_axes_moments, scaled_distances
 from fastgmm.kernels.densities.chosen import choose, few_chosen, least_share, shared
-from fastgmm.kernels.memory import aligned, cleared, fill, flattened, stride_of
+from fastgmm.kernels.memory import aligned, cleared, flattened, stride_of
 from fastgmm.kernels.softmax import share_out
 from fastgmm.kernels.steps import Steps, implement, whole_tiles
 from fastgmm.simd import broadcast, fma, lanes_of, load_broadcast, load_part, store
-
-# Largest R for the product forms
-PRODUCT_LIMIT_DOUBLE = 1e3
-PRODUCT_LIMIT_SINGLE = 16.0
 
 PAIRS, PAIRS_BY_VECTORS = 8.0, 64.0
 """Moments of the rows that count take no longer than those of all where one of so many pairs of a
@@ -53,26 +49,23 @@ class AxesDensity(NamedTuple):
     """(k, d)."""
     scales: FloatArray
     """(k, d) sqrt(1/2) over the standard deviations."""
-    offsets: FloatArray
-    """(k, d) scales times (centre - mean)."""
+    biases: FloatArray
+    """(k, d) scales times (centre - mean); zeros unless ``near``."""
+    near: bool
+    """Whether all means are so near the centre that both steps may take the rows about it."""
     centre: FloatArray
-    """(d,) what rows are taken about in the product forms."""
-    spread: float
-    """R: standard deviations that the farthest mean or origin lies from the centre."""
+    """(d,) what rows are taken about; zeros unless ``near``."""
     origins: FloatArray
-    """(k, d) what the statistics are centred about: the means, as a rule."""
+    """(k, d) what the statistics are centred about: the centre if ``near``, else the means."""
 
 
 class AxesWork(NamedTuple):
     """The memory of a pass over a block of rows."""
 
-    centred: bool
-    shift: FloatArray
-    """(d,) what the columns are about: the centre, or zeros in the centred forms."""
     scales: FloatArray
     """Flat (k, d); to flatten an array costs as much as eight rows of two columns."""
     shifts: FloatArray
-    """Flat (k, d) offsets, or means in the centred forms."""
+    """Flat (k, d) biases, or means in the centred forms."""
     origins: FloatArray
     """Flat (k, d)."""
     columns: FloatArray
@@ -91,20 +84,13 @@ def axes_work(density: Any, tile_rows: Any) -> Any:
     """Return the memory of a pass."""
     n_components, d = density.means.shape
     width = lanes_of(density.means)
-    limit = PRODUCT_LIMIT_DOUBLE if density.means.itemsize == 8 else PRODUCT_LIMIT_SINGLE
-    centred = density.spread > limit
-    shift = density.centre.copy()
-    if centred:
-        fill(shift, 0, d, 0)
     whole = (d + width - 1) // width * width
     columns = aligned(whole * stride_of(tile_rows, density.means), density.means)
     height = height_of(n_components, BLOCK_HEIGHT)
     slots = (n_components + height - 1) // height * height
     sums = cleared((2 * d + 1) * slots, np.empty(0))
-    shifts = density.means if centred else density.offsets
+    shifts = density.biases if density.near else density.means
     return AxesWork(
-        centred,
-        shift,
         flattened(density.scales),
         flattened(shifts),
         flattened(density.origins),
@@ -128,14 +114,14 @@ def axes_log_density(tile: Any, density: Any, scratch: Any) -> None:
     # one, a chunk that is read soon comes from the outer caches: 5 to 9 % of a pass at d >= 16.
     share = d * lanes_of(rows) // height
     for t in range(0, size, run):
-        load_about(rows, d, start + t, min(run, size - t), run, scratch.shift, columns, t, stride)
+        load_about(rows, d, start + t, min(run, size - t), run, density.centre, columns, t, stride)
         following = (start + t + run) * d + numbers_ahead(rows)
         block = 0
         while block < n_components:  # in steps: a range would divide, 40 cycles a chunk
             k = min(block, n_components - height)
             ahead = following + min(block, (CHUNK_VECTORS - 1) * height) * share
             block += height
-            if scratch.centred:
+            if not density.near:
                 for c in range(k, k + height):
                     scaled_distances(
                         columns, t, stride, d, scales, shifts, 1, CHUNK_VECTORS, True,
@@ -179,7 +165,7 @@ def axes_accumulate(tile: Any, density: Any, scratch: Any, shares: Any, statisti
         slot = following
         following += height
         k = min(slot, n_components - height)
-        if scratch.centred:
+        if not density.near:
             for c in range(height):
                 add_axes_moments(
                     columns, stride, d, joint, k + c, n_vectors, 1, 1, True, origins, sums,
@@ -249,13 +235,8 @@ def axes_finish(density: Any, scratch: Any, statistics: Any) -> None:
         count = sums[0, slot]
         statistics.counts[k] += count
         for j in range(d):
-            one, two = sums[1 + 2 * j, slot], sums[2 + 2 * j, slot]
-            if not scratch.centred:
-                delta = float(density.origins[k, j]) - float(density.centre[j])
-                two += delta * (delta * count - 2.0 * one)
-                one -= delta * count
-            statistics.first[k, j] += one
-            statistics.second[k, j * step] += two
+            statistics.first[k, j] += sums[1 + 2 * j, slot]
+            statistics.second[k, j * step] += sums[2 + 2 * j, slot]
 
 
 implement(
