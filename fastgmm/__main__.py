@@ -1,18 +1,27 @@
 """``fastgmm``, and ``python -m fastgmm`` where the script folder is not on the path."""
 
+import signal
 import sys
+from types import FrameType
+from typing import NoReturn
 
 
 def main() -> None:
-    """Run the command; whenever Ctrl-C comes, the answer is one line."""
+    """Run the command; whenever Ctrl-C or SIGTERM come, the answer is one line."""
     try:
-        # within: a second goes by until all is imported, and Ctrl-C comes then as well
+        signal.signal(signal.SIGTERM, _terminate)
+        # within: a second goes by until all is imported, and signals come then as well
         from fastgmm.cli import main as command
 
         command(prog_name="fastgmm")
-    except KeyboardInterrupt:
-        print("fastgmm: interrupted", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as stopped:
+        code, reason = stopped.args or (130, "interrupted")
+        print(f"fastgmm: {reason}", file=sys.stderr)
+        sys.exit(code)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt(143, "terminated")
 
 
 if __name__ == "__main__":  # worker processes import this module again under another name

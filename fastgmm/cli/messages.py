@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
-from fastgmm.cli.stopping import Stopped
+from fastgmm.cli.stopping import Stopped, stoppable
 from fastgmm.exceptions import FastGMMError, ScarceMemoryError
 from fastgmm.progress import UNWRITABLE, Unheard
 
@@ -75,7 +75,7 @@ class OneLineErrors(click.Group):
             return run()
         with heard_or_not():
             try:
-                with warnings_in_one_line():
+                with warnings_in_one_line(), stoppable(None):
                     code: Any = run()
             except Exception as error:
                 if os.environ.get("FASTGMM_TRACEBACK", "0") not in ("", "0"):
@@ -89,6 +89,8 @@ class OneLineErrors(click.Group):
             return super().invoke(ctx)
         except ScarceMemoryError:
             raise
+        except Stopped as error:  # else click ends a line which only Ctrl-C has begun
+            raise click.exceptions.Abort from error
         except (MemoryError, RuntimeError) as error:
             # a thread that finds no memory for its stack is not a MemoryError to Python
             if isinstance(error, RuntimeError) and "start new thread" not in str(error):

@@ -24,7 +24,7 @@ class Stopped(KeyboardInterrupt):
     """The command was stopped by something else than Ctrl-C, and in the same way."""
 
     def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
+        super().__init__(code, reason)
         self.code = code
         self.reason = reason
 
@@ -63,6 +63,8 @@ def stoppable(max_seconds: float | None) -> Iterator[Stop]:
         signal.setitimer(signal.ITIMER_REAL, min(max_seconds, LONGEST))
     try:
         yield stop
+    except click.exceptions.Abort:  # an interrupt already, and one that has been heard
+        raise
     except RuntimeError as error:
         interrupt = _interrupt_behind(error)
         if interrupt is None:
@@ -98,7 +100,10 @@ def interruptible(
 
 @contextmanager
 def resumable(checkpoint: Path | None, resume: bool) -> Iterator[None]:
-    """Note, on whatever ends a fit that is kept, the command that goes on with it."""
+    """Note, on whatever ends a fit that is kept, the command that goes on with it.
+
+    A stop before there is anything to keep names it, too: what is queued until it is done reads it.
+    """
     try:
         yield
     except BaseException as error:
@@ -110,6 +115,8 @@ def resumable(checkpoint: Path | None, resume: bool) -> Iterator[None]:
         if checkpoint is not None and (kept or (early and checkpoint.exists())):
             to_go_on = f"checkpoint {checkpoint}; to go on: {_resuming_command()}"
             error.__notes__ = [*others, to_go_on]
+        elif checkpoint is not None and isinstance(error, KeyboardInterrupt):
+            error.add_note(f"nothing is kept yet; to begin again: {_resuming_command()}")
         raise
 
 

@@ -82,6 +82,27 @@ def test_signals(folder, run, monkeypatch, sent, code, where):
     assert "time is up after 0.2 s" in result.stderr
 
 
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("moment", ["importing", "writing"])
+def test_predictions_are_stopped_in_one_line_and_leave_nothing(folder, run, sent, moment):
+    run("fit", folder / "rows.npy", "-k", 2, "-o", folder / "model.npz", "-q")
+    process = started(
+        folder, "predict", "--proba", *["rows.npy"] * 200, "-m", "model.npz", "-o", "out.npy"
+    )
+    wait_for = {
+        "importing": lambda: "/llvmlite/" in Path(f"/proc/{process.pid}/maps").read_text(),
+        "writing": lambda: any(path.name.startswith(".out") for path in folder.iterdir()),
+    }[moment]
+    while not wait_for():
+        assert process.poll() is None, process.stderr.read()
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=LONG)
+    reason = "terminated" if sent == signal.SIGTERM else "interrupted"
+    assert errors.splitlines()[-1] == f"fastgmm: {reason}"
+    assert process.returncode == {"terminated": TERMINATED, "interrupted": INTERRUPTED}[reason]
+    assert sorted(path.name for path in folder.iterdir()) == ["model.npz", "rows.npy"]
+
+
 # time may be up between the opening of a checkpoint and the "with" that closes it
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_job_that_is_queued_until_it_is_done(folder, run, monkeypatch):
@@ -95,8 +116,12 @@ def test_a_job_that_is_queued_until_it_is_done(folder, run, monkeypatch):
     while codes[-1] == TIME_UP:
         result = run(*limited, *KEPT, "--max-seconds", slot, exit_code=None)
         codes.append(result.exit_code)
-        if result.exit_code == TIME_UP and Path("fit.ckpt").exists():
-            check_advice(result.stderr, folder)
+        if result.exit_code == TIME_UP:
+            assert result.stderr.startswith("fastgmm: time is up")
+            if Path("fit.ckpt").exists():
+                check_advice(result.stderr, folder)
+            else:
+                assert "\nfastgmm: nothing is kept yet; to begin again: " in result.stderr
         slot *= 3.0
     assert codes[1] == TIME_UP
     assert codes[-1] == 0
