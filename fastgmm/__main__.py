@@ -1,16 +1,15 @@
 """``fastgmm``, and ``python -m fastgmm`` where the script folder is not on the path."""
 
-import signal
 import sys
-from types import FrameType
-from typing import NoReturn
 
 
 def main() -> None:
     """Run the command; whenever Ctrl-C or SIGTERM come, the answer is one line."""
     try:
-        signal.signal(signal.SIGTERM, _terminate)
         # within: a second goes by until all is imported, and signals come then as well
+        import signal
+
+        signal.signal(signal.SIGTERM, _terminate)
         from fastgmm.cli import main as command
 
         command(prog_name="fastgmm")
@@ -20,7 +19,7 @@ def main() -> None:
         sys.exit(code)
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+def _terminate(number: int, frame: object) -> None:
     raise KeyboardInterrupt(143, "terminated")
 
 

@@ -303,7 +303,8 @@ def checkpoint_of(
     Raises
     ------
     CheckpointError
-        The file is damaged, foreign, of other data, settings or another version.
+        The file is damaged, foreign, of other data, settings or another version; or, where none is
+        resumed, it is no checkpoint and would be lost.
     DataError
         The path is that of a file with the rows.
     InvalidParameterError
@@ -318,19 +319,40 @@ def checkpoint_of(
     destination(path)
     check_not_read(path, (one.path for one in stamps_of(placement.source)))
     remove_leftovers(path)  # of a run that was killed while it wrote
+    boundaries = placement.grid.boundaries
     identity = {
-        "data": {
-            **placement.source.fingerprint,
-            "blocks": hashed(placement.grid.boundaries.tobytes()),
+        "data": placement.source.fingerprint,
+        "settings": {
+            **{name: described(value) for name, value in settings.items()},
+            "chunk_size": int(np.diff(boundaries).max(initial=0)),
+            "blocks": hashed(boundaries.tobytes()),
         },
-        "settings": {name: described(value) for name, value in settings.items()},
         "machine": _machine(),
     }
     checkpoint = Checkpoint(path, interval, identity)
-    if resume and os.path.exists(path):
-        checkpoint.resume()
+    if os.path.exists(path) and os.path.getsize(path) > 0:
+        if resume:
+            checkpoint.resume()
+        else:
+            _check_may_be_replaced(path)
     placement.ledger = checkpoint
     return checkpoint
+
+
+def _check_may_be_replaced(path: str | PathLike[str]) -> None:
+    """Raise CheckpointError for a file that is no checkpoint; warn of one that will be lost."""
+    try:
+        archive.read(path, KIND)
+    except CheckpointError:
+        raise CheckpointError(
+            f"{os.fspath(path)} would be replaced, and is no checkpoint that this fastgmm can read: "
+            "remove it, or choose another name"
+        ) from None
+    warnings.warn(
+        f"{os.fspath(path)} is the checkpoint of an earlier fit, which this one replaces; "
+        "resume=True would have gone on with it",
+        stacklevel=2,
+    )
 
 
 def _machine() -> dict[str, str]:

@@ -159,6 +159,7 @@ def test_a_warm_start_goes_on_from_the_model_it_began_with(path):
         with pytest.raises(KeyboardInterrupt):
             warm.fit(X)
         assert fingerprint(fit(X, **settings, checkpoint=path, resume=True)) == expected
+        path.unlink()
 
 
 @pytest.mark.parametrize("what", ["weights_", "means_", "covariances_", "lower_bound_"])
@@ -270,9 +271,7 @@ def test_checkpoints_of_other_fits_are_refused(what, path):
     fit(X, **SETTINGS, checkpoint=path)
     before = path.read_bytes()
     rows, weights, others = OTHERS[what]
-    # another cut into blocks is told by the setting that made it
-    name = "blocks" if what == "chunk_size" else what
-    with pytest.raises(CheckpointError, match=f"{path}.* {name} is .* there and .* here"):
+    with pytest.raises(CheckpointError, match=f"{path}.* {what} is .* there and .* here"):
         fit(rows, weights, **SETTINGS | others, checkpoint=path, resume=True)
     assert path.read_bytes() == before
 
@@ -294,7 +293,8 @@ def test_settings_that_mean_the_same_are_the_same(path):
     kept = {**SETTINGS, **start, "checkpoint": path, "resume": True}
     expected = fingerprint(fit(X, **kept, fixed="weights"))
     assert fingerprint(fit(X, **kept, fixed=("weights",))) == expected
-    fit(X, **kept | {"resume": False}, fixed=("weights", "means"))
+    path.unlink()
+    fit(X, **kept, fixed=("weights", "means"))
     fit(X, **kept, fixed=["means", "weights"])
     with pytest.raises(CheckpointError, match=r"fixed is .* there and"):
         fit(X, **kept, fixed="weights")
@@ -318,10 +318,32 @@ def test_versions_and_processors(path):
         ({"format_version": 99}, "format version 99"),
         ({"format": "fastgmm-model"}, "not a fastgmm checkpoint"),
     ):
+        path.unlink()
         fit(X, **SETTINGS, checkpoint=path)
         rewritten(path, lambda header: header.update(change))  # noqa: B023
         with pytest.raises(CheckpointError, match=says):
             fit(X, **resumed)
+
+
+def test_a_checkpoint_is_not_lost_in_silence_and_other_files_not_at_all(path):
+    first = fit(X, **SETTINGS, checkpoint=path)
+    with pytest.warns(
+        UserWarning, match=f"{path} is the checkpoint of an earlier fit.*resume=True"
+    ):
+        fit(X, **SETTINGS | {"random_state": 1}, checkpoint=path)
+    path.write_bytes(b"")  # as mktemp makes them
+    for resume in (True, False):
+        assert fingerprint(fit(X, **SETTINGS, checkpoint=path, resume=resume)) == fingerprint(first)
+        path.write_bytes(b"")
+    first.save(path)
+    model = path.read_bytes()
+    for content in (model, b"dear diary"):
+        path.write_bytes(content)
+        with pytest.raises(
+            CheckpointError, match=f"{path} would be replaced, and is no checkpoint"
+        ):
+            fit(X, **SETTINGS, checkpoint=path)
+        assert path.read_bytes() == content
 
 
 def test_damaged_files_are_refused_and_never_believed(path):

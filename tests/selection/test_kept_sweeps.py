@@ -118,6 +118,7 @@ def test_starts_that_read_all_rows(path):
     for number in (3, 40):
         interrupted(number, RowsDone, "start", **sweep, checkpoint=path)
         assert facts(select(X, **sweep, checkpoint=path, resume=True)) == expected
+        path.unlink()
 
 
 def test_starts_that_are_made_are_not_made_again(path):
