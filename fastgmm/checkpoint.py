@@ -345,8 +345,8 @@ def _check_may_be_replaced(path: str | PathLike[str]) -> None:
         archive.read(path, KIND)
     except CheckpointError:
         raise CheckpointError(
-            f"{os.fspath(path)} would be replaced, and is no checkpoint that this fastgmm can read: "
-            "remove it, or choose another name"
+            f"{os.fspath(path)} would be replaced, and is no checkpoint that this fastgmm can "
+            "read: remove it, or choose another name"
         ) from None
     warnings.warn(
         f"{os.fspath(path)} is the checkpoint of an earlier fit, which this one replaces; "

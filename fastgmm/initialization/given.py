@@ -64,6 +64,10 @@ def _read(
     return _responsibilities(array, n_components)
 
 
+ROUNDING = 1e-3
+"""By so much responsibilities may sum to more than 1: those in float16 do."""
+
+
 def _as_array(value: Any) -> np.ndarray[Any, Any] | None:
     """Return the numbers in an array-like, None where there are none or rows differ in length."""
     if not ARRAY_LIKE.accepts(value):
@@ -132,6 +136,13 @@ def _responsibilities(array: np.ndarray[Any, Any], n_components: int) -> Soft:
         raise ValueError(
             f"init_params gives responsibility {responsibilities[row, component]} in row {row}, "
             f"component {component}: they must be finite and not negative"
+        )
+    sums = responsibilities.sum(axis=1)
+    if sums.max() > 1.0 + ROUNDING:
+        row = int(sums.argmax())
+        raise ValueError(
+            f"init_params gives responsibilities that sum to {sums[row]:.6g} in row {row}: divide "
+            "each row by its sum (less than 1 is a row that begins in none, or in part)"
         )
     _check_none_empty(np.flatnonzero(responsibilities.any(axis=0)), n_components)
     return Soft(lambda: _Reading(responsibilities))

@@ -30,6 +30,9 @@ LEAST_WEIGHT = 1e-30
 """Less is zero: after 44,000 frames at a rate of 0.002 it would be a subnormal number and stay one,
 and frames took twice as long."""
 
+NO_DENSITY = -1e30
+"""The logarithm, of a component that nobody has begun."""
+
 
 class PixelMixtures(NamedTuple):
     """The mixtures of n pixels, in planes: of all pixels, up to whole vectors, one number each."""
@@ -148,13 +151,15 @@ def total_of_shares(
     """Write the components' shares of a vector of pixels; return what they add up to."""
     shares = looked.shares
     number, width = shares.dtype.type, lanes_of(shares)
-    tiny = broadcast(number(LEAST_WEIGHT))
+    tiny, nothing = broadcast(number(LEAST_WEIGHT)), broadcast(number(NO_DENSITY))
     for k in range(n_components):
         at, own = k * plane + pixel, k * width
         variance = load(mixtures.variances, at)
         spread = log(variance) * number(n_channels) + load(looked.squares, own) / variance
-        density = log(maximum(load(mixtures.weights, at), tiny)) - spread * number(0.5)
-        store(shares, own, density)
+        weight = load(mixtures.weights, at)
+        density = log(maximum(weight, tiny)) - spread * number(0.5)
+        # a component that nobody has begun is wide, and would take what lies between the others
+        store(shares, own, select(weight > broadcast(number(0)), density, nothing))
     best = load(shares, 0)
     for k in range(1, n_components):
         best = maximum(best, load(shares, k * width))
@@ -196,8 +201,10 @@ def learn(
         weight = select(weight > tiny, weight, zero)
         # of what the component knows now, the share that is this frame's
         part_of = given / maximum(weight, tiny)
-        variance = (one - part_of) * fma(part_of / number(n_channels), load(squares, own), variance)
-        variance = maximum(variance, broadcast(step.least_variance))
+        wider = fma(part_of / number(n_channels), load(squares, own), variance)
+        wider = maximum((one - part_of) * wider, broadcast(step.least_variance))
+        takes = given > zero  # of a colour infinitely far away zero times that is no number
+        variance = select(takes, wider, variance)
         weight = select(new, rate, weight)
         weight_of_all = weight_of_all + weight
         store(weights, at, weight)
@@ -205,7 +212,8 @@ def learn(
         for j in range(n_channels):
             place = (k * n_channels + j) * plane + pixel
             colour, mean = load(colours, j * run + t), load(means, place)
-            store(means, place, select(new, colour, fma(part_of, colour - mean, mean)))
+            moved = select(takes, fma(part_of, colour - mean, mean), mean)
+            store(means, place, select(new, colour, moved))
     for k in range(n_components):
         at = k * plane + pixel
         store(weights, at, load(weights, at) / weight_of_all)

@@ -65,15 +65,18 @@ def video(shape, n_frames, seed=0):
 
 @pytest.mark.parametrize("shape", [(5, 7), (3, 5, 1), (4, 9, 3), (2, 3, 5)])
 @pytest.mark.parametrize("k", [1, 2, 4])
-def test_every_pixel_makes_the_textbooks_steps(shape, k):
-    background = BackgroundMixtures(k, memory=20, threshold=4.0, background_share=0.7, noise=1.5)
+@pytest.mark.parametrize("threshold", [4.0, 15.0])
+def test_every_pixel_makes_the_textbooks_steps(shape, k, threshold):
+    background = BackgroundMixtures(
+        k, memory=20, threshold=threshold, background_share=0.7, noise=1.5
+    )
     pixels, compared = {}, 0
     for t, frame in enumerate(video(shape, 40)):
         moving = background.update(frame)
         for place in np.ndindex(shape[:2]):
             colour = np.atleast_1d(frame[place])
             if t == 0:
-                pixels[place] = Pixel(colour, k, 1.5, 4.0, 0.7)
+                pixels[place] = Pixel(colour, k, 1.5, threshold, 0.7)
                 assert not moving[place]
             else:
                 expected = pixels[place].update(colour, 1 / min(t + 1, 20))
@@ -90,6 +93,19 @@ def test_every_pixel_makes_the_textbooks_steps(shape, k):
         )
         heaviest = pixel.mean[pixel.n.argmax()]
         np.testing.assert_allclose(background.background_[place], heaviest.squeeze(), atol=1e-9)
+
+
+@pytest.mark.parametrize(("dtype", "far"), [(np.float32, 3.4e38), (np.float64, 1.7e308)])
+def test_a_frame_infinitely_far_away_spoils_nothing(dtype, far):
+    rng = np.random.default_rng(0)
+    background = BackgroundMixtures(noise=2.0)
+    for _ in range(50):
+        background.update(rng.normal(100, 2, size=(30, 40)).astype(dtype))
+    means, variances = background.means_[:, :, 0].copy(), background.variances_[:, :, 0].copy()
+    for sign in (-1, 1, -1):
+        assert background.update(np.full((30, 40), sign * far, dtype)).all()
+    assert (background.means_[:, :, 0] == means).all()
+    assert (background.variances_[:, :, 0] == variances).all()
 
 
 def test_threads_make_no_difference():

@@ -120,6 +120,7 @@ def test_starts_draw_the_same_whatever_their_number(init_params):
         (RESPONSIBILITIES[:, :2], "responsibilities of 2 components"),
         (np.where(np.arange(700)[:, None] == 3, np.nan, RESPONSIBILITIES), "nan in row 3"),
         (RESPONSIBILITIES - 1, "not negative"),
+        (7.0 * RESPONSIBILITIES, r"sum to 7 in row \d+: divide"),
         ((MEANS, MEANS), "a tuple of 2"),
         (([0.5, 0.5, 0.5], MEANS, MEANS), "should be normalized"),
         ((np.full(3, 1 / 3), MEANS, MEANS), "'covariances' should have the shape"),
