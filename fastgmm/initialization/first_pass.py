@@ -20,7 +20,7 @@ from fastgmm.initialization.constants import (
 )
 from fastgmm.initialization.gathering import Gathered, joined, smallest
 from fastgmm.scoring import check_finite, check_weights, column_names
-from fastgmm.sources import Chunk
+from fastgmm.sources import Chunk, Source
 
 WHOLE_ELEMENTS = 2**23
 """Up to so many elements (64 MB of float64) the start is made from all rows: the same draws and
@@ -270,9 +270,14 @@ def survey(
     if whole.complaint is None:
         for part, one in zip(parts, of_parts, strict=True):
             _check_part(part, whole.n_rows, one.n_rows, n_components)
-    constants = [_constants(source.n_features, **result) for result in results]
+    constants = [_constants(source, **result) for result in results]
     gathered = None if gathering is None else gathering.material(found[-1], source.weighted)
     return Survey(constants[0], constants[1:], gathered)
+
+
+LARGEST_WEIGHT = {8: 1e100, 4: 1e15}
+"""Of a row, and one over the smallest, in the mean: sums of a tile times squared columns of up to
+1e10 are numbers of the dtype."""
 
 
 def _check_part(part: Part, n_all: int, n_rows: int, n_components: int) -> None:
@@ -291,18 +296,27 @@ def _check_part(part: Part, n_all: int, n_rows: int, n_components: int) -> None:
 
 
 def _constants(
-    n_features: int,
+    source: Source,
     check: _Check,
     moments: Moments | None = None,
     scatter: Moments | None = None,
 ) -> DataConstants:
     if check.complaint is not None:
-        raise DataError(check.complaint)
+        dropped = getattr(source, "n_dropped", 0)
+        without = f" (of the rows without missing values; {dropped} have some)" if dropped else ""
+        raise DataError(check.complaint + without)
     if not check.weight > 0.0:
         raise DataError("All weights are zero: give at least one row a positive sample_weight")
-    spread = np.full(n_features, np.nan) if moments is None else moments.variances
+    row_weight = check.weight / check.n_rows
+    largest = LARGEST_WEIGHT[source.dtype.itemsize]
+    if not 1.0 / largest <= row_weight <= largest:
+        raise DataError(
+            f"The rows weigh {row_weight:.1e} each, which {source.dtype.name} cannot add up: "
+            "multiply all of sample_weight by a constant, on which a fit does not depend"
+        )
+    spread = np.full(source.n_features, np.nan) if moments is None else moments.variances
     total = None if scatter is None else scatter.whole()
-    return DataConstants(check.weight, check.weight / check.n_rows, spread, total)
+    return DataConstants(check.weight, row_weight, spread, total)
 
 
 def sample_rows(n_components: int, n_features: int) -> int:

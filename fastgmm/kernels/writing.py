@@ -6,6 +6,8 @@ first ``some`` rows go to the rows from ``start`` on of what the caller asked fo
 
 from typing import Any
 
+import numpy as np
+
 from fastgmm._jit import part
 from fastgmm.simd import (
     broadcast,
@@ -52,10 +54,15 @@ def write_labels(
 def write_log_sums(
     highest: Any, sums: Any, n_vectors: int, log_probability: Any, start: int, some: int
 ) -> None:
-    """Write highest + log(sums); ``highest`` is used up."""
+    """Write highest + log(sums); ``highest`` is used up.
+
+    No number is what rows have whose squares overflow in all components: their density is zero.
+    """
     width = lanes_of(sums)
+    zero_density = broadcast(sums.dtype.type(-np.inf))
     for t in range(0, n_vectors * width, width):
-        store(highest, t, load(highest, t) + log(load(sums, t)))
+        value = load(highest, t) + log(load(sums, t))
+        store(highest, t, select(value == value, value, zero_density))
     for t in range(some):
         log_probability[start + t] = highest[t]
 

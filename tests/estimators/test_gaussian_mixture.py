@@ -287,3 +287,17 @@ def test_statistical_tolerance_ends_in_single_precision():
         rows.astype(np.float32), n_components=2, tol="statistical", max_iter=400, random_state=0
     )
     assert model.converged_
+
+
+@pytest.mark.parametrize(
+    ("value", "weight", "says"),
+    [
+        (np.inf, 1.0, "row 6, column 1; .*without missing values; 1 have"),
+        (7.0, -1.0, "row 6: .*without missing values; 1 have"),
+    ],
+)
+def test_rows_are_counted_without_those_that_are_dropped_and_it_is_said(value, weight, says):
+    rows, weights = np.arange(20.0).reshape(10, 2), np.ones(10)
+    rows[3, 0], rows[7, 1], weights[7] = np.nan, value, weight
+    with pytest.raises(ValueError, match=says):
+        GaussianMixture(1, missing="drop").fit(rows, sample_weight=weights)

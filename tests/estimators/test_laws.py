@@ -63,6 +63,26 @@ def test_the_unit_of_weights_does_not_matter(covariance_type, factor):
     assert a.n_iter_ == b.n_iter_
 
 
+@every_shape
+@pytest.mark.parametrize("factor", [2.0**-46, 2.0**46])
+def test_powers_of_two_do_not_change_a_bit(covariance_type, factor):
+    X, means = blobs(700, 3, 3)
+    X, weights = X.astype(np.float32), np.random.default_rng(0).gamma(2.0, size=700)
+    settings = {"n_components": 3, "covariance_type": covariance_type, "max_iter": 5, "tol": 0,
+                **start_of(X, means, covariance_type)}  # fmt: skip
+    assert farthest(fit(X, weights, **settings), fit(X, factor * weights, **settings)) == 0.0
+
+
+@pytest.mark.parametrize("weight", [1e-40, 1e-16, 1e16, 1e40])
+def test_weights_that_single_precision_cannot_add_up_are_refused(weight):
+    X = blobs(700, 3, 3)[0]
+    with pytest.raises(DataError, match="which float32 cannot add up: multiply all of sample_w"):
+        fit(X.astype(np.float32), np.full(700, weight), n_components=3)
+    fit(X, np.full(700, weight), n_components=3)
+    with pytest.raises(DataError, match="which float64 cannot add up"):
+        fit(X, np.full(700, weight**7), n_components=3)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("init_params", [*STARTS, "labels", "responsibilities"])
 def test_rows_of_weight_zero_start_nothing(init_params, dtype):
@@ -74,6 +94,7 @@ def test_rows_of_weight_zero_start_nothing(init_params, dtype):
     rows[weights > 0] = X
     given = {"labels": np.arange(len(rows)) % 3, "responsibilities": np.ones((len(rows), 3))}
     given["responsibilities"][:, 1] = np.arange(len(rows))
+    given["responsibilities"] /= given["responsibilities"].sum(axis=1, keepdims=True)
     settings = {"n_components": 3, "random_state": 0, "chunk_size": 100, "max_iter": 3}
     start = given.get(init_params, init_params)
     with_them = fit(rows, weights, **settings, init_params=start)

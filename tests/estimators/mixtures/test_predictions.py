@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from problems import COVARIANCE_TYPES, blobs, fit
-from reference import as_matrices
+from reference import as_matrices, from_matrices
 from scipy.integrate import quad
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
@@ -107,3 +107,18 @@ def test_entropy_of_a_mixture_is_its_integral_within_the_stated_error():
     assert model.set_params(random_state=7).entropy(300) == model.entropy(300, random_state=7)
     with pytest.raises(ValueError, match="2 rows or more, not 1"):
         model.entropy(1)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+@pytest.mark.parametrize("apart", [1.0, 1e4])
+def test_rows_whose_squares_overflow_have_density_zero(covariance_type, apart):
+    unit = from_matrices(np.tile(np.eye(9), (2, 1, 1)), covariance_type)
+    means = np.array([np.zeros(9), np.full(9, apart)])
+    model = GaussianMixture.from_parameters(
+        [0.5, 0.5], means, unit, covariance_type=covariance_type
+    )
+    rows = np.array([np.full(9, 1e155), np.zeros(9), np.full(9, -1e155)])
+    found = model.score_samples(rows)
+    assert found[0] == found[2] == -np.inf
+    assert np.isfinite(found[1])
+    assert model.score(rows) == -np.inf
