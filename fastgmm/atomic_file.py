@@ -85,9 +85,11 @@ def atomic_file(path: str | PathLike[str]) -> Iterator[str]:
         os.chmod(name, 0o666 & ~umask())  # mkstemp's 0600 surprises who shares the folder
         sync(name)
         os.replace(name, target)
-    except BaseException:
+    except BaseException as error:
         with suppress(FileNotFoundError):
             os.unlink(name)
+        if isinstance(error, OSError) and error.errno and error.filename in (None, name):
+            error.filename = os.fspath(path)  # a full disk names no file, or one that nobody knows
         raise
     sync(target.parent)
 

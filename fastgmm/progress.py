@@ -5,6 +5,7 @@ are called on the thread that called ``fit``, so they may print, log or raise (w
 One that returns True to ``IterationDone`` stops that model: early stopping.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -263,7 +264,7 @@ class TqdmProgress:
         self._stream: Any = Unheard(sys.stderr if stream is None else stream)
         self._interval = interval
         self._clock = clock
-        self._terminal = self._stream.isatty()
+        self._terminal = self._stream.isatty() and _is_wide(self._stream)
         self._bar: tqdm[Any] | None = None
         self._name = ""
         self._total: int | None = None
@@ -383,6 +384,14 @@ class TqdmProgress:
     def _write(self, line: str) -> None:
         self._last_line = self._clock()
         print(f"fastgmm: {line}", file=self._stream, flush=True)
+
+
+def _is_wide(terminal: Any) -> bool:
+    """Return whether a bar has room: terminals of jobs, and of ``script``, have no columns."""
+    try:
+        return os.get_terminal_size(terminal.fileno()).columns > 0
+    except (OSError, ValueError, AttributeError):  # nobody knows
+        return True
 
 
 def standing(event: IterationDone) -> str:

@@ -27,6 +27,17 @@ def write(path, text):
         Path(temporary).write_text(text)
 
 
+@pytest.mark.parametrize("name", [None, "temporary"])
+def test_a_full_disk_names_the_file(tmp_path, name):
+    with (
+        pytest.raises(OSError, match="No space left") as raised,
+        atomic_file(tmp_path / "model.npz") as temporary,
+    ):
+        raise OSError(28, "No space left on device", temporary if name else None)
+    assert raised.value.filename == str(tmp_path / "model.npz")
+    assert not list(tmp_path.iterdir())
+
+
 def make_socket(path):
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(os.fspath(path))

@@ -1,10 +1,14 @@
 """The progress display: what it says, where, and how often."""
 
 import copy
+import fcntl
 import io
 import itertools
 import math
+import os
 import pickle
+import struct
+import termios
 
 import numpy as np
 import pytest
@@ -99,6 +103,21 @@ def test_a_long_pass_reports_its_rows_to_a_log():
 def test_of_several_models_the_best_is_shown():
     text = show(a_fit(1, n_models=3), io.StringIO(), seconds=10.0, interval=5.0)
     assert "log likelihood 0.000000" in text
+
+
+def test_a_terminal_without_columns_gets_lines():
+    """As ``script`` and the terminals of jobs have none: a bar would never show."""
+    ours, theirs = os.openpty()
+    with open(theirs, "w") as stream:
+        for columns in (0, 80):
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+            display = TqdmProgress(stream, interval=0.0)
+            for event in a_fit():
+                display(event)
+            stream.flush()
+            shown = os.read(ours, 10_000).decode()
+            assert ("fastgmm: iteration 1: log likelihood" in shown) == (columns == 0)
+    os.close(ours)
 
 
 class Full:

@@ -48,10 +48,19 @@ class CrossValidated(Scored, Protocol):
 
 
 S = TypeVar("S", bound=Scored)
+S_co = TypeVar("S_co", bound=Scored, covariant=True)
+
+
+class Scores(Protocol[S_co]):
+    """What a sweep returns."""
+
+    @property
+    def table(self) -> Sequence[S_co]:
+        """The candidates."""
 
 
 def plot_criteria(
-    table: Sequence[Scored],
+    table: Scores[Scored] | Sequence[Scored],
     criteria: Sequence[str] = ("aic", "bic", "icl"),
     ax: "Axes | None" = None,
 ) -> "Axes":
@@ -62,8 +71,8 @@ def plot_criteria(
 
     Parameters
     ----------
-    table : list of candidates
-        ``Selection.table`` of :func:`fastgmm.select`.
+    table : Selection or list of candidates
+        What :func:`fastgmm.select` returns, or its ``table``.
     criteria : sequence of str
         Attributes of the candidates where smaller is better: "aic", "bic", "icl".
     ax : matplotlib Axes, optional
@@ -83,29 +92,32 @@ def plot_criteria(
     >>> from fastgmm import select
     >>> rows = [[0.0], [1.0], [2.0], [3.0], [20.0], [21.0], [22.0], [23.0]]
     >>> selection = select(rows, range(1, 4), "full", random_state=0)
-    >>> ax = plot_criteria(selection.table, ["bic"], Figure().subplots())
+    >>> ax = plot_criteria(selection, ["bic"], Figure().subplots())
     >>> [text.get_text() for text in ax.get_legend().texts]
     ['BIC', 'lowest BIC: 2']
     """
-    if not table or not criteria:
-        what = "criterion: name one, as 'bic'" if table else CANDIDATE
+    candidates = _candidates(table)
+    if not candidates or not criteria:
+        what = "criterion: name one, as 'bic'" if candidates else CANDIDATE
         raise DataError(f"there is nothing to draw without a {what}")
     ax = current_axes(ax)
     for criterion, colour in zip(criteria, cycle(DISTINCT)):
-        for shape, line in _shapes(table):
-            rows = _line_of(table, shape)
+        for shape, line in _shapes(candidates):
+            rows = _line_of(candidates, shape)
             label = criterion.upper() if shape is None else f"{criterion.upper()}, {shape}"
             ax.plot(
                 *_points(rows, criterion), ls=line, color=colour, lw=1.4, marker=".", label=label
             )
     for n, criterion in enumerate(criteria):
-        _cross_degenerate(table, criterion, ax, "_hidden" if n else "degenerate")
+        _cross_degenerate(candidates, criterion, ax, "_hidden" if n else "degenerate")
     for criterion, colour in zip(criteria, cycle(DISTINCT)):
-        _ring(min, table, criterion, f"lowest {criterion.upper()}", colour, ax)
+        _ring(min, candidates, criterion, f"lowest {criterion.upper()}", colour, ax)
     return _finished(ax, "criterion (smaller is better)")
 
 
-def plot_cross_validation(table: Sequence["CrossValidated"], ax: "Axes | None" = None) -> "Axes":
+def plot_cross_validation(
+    table: Scores[CrossValidated] | Sequence[CrossValidated], ax: "Axes | None" = None
+) -> "Axes":
     """Draw the log likelihood of held-out rows against the number of components, a line a shape.
 
     Bars show how much it differs from fold to fold: one standard deviation up and down. The highest
@@ -113,8 +125,8 @@ def plot_cross_validation(table: Sequence["CrossValidated"], ax: "Axes | None" =
 
     Parameters
     ----------
-    table : list of candidates
-        ``Selection.table`` of :func:`fastgmm.select` with ``criterion="cv"``.
+    table : Selection or list of candidates
+        What :func:`fastgmm.select` with ``criterion="cv"`` returns, or its ``table``.
     ax : matplotlib Axes, optional
 
     Returns
@@ -132,23 +144,28 @@ def plot_cross_validation(table: Sequence["CrossValidated"], ax: "Axes | None" =
     >>> from fastgmm import select
     >>> rows = [[x + y] for x in (0.0, 90.0) for y in range(30)]
     >>> selection = select(rows, (1, 2), "full", criterion="cv", n_folds=2, random_state=0)
-    >>> ax = plot_cross_validation(selection.table, Figure().subplots())
+    >>> ax = plot_cross_validation(selection, Figure().subplots())
     >>> [text.get_text() for text in ax.get_legend().texts]
     ['highest: 2', 'full']
     """
-    if not table:
+    candidates = _candidates(table)
+    if not candidates:
         raise DataError(f"there is nothing to draw without a {CANDIDATE}")
-    if any(row.cv is None for row in table):
+    if any(row.cv is None for row in candidates):
         raise DataError("the candidates were not cross-validated: select with criterion='cv'")
     ax = current_axes(ax)
-    for (shape, line), colour in zip(_shapes(table), cycle(DISTINCT)):
-        rows = _line_of(table, shape)
+    for (shape, line), colour in zip(_shapes(candidates), cycle(DISTINCT)):
+        rows = _line_of(candidates, shape)
         spreads = np.array([row.cv_spread for row in rows], dtype=np.float64)
         style = {"ls": line, "color": colour, "lw": 1.4, "marker": ".", "capsize": 3}
         ax.errorbar(*_points(rows, "cv"), spreads, label=rows[0].covariance_type, **style)
-    _cross_degenerate(table, "cv", ax, "degenerate")
-    _ring(max, table, "cv", "highest", "black", ax)
+    _cross_degenerate(candidates, "cv", ax, "degenerate")
+    _ring(max, candidates, "cv", "highest", "black", ax)
     return _finished(ax, "held-out log likelihood per row (nats)")
+
+
+def _candidates(table: Scores[S] | Sequence[S]) -> Sequence[S]:
+    return table if isinstance(table, Sequence) else table.table
 
 
 def _shapes(table: Sequence[Scored]) -> list[tuple[str | None, Any]]:

@@ -3,6 +3,7 @@
 "Natural" means that runs of digits compare as numbers: part-2 comes before part-10.
 """
 
+import errno
 import glob
 import os
 import re
@@ -39,9 +40,9 @@ def resolve(
     ----------
     paths : path, glob pattern, folder, or a list of them
         The files of a pattern, or in a folder and its subfolders, are put in natural order;
-        a list keeps the order it was written in. In folders and patterns, files that are empty
-        or start with ``.`` or ``_`` are skipped, in folders also those of other formats.
-        A folder that is itself of a known kind counts as a file.
+        a list keeps the order it was written in. In folders and patterns, files that start with
+        ``.`` or ``_``, or are empty (with a warning), are skipped, in folders also those of
+        other formats. A folder that is itself of a known kind counts as a file.
     kinds : mapping
         The known endings, such as ``.npy``; upper and lower case are the same.
 
@@ -60,12 +61,20 @@ def resolve(
     Warns
     -----
     UserWarning
-        A file is named more than once (also through links): it is read once.
+        A file is named more than once (also through links): it is read once. Files in a folder or
+        of a pattern are empty: they are left out.
     """
     named = [paths] if isinstance(paths, str | PathLike) else list(paths)
     if not named:
         raise DataError("the list of files is empty: name at least one file, folder or pattern")
-    files = _once(file for path in named for file in _expand(os.fspath(path), kinds))
+    empty: list[str] = []
+    files = _once(file for path in named for file in _expand(os.fspath(path), kinds, empty))
+    if empty:
+        warnings.warn(
+            f"{_shorten(empty)}: empty, and left out; was it to be written?",
+            UserWarning,
+            stacklevel=3,  # who called open_dataset
+        )
     if not files:
         raise DataError(f"{_shorten(named)} holds no data files ({_known(kinds)})")
     ending = _common_ending(files, kinds)
@@ -74,13 +83,13 @@ def resolve(
     return files, ending
 
 
-def _expand(path: str, kinds: Kinds) -> Iterator[str]:
-    """Yield the files that one path, folder or pattern stands for."""
+def _expand(path: str, kinds: Kinds, empty: list[str]) -> Iterator[str]:
+    """Yield the files that one path, folder or pattern stands for; note those left out as empty."""
     expanded = os.path.expanduser(path)
     if _holds_arrays(expanded, kinds) and os.path.exists(on_disk(expanded, kinds)):
         yield os.path.abspath(expanded)
     elif os.path.isdir(expanded):
-        yield from _in_folder(expanded, kinds)
+        yield from _in_folder(expanded, kinds, empty)
     elif os.path.lexists(expanded):
         # a list of everything in a folder names the writers' notes too
         if not _is_marker(expanded) or _ending(expanded, kinds):
@@ -91,7 +100,7 @@ def _expand(path: str, kinds: Kinds) -> Iterator[str]:
             "(dask.dataframe.read_parquet) and pass the collection"
         )
     elif glob.has_magic(expanded):
-        yield from _matches(expanded, kinds)
+        yield from _matches(expanded, kinds, empty)
     else:
         raise _unreached(path, expanded)
 
@@ -106,7 +115,7 @@ def _unreached(path: str, expanded: str) -> DataError:
     return DataError(f"{path} does not exist: check the path (now in {os.getcwd()})")
 
 
-def _in_folder(folder: str, kinds: Kinds) -> list[str]:
+def _in_folder(folder: str, kinds: Kinds, empty: list[str]) -> list[str]:
     """Return the data files of a folder and its subfolders."""
 
     def fail(error: OSError) -> None:
@@ -117,15 +126,18 @@ def _in_folder(folder: str, kinds: Kinds) -> list[str]:
         names += [name for name in folders if _holds_arrays(name, kinds)]
         folders[:] = [name for name in folders if name not in names and name[0] not in MARKERS]
         found += [os.path.join(parent, name) for name in names if _ending(name, kinds)]
-    files = [file for file in found if not _is_skipped(file)]
+    files = _with_content(found, kinds, empty)
     if not files:
         raise DataError(f"the folder {folder} holds no data files ({_known(kinds)})")
     return [os.path.abspath(file) for file in natural_order(files)]
 
 
-def _matches(pattern: str, kinds: Kinds) -> Iterator[str]:
+def _matches(pattern: str, kinds: Kinds, empty: list[str]) -> Iterator[str]:
     """Yield the files that match a pattern; a folder that matches stands for its files."""
-    found = [path for path in glob.glob(pattern, recursive=True) if not _is_skipped(path)]
+    for folder in glob.glob(os.path.dirname(pattern) or os.curdir, recursive=True):
+        if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):
+            raise UnreadableError(f"{folder} cannot be listed: {os.strerror(errno.EACCES)}")
+    found = _with_content(glob.glob(pattern, recursive=True), kinds, empty)
     if "**" in pattern:  # matches what is in a store as well: the store is enough
         found = [path for path in found if on_disk(path, kinds) == path]
     folders = [path for path in found if os.path.isdir(path) and not _holds_arrays(path, kinds)]
@@ -138,7 +150,7 @@ def _matches(pattern: str, kinds: Kinds) -> Iterator[str]:
         )
     for path in natural_order([*files, *folders]):
         if path in folders:
-            yield from _in_folder(path, kinds)
+            yield from _in_folder(path, kinds, empty)
         else:
             yield os.path.abspath(path)
 
@@ -157,10 +169,20 @@ def _is_marker(path: str) -> bool:
     return os.path.basename(path).startswith(MARKERS)
 
 
-def _is_skipped(path: str) -> bool:
-    """Whether a file that nobody named is no data: a writer's note, hidden, or empty."""
-    if _is_marker(path):
-        return True
+def _with_content(found: Iterable[str], kinds: Kinds, empty: list[str]) -> list[str]:
+    """Leave out what nobody named and is no data: writers' notes, hidden and empty files."""
+    files = []
+    for path in found:
+        if _is_marker(path):
+            continue
+        if _is_empty(path):
+            empty += [path] if _ending(path, kinds) else []
+        else:
+            files.append(path)
+    return files
+
+
+def _is_empty(path: str) -> bool:
     try:
         status = os.stat(path)
     except OSError:

@@ -73,8 +73,8 @@ def open_dataset(
         ``.npy`` or Parquet files, Zarr arrays (``rows.zarr``, or ``store.zarr/group/x`` for one
         of several), HDF5 datasets (``rows.h5`` or ``file.h5/group/x``). Folders and patterns are
         put in natural order (part-2 before part-10), a list keeps its order; a file named twice
-        is read once, with a warning; ``_SUCCESS``, hidden and empty files are skipped. Also one
-        open ``zarr.Array`` or ``h5py.Dataset``.
+        is read once, with a warning, and an empty file left out; ``_SUCCESS`` and hidden files are
+        skipped. Also one open ``zarr.Array`` or ``h5py.Dataset``.
     columns : list of str, optional
         The columns to use, in this order: names (Parquet) or numbers such as ``"0"`` (all
         others); by default all but the weight column and a saved pandas index. They must hold

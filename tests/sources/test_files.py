@@ -4,8 +4,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from fastgmm import open_dataset
 from fastgmm.exceptions import DataError
 from fastgmm.sources.files import natural_order, resolve
 from fastgmm.sources.opening import Format
@@ -112,16 +114,41 @@ def test_a_folder_as_spark_and_dask_write_it(touch: Touch, tmp_path: Path) -> No
         "out.parquet/.checkpoints/part-2.parquet",
         "out.parquet/README.txt",
     )
-    touch("out.parquet/part-4.parquet", content=b"")
     assert resolve(tmp_path / "out.parquet", KINDS) == (files, ".parquet")
 
 
 def test_a_pattern_skips_what_a_folder_skips(touch: Touch, tmp_path: Path) -> None:
     files = touch("part-2.npy")
     touch("_SUCCESS", "_x.npy")
-    touch("part-3.npy", content=b"")
+    touch("notes.txt", content=b"")
     assert resolve(tmp_path / "*", KINDS)[0] == files
     assert resolve(tmp_path / "*.npy", KINDS)[0] == files
+
+
+@pytest.mark.parametrize("named", ["", "*", "*.npy", "**/*.npy"])
+def test_an_empty_file_is_left_out_in_words(touch: Touch, tmp_path: Path, named: str) -> None:
+    """As a writer leaves it that was killed."""
+    files = touch("part-2.npy")
+    (empty,) = touch("part-3.npy", content=b"")
+    with pytest.warns(UserWarning, match=f"{empty}: empty, and left out") as told:
+        assert open_dataset(_saved(files[0]).parent / named).n_samples == 1
+    assert len(told) == 1
+    assert told[0].filename == __file__
+
+
+def _saved(file: str) -> Path:
+    np.save(file, np.zeros((1, 1)))
+    return Path(file)
+
+
+@pytest.mark.parametrize("pattern", ["closed/*.npy", "*/*.npy", "**/*.npy"])
+def test_a_folder_that_cannot_be_listed_is_not_passed_over(
+    touch: Touch, tmp_path: Path, pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch("a.npy", "open/b.npy", "closed/c.npy")
+    # root may list everything
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("closed"))
+    refuse(tmp_path / pattern, "closed cannot be listed: Permission denied")
 
 
 def test_a_list_keeps_its_order(touch: Touch, tmp_path: Path) -> None:
