@@ -54,8 +54,10 @@ def place_of(options: dict[str, Any]) -> Place:
     return Place(**{name: options.pop(name) for name in Place._fields})
 
 
-def one_place(place: Place, performance_report: Path | None = None) -> Place:
-    """Return the place; a usage error if several are named, or none that Dask could report of."""
+def one_place(
+    place: Place, performance_report: Path | None = None, persist: bool | str = "auto"
+) -> Place:
+    """Return the place; a usage error if several are named, or what only a cluster can do."""
     names = [
         "--" + name.replace("_", "-")
         for name, value in place._asdict().items()
@@ -63,10 +65,12 @@ def one_place(place: Place, performance_report: Path | None = None) -> Place:
     ]
     if len(names) > 1:
         raise click.UsageError(f"{' and '.join(names)} exclude each other: choose one")
-    if performance_report is not None and not place.is_cluster:
-        raise click.UsageError(
-            "--performance-report is Dask's: name --workers, --scheduler or --scheduler-file too"
-        )
+    asked = {"--performance-report": performance_report is not None, "--persist": persist is True}
+    for option, is_asked in asked.items():
+        if is_asked and not place.is_cluster:
+            raise click.UsageError(
+                f"{option} is Dask's: name --workers, --scheduler or --scheduler-file too"
+            )
     return place
 
 

@@ -57,17 +57,21 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic since cli
         return tol
 
 
-class Seconds(click.FloatRange):
-    """A time that ends."""
+class Finite(click.FloatRange):
+    """A number of a range that may have no end, but itself is finite."""
+
+    def __init__(self, otherwise: str, **bounds: Any) -> None:
+        super().__init__(**bounds)
+        self.otherwise = otherwise
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Return the number of seconds."""
-        seconds = float(super().convert(value, param, ctx))
-        if not math.isfinite(seconds):
-            self.fail(f"{value} is no time that ends: leave the option out", param, ctx)
-        return seconds
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is {self.otherwise}", param, ctx)
+        return number
 
 
 @click.command()
@@ -130,7 +134,7 @@ class Seconds(click.FloatRange):
 )
 @click.option(
     "--reg-covar",
-    type=click.FloatRange(min=0),
+    type=Finite("no finite number", min=0),
     default=1e-6,
     show_default=True,
     help="Added to the diagonal of every covariance matrix.",
@@ -183,7 +187,7 @@ class Seconds(click.FloatRange):
 )
 @click.option(
     "--max-seconds",
-    type=Seconds(min=0, min_open=True),
+    type=Finite("no time that ends: leave the option out", min=0, min_open=True),
     help="Stop after this time with the fit in the checkpoint and exit code 3.",
 )
 @click.option(
@@ -219,7 +223,7 @@ def fit(
     Batch jobs that are stopped and queued again keep one command line, with --checkpoint FILE and
     --resume; --max-seconds, SIGTERM (exit code 143) and Ctrl-C (130) leave the fit in the file.
     """
-    place = one_place(place_of(settings), performance_report)
+    place = one_place(place_of(settings), performance_report, settings["persist"])
     if fixed and start_from is None:
         raise click.UsageError("--fixed keeps what a model has: name its file with --start-from")
     if start_from is not None:

@@ -29,6 +29,7 @@ PARAMETERS = (
     "memory_limit",
     "fixed",
     "chunk_size",
+    "n_folds",
 )
 """Of the library, whose names in messages are options of the command."""
 

@@ -164,7 +164,7 @@ def select(
     """
     from fastgmm.selection import select as sweep
 
-    place = one_place(place_of(settings), performance_report)
+    place = one_place(place_of(settings), performance_report, settings["persist"])
     settings |= {"n_threads": place.threads, "checkpoint": checkpoint, "resume": resume}
     counted = _Rows()
     with interruptible(checkpoint, resume, max_seconds) as stop:

@@ -60,7 +60,7 @@ def collapsed_components(model: "GaussianMixture") -> list[str]:
 
 
 def as_json(model: "GaussianMixture") -> str:
-    """Return everything that is known about a model."""
+    """Return the parameters of a model, and how its fit ended."""
     lower_bound = getattr(model, "lower_bound_", None)
     contents: dict[str, Any] = {
         "covariance_type": model.covariance_type,

@@ -173,7 +173,8 @@ def test_dasks_report_is_of_the_fit(run, data, tmp_path, two_workers, command):
 
 
 @pytest.mark.parametrize("command", ["fit", "select"])
-def test_a_report_needs_a_cluster(run, data, tmp_path, command):
-    wanted = ["--performance-report", tmp_path / "report.html"]
-    result = run(command, data, "-k", 2, "-o", tmp_path / "m.npz", *wanted, exit_code=2)
-    assert "--performance-report is Dask's: name --workers" in result.stderr
+@pytest.mark.parametrize("wanted", [["--performance-report", "report.html"], ["--persist"]])
+def test_what_needs_a_cluster(run, data, tmp_path, command, wanted, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(command, data, "-k", 2, "-o", "m.npz", *wanted, exit_code=2)
+    assert f"{wanted[0]} is Dask's: name --workers" in result.stderr
