@@ -210,7 +210,7 @@ def open_rows(
     By default the columns a model was fitted on, where both have names.
     """
     from fastgmm.sources import FILE_FORMATS, check_not_read, open_dataset
-    from fastgmm.sources.files import on_disk, resolve, size_on_disk
+    from fastgmm.sources.files import on_disk, resolve, size_on_disk, would_find
 
     files, ending = resolve(list(data), FILE_FORMATS)
     if columns is None and model is not None:
@@ -221,6 +221,12 @@ def open_rows(
             check_not_read(written, read)
         except DataError as error:
             raise click.UsageError(f"{option}: {error}") from error
+        for path in data:
+            if would_find(path, written, FILE_FORMATS):
+                raise click.UsageError(
+                    f"{option}: {written} would be among the rows of {path} from now on: write it "
+                    "elsewhere"
+                )
     source = open_dataset(files, columns=columns, weight=weight, missing=missing)
     return OpenedData(source, list(files), sum(map(size_on_disk, files)))
 

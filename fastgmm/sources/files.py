@@ -10,7 +10,9 @@ import re
 import stat
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatch
 from os import PathLike
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from fastgmm.exceptions import DataError, UnreadableError
@@ -153,6 +155,19 @@ def _matches(pattern: str, kinds: Kinds, empty: list[str]) -> Iterator[str]:
             yield from _in_folder(path, kinds, empty)
         else:
             yield os.path.abspath(path)
+
+
+def would_find(path: str, new: str | PathLike[str], kinds: Kinds) -> bool:
+    """Return whether a folder, or a pattern of names in one, would find a file that is new."""
+    folder, pattern = os.path.expanduser(path), "*"
+    own = os.path.realpath(new)
+    if _is_marker(own) or _ending(own, kinds) is None:
+        return False
+    if os.path.isdir(folder):
+        return not _holds_arrays(folder, kinds) and Path(folder).resolve() in Path(own).parents
+    folder, pattern = os.path.split(folder)
+    in_it = os.path.realpath(folder or os.curdir) == os.path.dirname(own)
+    return glob.has_magic(pattern) and in_it and fnmatch(os.path.basename(own), pattern)
 
 
 def natural_order(paths: Iterable[str]) -> list[str]:

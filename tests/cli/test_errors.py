@@ -71,6 +71,24 @@ def test_wrong_usage(run, data, model_file, tmp_path, monkeypatch, arguments, sa
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("command", ["predict", "score"])
+@pytest.mark.parametrize("place", ["rows", "rows/*.npy", "rows/a*", "../x/rows/"])
+@pytest.mark.parametrize("output", ["rows/a2.npy", "rows/deep/../a2.npy"])
+def test_what_would_be_read_as_rows_next_time_is_not_written(
+    run, data, model_file, tmp_path, monkeypatch, command, place, output
+):
+    (tmp_path / "x/rows/deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "x")
+    np.save("rows/a1.npy", np.load(data))
+    flags = ["--per-row"] if command == "score" else []
+    line = the_line(run(command, place, "-m", model_file, *flags, "-o", output, exit_code=USAGE))
+    assert f"{output} would be among the rows of {place} from now on: write it elsewhere" in line
+    assert os.listdir("rows/deep") == []
+    # nobody looks for these
+    for other in ("a2.npy", "rows/_a2.npy"):
+        run(command, place, "-m", model_file, *flags, "-o", other)
+
+
 def contents(folder):
     return {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
 
