@@ -289,6 +289,23 @@ def test_statistical_tolerance_ends_in_single_precision():
     assert model.converged_
 
 
+@pytest.mark.parametrize("covariance_type", ["full", "tied"])
+def test_samples_of_columns_of_very_different_scales(covariance_type):
+    rng, d = np.random.default_rng(25), 12
+    scales = 10.0 ** rng.uniform(-6, 6, d)
+    turn = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    matrix = (turn * np.geomspace(0.1, 10, d)) @ turn.T * np.multiply.outer(scales, scales)
+    matrix = (matrix + matrix.T) / 2
+    covariances = matrix if covariance_type == "tied" else matrix[np.newaxis]
+    model = GaussianMixture.from_parameters(
+        [1.0], [np.zeros(d)], covariances, covariance_type=covariance_type
+    )
+    rows = model.sample(4000, random_state=0)[0]
+    units = np.sqrt(np.diag(matrix))
+    found = np.cov((rows / units).T)
+    np.testing.assert_allclose(found, matrix / np.multiply.outer(units, units), atol=0.1)
+
+
 @pytest.mark.parametrize(
     ("value", "weight", "says"),
     [
