@@ -114,7 +114,7 @@ def plot_density_1d(
     Raises
     ------
     fastgmm.exceptions.DataError
-        The model has several features.
+        The model has several features; ``histogram`` is none.
     fastgmm.exceptions.NotFittedError
         The model has no parameters.
 
@@ -131,6 +131,8 @@ def plot_density_1d(
     ax = current_axes(ax)
     if histogram is None:
         low, high = _extent(model)
+    elif not isinstance(histogram, Histogram):
+        raise DataError(f"histogram is of type {type(histogram).__name__}: pass histogram_1d(rows)")
     else:
         low, high = histogram.edges[[0, -1]]
         ax.stairs(histogram.densities, histogram.edges, fill=True, color="0.85", label="data")

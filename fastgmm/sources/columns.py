@@ -25,7 +25,8 @@ def choose_columns(
         chosen = tuple(columns)
     for name in chosen:
         if name not in available:
-            raise DataError(f"{file} has no column {name!r}: it has {_list(available)}")
+            folders = ", and names of folders are none" if f"{name}=" in file else ""
+            raise DataError(f"{file} has no column {name!r}: it has {_list(available)}{folders}")
         if columns is not None and chosen.count(name) > 1:
             raise DataError(f"column {name!r} is chosen twice: name it once")
         if name == weight:

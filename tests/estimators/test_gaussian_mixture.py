@@ -90,6 +90,12 @@ def test_samples_have_the_mixtures_moments(model):
     assert abs(model.score(rows) - model.score(X)) < 0.1
 
 
+@pytest.mark.parametrize("n_samples", [0, 2.5, "3", None])
+def test_what_is_no_number_of_rows_is_refused(model, n_samples):
+    with pytest.raises(ValueError, match=f"Invalid value for 'n_samples': {n_samples}"):
+        model.sample(n_samples)
+
+
 def test_unfitted_models_say_so():
     for method in ("predict", "predict_proba", "score_samples", "score", "aic", "bic"):
         with pytest.raises(NotFittedError, match="This GaussianMixture instance is not fitted"):

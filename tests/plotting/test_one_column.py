@@ -76,3 +76,9 @@ def test_two_columns_are_refused():
             histogram_1d([[0.0], [1.0], [value]])
     with pytest.raises(DataError, match="at least one row"):
         histogram_1d(np.zeros((0, 1)))
+
+
+def test_rows_in_the_place_of_a_histogram_are_told_from_one():
+    model = GaussianMixture.from_parameters([1.0], [[0.0]], [[[1.0]]])
+    with pytest.raises(DataError, match="is of type ndarray: pass histogram_1d"):
+        plot_density_1d(model, np.zeros((3, 1)), Figure().subplots())

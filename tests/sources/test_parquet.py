@@ -295,3 +295,11 @@ def test_a_large_row_group_takes_little_memory(tmp_path: Path) -> None:
         [sys.executable, "-c", MEASURE, str(file)], check=True, capture_output=True, text=True
     )
     assert 1 <= int(run.stdout) < 48  # MB
+
+
+def test_names_of_folders_are_no_columns(tmp_path: Path) -> None:
+    table = pa.table({"a": np.arange(4.0), "year": [2020, 2020, 2021, 2021]})
+    pq.write_to_dataset(table, tmp_path / "d", partition_cols=["year"])
+    assert open_dataset(tmp_path / "d").columns == ("a",)
+    with pytest.raises(DataError, match="no column 'year': it has a, and names of folders are non"):
+        open_dataset(tmp_path / "d", columns=["a", "year"])

@@ -137,6 +137,8 @@ def test_several_datasets_and_groups_have_to_be_named(tmp_path: Path) -> None:
     group.create_array("b", data=X)
     group.create_array("a", data=X[:, :2])
     refuse(tmp_path / "g.zarr", "is a Zarr group of a, b", f"{tmp_path}/g.zarr/a")
+    zarr.open(tmp_path / "nested.zarr", mode="w").create_array("deep/er/x", data=np.ones((3, 2)))
+    refuse(tmp_path / "nested.zarr", "is a Zarr group of deep/er/x", "nested.zarr/deep/er/x")
     assert read(open_dataset(tmp_path / "g.zarr" / "a")).shape == (len(X), 2)
     refuse(tmp_path / "g.zarr" / "c", "g.zarr/c is not a Zarr array")
     with pytest.raises(DataError, match="is a Zarr group of a, b"):

@@ -1,5 +1,6 @@
 """A mixture with parameters: published, changed by hand, counted, drawn from."""
 
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -183,7 +184,8 @@ class Mixture(ScikitLearnEstimator):
         Raises
         ------
         NotFittedError, ValueError
-            There are no parameters; ``n_samples`` is less than 1; ``random_state`` is no seed.
+            There are no parameters; ``n_samples`` is no whole number or less than 1;
+            ``random_state`` is no seed.
 
         Examples
         --------
@@ -194,7 +196,7 @@ class Mixture(ScikitLearnEstimator):
         True
         """
         parameters = self._current()
-        if n_samples < 1:
+        if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ValueError(
                 f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one "
                 "sample."

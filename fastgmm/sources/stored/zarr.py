@@ -115,7 +115,8 @@ def _checked(path: str, opened: Any) -> ZarrArray:
     """Return an opened array; DataError for a group, with the names of its arrays."""
     if isinstance(opened, zarr.Array):
         return ZarrArray(path, opened)
-    names = sorted(name for name, _ in opened.arrays())
+    members = opened.members(max_depth=None)  # in groups of the group, too
+    names = sorted(name for name, member in members if isinstance(member, zarr.Array))
     advice = f"name one of its arrays, such as {path}/{names[0]}" if names else "it has no arrays"
     listed = f" of {', '.join(names)}" if names else ""
     raise DataError(f"{path} is a Zarr group{listed}: {advice}")
