@@ -1,6 +1,5 @@
 """A mixture with parameters: published, changed by hand, counted, drawn from."""
 
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -196,7 +195,7 @@ class Mixture(ScikitLearnEstimator):
         True
         """
         parameters = self._current()
-        if not isinstance(n_samples, Integral) or n_samples < 1:
+        if not isinstance(n_samples, int | np.integer) or n_samples < 1:
             raise ValueError(
                 f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one "
                 "sample."
