@@ -1,13 +1,14 @@
 """The background of a video: one small mixture per pixel, updated frame by frame."""
 
 import math
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 
 from fastgmm import kernels
 from fastgmm._typing import BoolArray, FloatArray
-from fastgmm.exceptions import DataError, NotFittedError
+from fastgmm.exceptions import DataError, InvalidParameterError, NotFittedError
 from fastgmm.executors import Pool
 from fastgmm.executors.limits import available_threads
 from fastgmm.validation import NONE, Rule, check_setting, integer
@@ -40,6 +41,10 @@ _RULES = {
     "noise": (NONE, _between(0.0, math.inf)),
     "n_threads": (NONE, integer(1)),
 }
+
+
+_DECIDED = ("n_components", "noise")
+"""By the first frame."""
 
 
 class BackgroundMixtures:
@@ -97,22 +102,24 @@ class BackgroundMixtures:
         noise: float | None = None,
         n_threads: int | None = None,
     ) -> None:
-        settings = {
-            "n_components": n_components,
-            "memory": memory,
-            "threshold": threshold,
-            "background_share": background_share,
-            "noise": noise,
-            "n_threads": n_threads,
-        }
-        for name, value in settings.items():
-            check_setting(type(self).__name__, name, value, _RULES[name])
+        self.n_frames_ = 0
         self.n_components, self.memory, self.threshold = n_components, memory, threshold
         self.background_share, self.noise, self.n_threads = background_share, noise, n_threads
-        self.n_frames_ = 0
         self._shape: tuple[int, ...] = ()
         self._noise = noise
-        self._pool: Pool | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a setting that is one, and that the first frame has not decided."""
+        if name in _RULES:
+            check_setting(type(self).__name__, name, value, _RULES[name])
+            if name in _DECIDED and self.n_frames_ > 0:
+                raise InvalidParameterError(
+                    f"'{name}' cannot be changed once a frame was seen: make another "
+                    "BackgroundMixtures"
+                )
+        if name == "n_threads":
+            self._pool: Pool | None = None  # those that there are end by themselves
+        super().__setattr__(name, value)
 
     def update(self, frame: Any) -> BoolArray:
         """Return which pixels of a frame are foreground, and learn from it.
@@ -279,6 +286,9 @@ class BackgroundMixtures:
             raise NotFittedError(
                 "This BackgroundMixtures has not seen a frame yet: call 'update' with one."
             )
+
+    def __copy__(self) -> "BackgroundMixtures":
+        return deepcopy(self)  # which learns by itself
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pool": None}

@@ -1,5 +1,6 @@
 """Mixtures of pixels: stepwise EM next to the textbook, and what users do with frames."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -337,3 +338,37 @@ def test_so_many_threads_are_used_as_were_asked_for():
             background.update(frame)
         # this thread works, too
         assert len(background._pool._threads) == (n_threads if n_threads > 1 else 0)
+
+
+def test_settings_are_checked_whenever_they_are_set():
+    frames = list(video((20, 30), 6))
+    background = BackgroundMixtures(memory=20)
+    for frame in frames[:3]:
+        background.update(frame)
+    for name, value in (
+        ("threshold", -1.0),
+        ("memory", 2.5),
+        ("background_share", 1),
+        ("n_threads", 0),
+    ):
+        with pytest.raises(InvalidParameterError, match=f"'{name}' parameter"):
+            setattr(background, name, value)
+    for name, value in (("n_components", 2), ("noise", 3.0)):
+        with pytest.raises(InvalidParameterError, match=f"'{name}' cannot be changed once a frame"):
+            setattr(background, name, value)
+    expected = background.predict(frames[3])
+    background.n_threads = 3
+    assert (background.predict(frames[3]) == expected).all()
+    background.threshold = 1e-3
+    assert background.predict(frames[3]).all()
+
+
+def test_a_copy_learns_by_itself():
+    frames = list(video((20, 30), 6))
+    background = BackgroundMixtures(memory=20)
+    for frame in frames[:3]:
+        background.update(frame)
+    means = background.means_
+    copy.copy(background).update(frames[3])
+    assert (background.means_ == means).all()
+    assert background.n_frames_ == 3
