@@ -76,6 +76,12 @@ class BackgroundMixtures:
     n_threads
         All available processors by default. The numbers do not depend on it.
 
+    Raises
+    ------
+    InvalidParameterError
+        A setting is not one of these, here or where it is set later on; or ``n_components`` or
+        ``noise`` is set once a frame was seen.
+
     Examples
     --------
     >>> import numpy as np
