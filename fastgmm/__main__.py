@@ -14,7 +14,8 @@ def main() -> None:
 
         command(prog_name="fastgmm")
     except KeyboardInterrupt as stopped:
-        code, reason = stopped.args or (130, "interrupted")
+        # somebody else's may say anything, or nothing
+        code, reason = stopped.args if len(stopped.args) == 2 else (130, "interrupted")
         print(f"fastgmm: {reason}", file=sys.stderr)
         sys.exit(code)
 

@@ -349,8 +349,8 @@ def _check_may_be_replaced(path: str | PathLike[str]) -> None:
             "read: remove it, or choose another name"
         ) from None
     warnings.warn(
-        f"{os.fspath(path)} is the checkpoint of an earlier fit, which this one replaces; "
-        "resume=True would have gone on with it",
+        f"{os.fspath(path)} is the checkpoint of an earlier fit, which this one replaces, also "
+        "when it is interrupted; resume=True goes on with one of the same rows and settings",
         stacklevel=2,
     )
 

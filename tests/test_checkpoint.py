@@ -328,7 +328,7 @@ def test_versions_and_processors(path):
 def test_a_checkpoint_is_not_lost_in_silence_and_other_files_not_at_all(path):
     first = fit(X, **SETTINGS, checkpoint=path)
     with pytest.warns(
-        UserWarning, match=f"{path} is the checkpoint of an earlier fit.*resume=True"
+        UserWarning, match=f"{path} is the checkpoint of an earlier fit.*interrupted; resume=True"
     ):
         fit(X, **SETTINGS | {"random_state": 1}, checkpoint=path)
     path.write_bytes(b"")  # as mktemp makes them

@@ -73,7 +73,7 @@ def resolve(
     files = _once(file for path in named for file in _expand(os.fspath(path), kinds, empty))
     if empty:
         warnings.warn(
-            f"{_shorten(empty)}: empty, and left out; was it to be written?",
+            f"{_shorten(empty)}: empty, and left out: write it again if it has rows",
             UserWarning,
             stacklevel=3,  # who called open_dataset
         )
@@ -159,8 +159,7 @@ def _matches(pattern: str, kinds: Kinds, empty: list[str]) -> Iterator[str]:
 
 def would_find(path: str, new: str | PathLike[str], kinds: Kinds) -> bool:
     """Return whether a folder, or a pattern of names in one, would find a file that is new."""
-    folder, pattern = os.path.expanduser(path), "*"
-    own = os.path.realpath(new)
+    folder, own = os.path.expanduser(path), os.path.realpath(new)
     if _is_marker(own) or _ending(own, kinds) is None:
         return False
     if os.path.isdir(folder):
