@@ -4,15 +4,11 @@ import glob
 import os
 import shutil
 import stat
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from os import PathLike
 from pathlib import Path
-from typing import TypeVar
-
-T = TypeVar("T")
 
 SUFFIX = ".tmp"
 
@@ -78,11 +74,12 @@ def atomic_file(path: str | PathLike[str]) -> Iterator[str]:
         As :func:`destination` does, or the disk is full.
     """
     target = destination(path)
-    handle, name = begun(target, tempfile.mkstemp)
-    os.close(handle)
+    name = os.fspath(begun(target))
     try:
+        # within: an interrupt that comes while it is made removes it, too
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         yield name
-        os.chmod(name, 0o666 & ~umask())  # mkstemp's 0600 surprises who shares the folder
+        os.chmod(name, 0o666 & ~umask())
         sync(name)
         os.replace(name, target)
     except BaseException as error:
@@ -94,8 +91,8 @@ def atomic_file(path: str | PathLike[str]) -> Iterator[str]:
     sync(target.parent)
 
 
-def begun(target: Path, make: Callable[..., T]) -> T:
-    """Begin what is to become ``target``: ``make`` is :func:`tempfile.mkstemp` or ``mkdtemp``.
+def begun(target: Path) -> Path:
+    """Return a name, next to it, for what is to become ``target``; there is nothing of this name.
 
     What processes of this machine left behind that were killed while they wrote it is removed.
     """
@@ -104,7 +101,7 @@ def begun(target: Path, make: Callable[..., T]) -> T:
         if not _lives(int(leftover.name.removeprefix(begin).split("-")[0])):
             with suppress(OSError):
                 (shutil.rmtree if leftover.is_dir() else os.unlink)(leftover)
-    return make(dir=target.parent, prefix=f"{begin}{os.getpid()}-", suffix=SUFFIX)
+    return target.parent / f"{begin}{os.getpid()}-{os.urandom(8).hex()}{SUFFIX}"
 
 
 def remove_leftovers(path: str | PathLike[str]) -> None:

@@ -7,10 +7,9 @@ another once more puts the same bytes in the place of the same bytes.
 
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgmm.atomic_file import begun, sync, umask
+from fastgmm.atomic_file import begun, sync
 from fastgmm.exceptions import DataError
 from fastgmm.sinks.results import Results
 
@@ -114,9 +113,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     If the block raises, nothing is left of it.
     """
-    folder = Path(begun(path, tempfile.mkdtemp))
+    folder = begun(path)
     try:
-        folder.chmod(0o777 & ~umask())  # workers may be other users; mkdtemp lets nobody else in
+        folder.mkdir()  # workers may be other users
         for name in (WHOLE, HALF):
             (folder / name).mkdir()
         yield folder
@@ -132,7 +131,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def _discard(folder: Path) -> None:
     """Remove a folder although tasks that nobody waits for may still want to write to it."""
     gone = folder.with_suffix(".gone")
-    folder.rename(gone)  # they do not find it any more
+    with suppress(FileNotFoundError):
+        folder.rename(gone)  # they do not find it any more
     shutil.rmtree(gone, ignore_errors=True)
 
 
