@@ -1,11 +1,16 @@
-"""Clusters of real worker processes, started once for all tests; passes that are never brief."""
+"""For all tests: clusters of real worker processes, passes that are never brief, and an end.
 
+A test that hangs is ended, and so are the processes that it has started.
+"""
+
+import os
 import signal
 from collections.abc import Iterator
 
 import pytest
 from clusters import cluster
 from distributed import Client
+from hanging import Watch
 
 from fastgmm.executors import threads
 
@@ -13,6 +18,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # as where a shell's script starts the tests in the background: what they start inherits it,
     # and could not be interrupted
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# what aborts, tells where
+os.environ.setdefault("PYTHONFAULTHANDLER", "1")
+
+watch = Watch()
+
+
+def pytest_sessionstart() -> None:
+    watch.start()
+
+
+def pytest_runtest_logstart() -> None:
+    watch.begin()
 
 
 @pytest.fixture
