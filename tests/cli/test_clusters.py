@@ -17,7 +17,7 @@ def on_threads(run, data, tmp_path):
 def test_a_cluster_that_is_there(run, data, model_file, on_threads, tmp_path):
     output, file = tmp_path / "cluster.npz", tmp_path / "scheduler.json"
     cluster = LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=":0"
     )
     with cluster, Client(cluster) as client:
         client.write_scheduler_file(str(file))
