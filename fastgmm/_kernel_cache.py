@@ -172,7 +172,8 @@ class KernelFiles:
     def load(self, key: Any) -> Any:
         """Return what was saved for ``key``, or None if that is not there or not to be trusted.
 
-        None means that the caller will compile and :meth:`save`: other processes wait for it.
+        None means that the caller will compile and :meth:`save`, or :meth:`give_up`: other
+        processes wait for it.
         """
         data = self._load(key)
         if data is None and self._claim(self.path(key)):
@@ -180,6 +181,10 @@ class KernelFiles:
             if data is not None:
                 self._release(self.path(key))
         return data
+
+    def give_up(self, key: Any) -> None:
+        """Leave compiling to others."""
+        self._release(self.path(key))
 
     def _load(self, key: Any) -> Any:
         path = self.path(key)
@@ -199,7 +204,7 @@ class KernelFiles:
     def _claim(self, path: Path) -> bool:
         """Wait until no other process compiles the same; False if it cannot be known."""
         if path in self._claims:
-            return False  # compiling it failed here before
+            return False  # this process compiles it
         try:
             lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         except OSError:  # a folder that is only read

@@ -600,3 +600,12 @@ def test_a_fit_compiles_each_kernel_it_uses_once_and_no_other(family, start):
     if family == "tied":  # the scatter of the data is another form's work
         kernels.remove("expectation.expectation")
     assert sorted(kernels) == sorted(expected)
+
+
+def test_nobody_waits_for_a_kernel_that_another_process_could_not_compile(tmp_path):
+    fails = KERNEL + (
+        "try: double((None, None))\n"
+        "except Exception as error: print(json.dumps(type(error).__name__))"
+    )
+    assert run(fails, tmp_path) == "TypingError"
+    assert list(tmp_path.rglob("*.lock")) == []

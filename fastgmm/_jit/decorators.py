@@ -33,8 +33,23 @@ def kernel(function: F) -> F:
     )(function)
     if kernel_cache_folder() is not None:
         compiled._cache = Cache(function)
-    compiled.compile = _undisturbed(compiled.compile)
+    compiled.compile = _undisturbed(_given_up_on_errors(compiled))
     _kernels.append(compiled)
+    return compiled
+
+
+def _given_up_on_errors(kernel: Any) -> Callable[[Any], Any]:
+    """Compile; other processes that wait for what turns out not to compile wait no longer."""
+    compile_signature = kernel.compile
+
+    def compiled(signature: Any) -> Any:
+        try:
+            return compile_signature(signature)
+        except BaseException:
+            if isinstance(kernel._cache, Cache):
+                kernel._cache.give_up(signature, kernel.targetctx)
+            raise
+
     return compiled
 
 

@@ -132,6 +132,10 @@ class Cache(FunctionCache):
             release_library(LLVM)
         return compiled
 
+    def give_up(self, sig: Any, target_context: Any) -> None:
+        """Let other processes have a try: this one has failed to compile a signature."""
+        self._cache_file.give_up(self._index_key(sig, target_context.codegen()))
+
 
 LLVM = "libllvmlite"
 _sparing = False
