@@ -10,13 +10,25 @@ READ_AHEAD = BUFFERS - 2
 """Blocks waiting for the kernel: a source's buffers less the one being read and the one in use."""
 
 
+class Room:
+    """What the consumer grants: reading a block each, until there is no consumer any more."""
+
+    def __init__(self, depth: int) -> None:
+        self.grants: SimpleQueue[bool] = SimpleQueue()
+        for _ in range(depth):
+            self.grants.put(True)
+
+    def __del__(self) -> None:
+        # a signal may come before the consumer says so itself: the thread would wait for ever
+        self.grants.put(False)
+
+
 def read_ahead(chunks: Iterator[Chunk], depth: int = READ_AHEAD) -> Generator[Chunk, None, None]:
     """Read ``chunks`` on a thread of their own, up to ``depth`` ahead of the consumer."""
     # queues written in C, for the reason that ``pool`` gives
     ready: SimpleQueue[Chunk | BaseException | None] = SimpleQueue()
-    room: SimpleQueue[bool] = SimpleQueue()
-    for _ in range(depth):
-        room.put(True)
+    room = Room(depth)
+    grants = room.grants
     ended: SimpleQueue[None] = SimpleQueue()
     over = False
 
@@ -24,7 +36,7 @@ def read_ahead(chunks: Iterator[Chunk], depth: int = READ_AHEAD) -> Generator[Ch
         try:
             for chunk in chunks:
                 ready.put(chunk)
-                if not room.get() or over:
+                if not grants.get() or over:
                     return
             ready.put(None)
         except BaseException as error:  # handed to the consumer, whatever it is
@@ -39,9 +51,9 @@ def read_ahead(chunks: Iterator[Chunk], depth: int = READ_AHEAD) -> Generator[Ch
         while (item := ready.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
-            room.put(True)
+            grants.put(True)
             yield item
     finally:
         over = True
-        room.put(False)
+        grants.put(False)
         ended.get()

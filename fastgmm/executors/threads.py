@@ -3,9 +3,9 @@
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from fastgmm.executors.base import (
@@ -199,49 +199,58 @@ class ThreadPlacement:
         return self.grid.n_blocks == 1 and self.grid.n_samples * self.source.n_features <= TINY
 
     def _reduce_on_pool(
-        self, works: Sequence[Work[Any]], waiting: deque[Range], forest: Forest
+        self, works: Sequence[Work[Any]], waiting: Sequence[Range], forest: Forest
     ) -> None:
-        """Take ranges from ``waiting`` until none is left; ``None`` is a thread's last word."""
-        tasks: SimpleQueue[Range | None] = SimpleQueue()
-        results: SimpleQueue[Reduced | BaseException | None] = SimpleQueue()
-        left, threads = 0, 0
+        """Have the pool's threads reduce all ranges.
+
+        They end by themselves: a signal may come before any word that this thread has to say, or
+        just after it has heard one. (There was a last item, put by this thread, to end them. One
+        interrupt in some thousands came before it, and the fit hung.)
+        """
+        tasks: SimpleQueue[Range] = SimpleQueue()
+        results: SimpleQueue[Reduced | None] = SimpleQueue()
+        for range_ in waiting:
+            tasks.put(range_)
+        threads: list[Answer[None]] = []
         try:
             for _ in range(self.n_threads):
-                self._pool.submit(self._work_off, works, tasks, results)
-                threads += 1
-            while waiting or left:
-                while waiting:
-                    tasks.put(waiting.popleft())
-                    left += 1
-                result = results.get()
-                if not isinstance(result, Reduced):
-                    raise result or RuntimeError("a thread ended before its work did")
-                left -= 1
-                waiting.extend(self._taken(result, forest))
+                threads.append(self._pool.submit(self._work_off, works, tasks, results))
+            for _ in threads:
+                while (result := results.get()) is not None:
+                    self._taken(result, forest)
         except BaseException:
             self._is_stopped = True
             raise
         finally:
-            for _ in range(self.n_threads):
-                tasks.put(None)
-            while threads:
-                result = results.get()
-                if isinstance(result, Reduced):
-                    forest.salvage(result.nodes)
-                threads -= result is None
+            for thread in threads:
+                thread.wait()
+            with suppress(Empty):
+                while True:
+                    if (result := results.get_nowait()) is not None:
+                        forest.salvage(result.nodes)
+        for thread in threads:
+            thread.get()
 
     def _work_off(
         self,
         works: Sequence[Work[Any]],
-        tasks: "SimpleQueue[Range | None]",
-        results: "SimpleQueue[Reduced | BaseException | None]",
+        tasks: "SimpleQueue[Range]",
+        results: "SimpleQueue[Reduced | None]",
     ) -> None:
-        """Reduce ranges until there are no more; what is raised goes to the thread that waits."""
+        """Reduce ranges until there are no more; ``None`` is this thread's last word."""
         try:
-            while (range_ := tasks.get()) is not None and not self._is_stopped:
-                results.put(self._reduce_range(works, *range_))
-        except BaseException as error:
-            results.put(error)
+            while not self._is_stopped:
+                try:
+                    range_ = tasks.get_nowait()
+                except Empty:
+                    break
+                reduced = self._reduce_range(works, *range_)
+                for rest in reduced.rest:
+                    tasks.put(rest)
+                results.put(reduced)
+        except BaseException:
+            self._is_stopped = True
+            raise
         finally:
             results.put(None)
 

@@ -1,19 +1,26 @@
 """A signal may come at any moment of a pass, and the pass ends."""
 
+import dis
+import gc
 import signal
 import sys
 import threading
+import time
 from contextlib import closing
+from functools import cache
 from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+from types import CodeType
 
 import numpy as np
 import pytest
 from hanging import ends_within
 from works import Sum
 
-from fastgmm import GaussianMixture
+from fastgmm import GaussianMixture, executors
 from fastgmm.executors import ThreadExecutor
-from fastgmm.sources import ArraySource
+from fastgmm.sources import ArraySource, as_source
 
 
 class Bell(Exception):
@@ -64,6 +71,83 @@ def test_an_interrupt_at_any_moment_ends_a_fit(tmp_path, n_threads):
         signal.signal(signal.SIGPROF, before)
 
 
+EXECUTORS = str(Path(executors.__file__).parent)
+
+
+@cache
+def moments(code: CodeType) -> set[int]:
+    """Return the instructions at which Python looks for signals: after calls and in loops.
+
+    What is taken by ``with`` and let go of without a call in between is never kept by a signal.
+    """
+    instructions = list(dis.get_instructions(code))
+    found = {each.offset for each in instructions if each.opname == "JUMP_BACKWARD"}
+    return found | {
+        after.offset
+        for before, after in pairwise(instructions)
+        if before.opname.startswith(("CALL", "RESUME"))
+    }
+
+
+class Interrupting:
+    """Rings at one of the moments in which a signal may meet this thread in the executors' code."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def __call__(self, frame, event, argument):
+        if not frame.f_code.co_filename.startswith(EXECUTORS):
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode" and frame.f_lasti in moments(frame.f_code):
+            self.left -= 1
+            if self.left == 0:
+                raise Bell
+        return self
+
+
+def passes(n_threads, source):
+    """Use the threads in all ways that there are."""
+    with closing(ThreadExecutor(n_threads).place(source, 8)) as placement:
+        placement.reduce([Sum()])
+        placement.share(range, 3)
+        assert len(list(placement.map(len))) == 4
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("kind", ["array", "file"])
+def test_an_interrupt_at_any_instruction_ends_a_pass_and_its_threads(
+    no_brief_passes, tmp_path, n_threads, kind
+):
+    """A signal is rarely just there where it does harm: one in some thousands."""
+    rows = np.ones((32, 3))
+    np.save(tmp_path / "rows.npy", rows)
+    source = ArraySource(rows) if kind == "array" else as_source(tmp_path / "rows.npy")
+    passes(n_threads, source)
+    threads, after, before = len(sys._current_frames()), 1, sys.gettrace()
+    gc.disable()  # what is collected meanwhile runs code, too
+    try:
+        while True:
+            interrupting = Interrupting(after)
+            with ends_within(20):
+                sys.settrace(interrupting)
+                try:
+                    passes(n_threads, source)
+                except Bell:
+                    pass
+                finally:
+                    sys.settrace(before)
+                if interrupting.left > 0:
+                    break  # there were no more instructions
+                while len(sys._current_frames()) > threads:
+                    time.sleep(0.001)
+            after += 1
+    finally:
+        gc.enable()
+    assert after > 200
+
+
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_a_pass_takes_no_lock_that_a_signal_leaves_locked(no_brief_passes, n_threads):
     """Those of threading are taken in Python: what a signal raises there comes before the ``with``.
@@ -76,13 +160,10 @@ def test_a_pass_takes_no_lock_that_a_signal_leaves_locked(no_brief_passes, n_thr
         if event == "call" and frame.f_code.co_filename == threading.__file__:
             taken.append(frame.f_code.co_qualname)
 
-    source = ArraySource(np.ones((64, 3)))
+    source = ArraySource(np.ones((32, 3)))
     sys.setprofile(called)
     try:
-        with closing(ThreadExecutor(n_threads).place(source, 8)) as placement:
-            placement.reduce([Sum()])
-            placement.share(range, 3)
-            assert len(list(placement.map(len))) == 8
+        passes(n_threads, source)
     finally:
         sys.setprofile(None)
     assert taken == []
