@@ -214,7 +214,8 @@ class ThreadPlacement:
         threads: list[Answer[None]] = []
         try:
             for _ in range(self.n_threads):
-                threads.append(self._pool.submit(self._work_off, works, tasks, results))
+                thread = self._pool.submit(self._work_off, works, tasks, results)
+                threads.append(thread)
             for _ in threads:
                 while (result := results.get()) is not None:
                     self._taken(result, forest)
