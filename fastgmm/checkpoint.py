@@ -10,6 +10,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from types import TracebackType
@@ -30,7 +31,7 @@ from fastgmm.exceptions import (
 )
 from fastgmm.executors import Node, Nodes, Placement, Work
 from fastgmm.plain import plain, record, resembling, with_arrays
-from fastgmm.sources import check_not_read, stamps_of
+from fastgmm.sources import check_not_read
 
 R = TypeVar("R")
 
@@ -47,6 +48,9 @@ TIME_SHARE = 0.05
 """Writing takes no more of the time than this: large checkpoints are written less often."""
 
 
+EARLIER = ".earlier"
+"""Added to the name of a checkpoint that somebody forgot to resume."""
+
 OR_ANEW = "or start anew with resume=False"
 """What else there is to do about a checkpoint that is refused."""
 
@@ -62,6 +66,9 @@ class Unkept:
         self, what: str, theirs: Mapping[str, Any] | None, ours: Mapping[str, Any] | None
     ) -> None:
         """Refuse to go on where an earlier run had something else."""
+
+    def check_not_beyond(self, made: int, max_iter: int) -> None:
+        """Refuse to go on where an earlier run has made more iterations than this one may."""
 
     def keep(self, name: str, outcome: Callable[[], object], *, over: bool = True) -> None:
         """Keep the outcome of a stage; the passes before it are not needed any more.
@@ -121,6 +128,27 @@ class Checkpoint(Unkept):
         self._written_in: _Pass | None = None
         self._due = time.monotonic() + interval
         self._warned = False
+        self._replaces_earlier = False
+
+    def begin_anew(self) -> None:
+        """Leave alone what an earlier fit has kept: it gets another name once there is this one's.
+
+        Raises CheckpointError for a file that is no checkpoint; warns of one.
+        """
+        try:
+            archive.read(self.path, KIND)
+        except CheckpointError:
+            raise CheckpointError(
+                f"{self.path} would be replaced, and is no checkpoint that this fastgmm can read: "
+                "remove it, or choose another name"
+            ) from None
+        self._replaces_earlier = True
+        warnings.warn(
+            f"{self.path} is the checkpoint of an earlier fit, and this one begins anew: it will "
+            f"be kept as {self.path}{EARLIER}; resume=True goes on with one of the same rows and "
+            "settings",
+            stacklevel=2,
+        )
 
     def resume(self) -> None:
         """Go on where the file leaves off.
@@ -169,6 +197,14 @@ class Checkpoint(Unkept):
             raise CheckpointError(
                 f"{self.path} is a checkpoint of other {what}: {name} is {there} there and "
                 f"{here} here; resume it with the same {what}, {OR_ANEW}"
+            )
+
+    def check_not_beyond(self, made: int, max_iter: int) -> None:
+        """Raise CheckpointError if an earlier run has made more iterations than this one may."""
+        if made > max_iter:
+            raise CheckpointError(
+                f"{self.path} has made {made} iterations, max_iter={max_iter} is fewer: resume it "
+                f"with max_iter={made} or more, {OR_ANEW}"
             )
 
     def restored(self, name: str, kind: type[R]) -> R | None:
@@ -249,6 +285,10 @@ class Checkpoint(Unkept):
         contents = plain({"outcomes": standing.outcomes, "passes": passes}, arrays)
         try:
             header = {"identity": self._identity, "standing": contents}
+            if self._replaces_earlier:
+                with suppress(FileNotFoundError):  # somebody has removed it meanwhile
+                    os.replace(self.path, self.path + EARLIER)
+                self._replaces_earlier = False
             archive.write(self.path, KIND, header, arrays)
         except OSError as error:
             if not self._warned:
@@ -317,7 +357,7 @@ def checkpoint_of(
             raise InvalidParameterError("resume=True needs a file to resume: set checkpoint=path")
         return UNKEPT
     destination(path)
-    check_not_read(path, (one.path for one in stamps_of(placement.source)))
+    check_not_read(path, placement.source)
     remove_leftovers(path)  # of a run that was killed while it wrote
     boundaries = placement.grid.boundaries
     identity = {
@@ -334,25 +374,9 @@ def checkpoint_of(
         if resume:
             checkpoint.resume()
         else:
-            _check_may_be_replaced(path)
+            checkpoint.begin_anew()
     placement.ledger = checkpoint
     return checkpoint
-
-
-def _check_may_be_replaced(path: str | PathLike[str]) -> None:
-    """Raise CheckpointError for a file that is no checkpoint; warn of one that will be lost."""
-    try:
-        archive.read(path, KIND)
-    except CheckpointError:
-        raise CheckpointError(
-            f"{os.fspath(path)} would be replaced, and is no checkpoint that this fastgmm can "
-            "read: remove it, or choose another name"
-        ) from None
-    warnings.warn(
-        f"{os.fspath(path)} is the checkpoint of an earlier fit, which this one replaces, also "
-        "when it is interrupted; resume=True goes on with one of the same rows and settings",
-        stacklevel=2,
-    )
 
 
 def _machine() -> dict[str, str]:

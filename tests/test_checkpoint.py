@@ -276,6 +276,15 @@ def test_checkpoints_of_other_fits_are_refused(what, path):
     assert path.read_bytes() == before
 
 
+def test_a_checkpoint_that_has_gone_further_is_refused(path):
+    kept = {**SETTINGS, "tol": 0.0, "checkpoint": path, "resume": True}
+    made = fit(X, **kept | {"max_iter": 5}).n_iter_
+    assert made == 5
+    with pytest.raises(CheckpointError, match=f"{path} has made 5 iterations, max_iter=3 is fewer"):
+        fit(X, **kept | {"max_iter": 3})
+    assert fit(X, **kept | {"max_iter": 5}).n_iter_ == 5
+
+
 def halves(rows, n_components, random_state, shift):
     return (np.arange(len(rows)) + shift) % n_components
 
@@ -328,9 +337,13 @@ def test_versions_and_processors(path):
 def test_a_checkpoint_is_not_lost_in_silence_and_other_files_not_at_all(path):
     first = fit(X, **SETTINGS, checkpoint=path)
     with pytest.warns(
-        UserWarning, match=f"{path} is the checkpoint of an earlier fit.*interrupted; resume=True"
+        UserWarning, match=f"{path} is the checkpoint of an earlier fit.*{path}.earlier; resume"
     ):
         fit(X, **SETTINGS | {"random_state": 1}, checkpoint=path)
+    other, earlier = path.read_bytes(), path.with_name(f"{path.name}.earlier")
+    resumed = fit(X, **SETTINGS, checkpoint=earlier, resume=True)
+    assert fingerprint(resumed) == fingerprint(first)
+    assert path.read_bytes() == other
     path.write_bytes(b"")  # as mktemp makes them
     for resume in (True, False):
         assert fingerprint(fit(X, **SETTINGS, checkpoint=path, resume=resume)) == fingerprint(first)

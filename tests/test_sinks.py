@@ -149,6 +149,10 @@ def test_what_is_read_is_not_written(model: GaussianMixture, file: Path) -> None
                 model.predict_proba(rows, out=out)
     with pytest.raises(DataError, match=r"rows\.npy is one of the input files"):
         GaussianMixture(1, checkpoint=file).fit(file)
+    mapped = np.load(file, mmap_mode="r")
+    for memory_map in (mapped, mapped[::2].T.T):
+        with pytest.raises(DataError, match=r"link\.npy is one of the input files"):
+            model.set_params(missing="drop").predict(memory_map, out=link)
     assert file.read_bytes() == before
 
 

@@ -33,11 +33,12 @@ class Memory:
             aboard += 1
         if aboard == 0 and self.limit is not None:
             first = unfinished[0]
+            threads = f"{self.n_threads} thread{'s' * (self.n_threads > 1)}"
             raise InvalidParameterError(
                 f"memory_limit={self.limit} is too little: a pass with "
                 f"{len(first.density.means)} components takes "
-                f"{self.limit - self.room + self.needs[first.index]} bytes on {self.n_threads} "
-                "threads; allow as many, or take fewer threads or smaller blocks (chunk_size)"
+                f"{self.limit - self.room + self.needs[first.index]} bytes on {threads}; "
+                "allow as many, or take fewer threads or smaller blocks (chunk_size)"
             )
         return unfinished[:aboard]
 

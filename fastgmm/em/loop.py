@@ -96,6 +96,8 @@ def _runs(data: Run, starts: Sequence[Start], checkpoint: Unkept) -> list[Model]
     left = checkpoint.restored("models", list[Standing])
     if left is None:
         return [data.begin(start, i) for i, start in enumerate(starts)]
+    made = max((len(one.lower_bounds) for one in left), default=0)
+    checkpoint.check_not_beyond(made, data.settings.max_iter)
     return [data.resume(*one) for one in zip(starts, range(len(starts)), left, strict=True)]
 
 

@@ -89,7 +89,8 @@ class GaussianMixture(Fitting):
     checkpoint : path or None
         Keep the fit in this file, every ``checkpoint_interval`` seconds (also in the midst of a
         pass), when it ends, and when it is interrupted. The file is complete or absent, whatever
-        happens; each fit has its own.
+        happens; each fit has its own. One of an earlier fit that is not resumed is kept under
+        its name with ``.earlier`` added.
     checkpoint_interval : float
         Seconds; large models are written less often, so that it takes at most a twentieth of the
         time. A full disk is a warning, and the fit goes on.
@@ -98,8 +99,9 @@ class GaussianMixture(Fitting):
         interrupted, on any number of threads or workers; begin anew where there is no such file. A
         file of other rows, settings or another version of fastgmm is refused, and so is one whose
         fit went on from other parameters than this ``warm_start``. A greater ``max_iter`` is
-        allowed: so a fit that stopped there goes on. (A function given as ``init_params`` is told
-        by its code, which is another one in another minor version of Python.)
+        allowed: so a fit that stopped there goes on; fewer iterations than were made are not. (A
+        function given as ``init_params`` is told by its code, which is another one in another minor
+        version of Python.)
 
     Attributes
     ----------

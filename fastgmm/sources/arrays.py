@@ -84,6 +84,27 @@ class ArraySource:
             yield Chunk(start, part, weights)
 
 
+def as_numpy(values: Any) -> Any:
+    """Return an array; NumPy takes nulls in Arrow's dictionaries for their last value."""
+    if type(values).__module__.partition(".")[0] == "pyarrow":
+        values = _decoded(values)
+    return np.asarray(values)
+
+
+def _decoded(values: Any) -> Any:
+    """Return a table, a record batch or a column of Arrow's without dictionaries."""
+    import pyarrow as pa
+
+    if isinstance(values, pa.RecordBatch):
+        values = pa.Table.from_batches([values])
+    if isinstance(values, pa.Table):
+        columns = [_decoded(column) for column in values.columns]
+        return pa.Table.from_arrays(columns, names=values.column_names)
+    if pa.types.is_dictionary(values.type):
+        return values.cast(values.type.value_type)
+    return values
+
+
 def unmasked(array: Any) -> Any:
     """Return an array's numbers: NaN, which is a missing value, where a masked one is masked."""
     if not hasattr(array, "filled"):

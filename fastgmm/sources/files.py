@@ -15,7 +15,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from fastgmm.exceptions import DataError, UnreadableError
+from fastgmm.exceptions import DataError, DataTypeError, UnreadableError
 
 MARKERS = (".", "_")
 """What hidden files and the notes of writers (``_SUCCESS``, ``_metadata``) start with."""
@@ -66,7 +66,17 @@ def resolve(
         A file is named more than once (also through links): it is read once. Files in a folder or
         of a pattern are empty: they are left out.
     """
-    named = [paths] if isinstance(paths, str | PathLike) else list(paths)
+    named = (
+        [paths]
+        if isinstance(paths, str | PathLike) or not isinstance(paths, Iterable)
+        else list(paths)
+    )
+    for path in named:
+        if not isinstance(path, str | PathLike):
+            raise DataTypeError(
+                f"files are named by texts or paths, not by {type(path).__name__}: rows in memory "
+                "go to an estimator as they are"
+            )
     if not named:
         raise DataError("the list of files is empty: name at least one file, folder or pattern")
     empty: list[str] = []

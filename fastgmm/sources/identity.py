@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any, NamedTuple, TypeAlias
 
@@ -44,10 +44,21 @@ def stamps_of(source: Any) -> Sequence[Stamp]:
     return stamps
 
 
-def check_not_read(path: str | PathLike[str], files: Iterable[str]) -> None:
-    """Raise DataError if ``path``, which is to be written, is one of the files to be read."""
-    if any(same_file(path, file) for file in files):
+def check_not_read(path: str | PathLike[str], source: Any) -> None:
+    """Raise DataError if ``path``, which is to be written, is a file in which rows lie."""
+    if any(same_file(path, file) for file in _files_of(source)):
         raise DataError(f"{os.fspath(path)} is one of the input files: choose another name")
+
+
+def _files_of(source: Any) -> Iterator[str]:
+    """Yield the files of a source, those of memory maps included."""
+    for one in stamps_of(source):
+        yield one.path
+    while source is not None:  # a source's array, the memory map that this is a view of
+        if isinstance(source, np.memmap) and source.filename is not None:
+            yield os.fspath(source.filename)
+        within = getattr(source, "array", None)
+        source = getattr(source, "base", None) if within is None else within
 
 
 def stamp(path: str) -> Stamp:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.exceptions import DataError, DataTypeError
-from fastgmm.sources.arrays import ArraySource, unmasked
+from fastgmm.sources.arrays import ArraySource, as_numpy, unmasked
 from fastgmm.sources.base import Source
 from fastgmm.sources.columns import frame_columns, not_numbers
 from fastgmm.sources.weights import weight_array
@@ -82,7 +82,9 @@ def open_dataset(
     weight : str, optional
         The column of row weights, by name or number: frequencies, not negative.
     missing : {"raise", "drop"}
-        Whether rows with NaN (or null) in a used column are an error or left out.
+        Whether rows with NaN (or null) in a used column are an error or left out. Who asks for
+        predictions of such a data set gets none for these rows; an estimator's own ``missing``
+        keeps their places.
 
     Returns
     -------
@@ -201,7 +203,7 @@ def _dtypes(X: Any) -> Iterable[tuple[Any, Any]]:
 
 def _real_array(X: Any) -> FloatArray:
     try:
-        array = X if isinstance(X, np.ndarray) else np.asarray(X)
+        array = X if isinstance(X, np.ndarray) else as_numpy(X)
         if array.dtype.kind in "OSU":
             # pandas' NA is no number to NumPy
             array = (

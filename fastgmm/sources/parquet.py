@@ -212,8 +212,8 @@ def open_files(
     Raises
     ------
     DataError
-        Damaged files; columns that are missing in a file, are not numbers, or are truth values
-        in one file and numbers in another.
+        Damaged files; columns that are not in all files (or chosen ones that are not), are not
+        numbers, or are truth values in one file and numbers in another.
     """
     schema, _ = _read_footer(files[0])
     chosen = choose_columns(files[0], _on_offer(schema, columns, weight), columns, weight)
@@ -228,6 +228,8 @@ def open_files(
         schema, group_rows = _read_footer(path)
         types = {name: _column_type(path, schema, name) for name in names}
         _check_alike(path, types, files[0], first)
+        if columns is None:
+            _check_no_more(path, _on_offer(schema, None, weight), files[0], names)
         single &= all(_is_single(types[name]) for name in chosen)
         opened.append(ParquetFile(path, n_samples, group_rows, opened_as))
         n_samples += group_rows[-1]
@@ -294,6 +296,18 @@ def _column_type(path: str, schema: Any, name: str) -> Any:
     return type_
 
 
+def _check_no_more(
+    path: str, offered: Sequence[str], first_path: str, known: Sequence[str]
+) -> None:
+    """Raise DataError for a column that would be left out, since the first file has it not."""
+    more = [name for name in offered if name not in known]
+    if more:
+        raise DataError(
+            f"{path} has a column {more[0]!r}, which {first_path} has not: write both with the "
+            "same columns, or choose those to use (columns=[...])"
+        )
+
+
 def _is_number(type_: Any) -> bool:
     # a column of nulls alone is what pandas writes for a part in which every value is missing
     types = pa.types
@@ -342,7 +356,10 @@ def _numbers(column: Any) -> NDArray[Any]:
         column = column.dictionary_decode()
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.uint8())
-    elif pa.types.is_decimal(column.type) or pa.types.is_null(column.type):
+    elif pa.types.is_decimal(column.type):
+        # by its digits: a cast multiplies by a power of ten, and errs in the last bit of one in ten
+        column = column.cast(pa.string()).cast(pa.float64())
+    elif pa.types.is_null(column.type):
         column = column.cast(pa.float64())
     validity, values = column.buffers()
     first, last = column.offset, column.offset + len(column)

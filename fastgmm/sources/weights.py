@@ -6,7 +6,7 @@ import numpy as np
 
 from fastgmm._typing import Float64Array
 from fastgmm.exceptions import DataError
-from fastgmm.sources.arrays import unmasked
+from fastgmm.sources.arrays import as_numpy, unmasked
 
 
 def weight_array(sample_weight: Any, n_samples: int) -> Float64Array:
@@ -15,7 +15,7 @@ def weight_array(sample_weight: Any, n_samples: int) -> Float64Array:
     Raises DataError for what is no such number of real numbers.
     """
     try:
-        given = np.asarray(unmasked(sample_weight))
+        given = as_numpy(unmasked(sample_weight))
         is_complex = given.dtype.kind == "c"
         weights = given if is_complex else given.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:

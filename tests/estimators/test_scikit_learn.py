@@ -316,6 +316,19 @@ def test_every_frame_of_numbers_is_taken_as_theirs(frame):
     np.testing.assert_allclose(ours.means_, theirs.means_, rtol=1e-5)
 
 
+def test_nulls_in_arrows_dictionaries_are_missing():
+    """NumPy takes them for the last value of the dictionary."""
+    values, codes = pyarrow.array([1.0, 2.0, 100.0]), pyarrow.array([0, 1, None, 2] * 9)
+    column = pyarrow.DictionaryArray.from_arrays(codes, values)
+    table, kept = pyarrow.table({"a": column}), np.array([[1.0], [2.0], [100.0]] * 9)
+    for rows in (table, table.to_batches()[0]):
+        with pytest.raises(exceptions.DataError, match="NaN"):
+            GaussianMixture().fit(rows)
+        assert GaussianMixture(missing="drop").fit(rows).means_[0] == pytest.approx(kept.mean())
+    with pytest.raises(exceptions.DataError, match="sample_weight is nan in row 2"):
+        GaussianMixture().fit(np.ones((36, 1)), sample_weight=column)
+
+
 class FrameOfNoLibrary:
     """What polars' frames have in common with pandas': names, and a way to an array."""
 

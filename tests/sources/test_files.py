@@ -3,12 +3,13 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fastgmm import open_dataset
-from fastgmm.exceptions import DataError
+from fastgmm.exceptions import DataError, DataTypeError
 from fastgmm.sources.files import natural_order, resolve
 from fastgmm.sources.opening import Format
 
@@ -251,6 +252,12 @@ def test_a_broken_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.npy").symlink_to("y.npy")
     refuse(tmp_path / "x.npy", str(tmp_path / "x.npy"), "cannot be read", "No such file")
     refuse(tmp_path / "*.npy", str(tmp_path / "x.npy"), "cannot be read", "No such file")
+
+
+@pytest.mark.parametrize("rows", [np.zeros((3, 2)), None, 3, ["x.npy", 3]])
+def test_what_names_no_file_is_refused(rows: Any) -> None:
+    with pytest.raises(DataTypeError, match="rows in memory go to an estimator as they are"):
+        open_dataset(rows)
 
 
 def test_a_pipe_is_refused(tmp_path: Path) -> None:

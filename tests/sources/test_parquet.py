@@ -93,6 +93,25 @@ def test_decimals_are_numbers(tmp_path: Path) -> None:
     )
 
 
+def test_decimals_are_the_numbers_nearest_to_their_digits(tmp_path: Path) -> None:
+    digits = np.random.default_rng(0).integers(-(10**15), 10**15, 500).tolist()
+    decimals = [Decimal(one).scaleb(-7) for one in digits]
+    for type_ in (pa.decimal128(30, 7), pa.decimal256(50, 7)):
+        file = write(tmp_path / "x.parquet", {"a": pa.array(decimals, type_)})
+        assert read(open_dataset(file))[:, 0].tolist() == [float(one) for one in decimals]
+
+
+def test_columns_that_not_all_files_have_are_not_left_out(tmp_path: Path) -> None:
+    few = write(tmp_path / "1.parquet", {"a": [1.0], "b": [2.0]})
+    more = write(tmp_path / "2.parquet", {"a": [3.0], "c": [4.0], "b": [5.0]})
+    with pytest.raises(DataError, match=r"2\.parquet has a column 'c', which .*1\.parquet has not"):
+        open_dataset(tmp_path)
+    with pytest.raises(DataError, match=r"1\.parquet has no column 'c'"):
+        open_dataset([more, few])
+    assert read(open_dataset([few, more], columns=["a", "b"])).tolist() == [[1, 2], [3, 5]]
+    assert read(open_dataset([more], weight="c")).tolist() == [[3, 5]]
+
+
 def test_categories_of_numbers_are_numbers(tmp_path: Path) -> None:
     frame = pd.DataFrame({"a": pd.Categorical([5, 3, None, 5])})
     frame.to_parquet(tmp_path / "x.parquet")

@@ -45,6 +45,16 @@ def hdf5(path: Path, **datasets: np.ndarray) -> Path:
     return path
 
 
+def test_what_is_not_written_yet_is_read(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        rows = file.create_dataset("x", data=X)
+        assert fingerprint(fit(rows, **SETTINGS)) == fingerprint(fit(X, **SETTINGS))
+        rows[0] = 1.0
+        assert (
+            fit(rows, **SETTINGS).score_samples(rows)[0] != fit(X, **SETTINGS).score_samples(X)[0]
+        )
+
+
 def test_a_fit_has_the_bits_of_the_rows_in_memory(tmp_path: Path, two_workers: object) -> None:
     """Arrays and paths, on threads and a cluster, with weights beside the array or in a column."""
     array = zarr.create_array(tmp_path / "x.zarr", data=X, chunks=(700, 2))

@@ -101,6 +101,7 @@ def _taken(opened: Any) -> Dataset:
     driver = getattr(getattr(opened, "file", None), "driver", None)
     if driver in ("core", "fileobj"):
         raise DataError("X is an HDF5 dataset without a file: pass the rows themselves, X[:]")
+    opened.file.flush()  # the file is read by its name, and is another one once it is written
     return _described(opened.file.filename, opened)
 
 
