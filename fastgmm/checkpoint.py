@@ -31,7 +31,7 @@ from fastgmm.exceptions import (
 )
 from fastgmm.executors import Node, Nodes, Placement, Work
 from fastgmm.plain import plain, record, resembling, with_arrays
-from fastgmm.sources import check_not_read
+from fastgmm.sources import check_not_read, files_of
 
 R = TypeVar("R")
 
@@ -357,7 +357,7 @@ def checkpoint_of(
             raise InvalidParameterError("resume=True needs a file to resume: set checkpoint=path")
         return UNKEPT
     destination(path)
-    check_not_read(path, placement.source)
+    check_not_read(path, files_of(placement.source))
     remove_leftovers(path)  # of a run that was killed while it wrote
     boundaries = placement.grid.boundaries
     identity = {

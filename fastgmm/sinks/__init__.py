@@ -18,7 +18,7 @@ from fastgmm.exceptions import DataError
 from fastgmm.sinks.folders import to_folder
 from fastgmm.sinks.npy import to_npy
 from fastgmm.sinks.results import ArrayResults, PlacedResults, Results
-from fastgmm.sources import Source, check_not_read
+from fastgmm.sources import Source, check_not_read, files_of
 
 __all__ = [
     "FILE_SINKS",
@@ -73,7 +73,7 @@ def checked_sink(path: str | PathLike[str], source: Source | None = None) -> Pat
         raise DataError(str(error)) from error
     if target.exists() and FILE_SINKS[ending] is not to_npy:
         raise DataError(f"{fspath(path)} is a file already: remove it or choose another name")
-    check_not_read(path, source)
+    check_not_read(path, files_of(source))
     return target
 
 

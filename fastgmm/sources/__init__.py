@@ -14,7 +14,7 @@ from fastgmm.sources.base import (
     describe_columns,
 )
 from fastgmm.sources.grid import BLOCKS_OF_PARTITIONS, Grid, lengths_grid, row_grid
-from fastgmm.sources.identity import check_not_read, check_unchanged, stamps_of
+from fastgmm.sources.identity import check_not_read, check_unchanged, files_of
 from fastgmm.sources.opening import FILE_FORMATS, as_source, open_dataset
 
 __all__ = [
@@ -31,8 +31,8 @@ __all__ = [
     "check_not_read",
     "check_unchanged",
     "describe_columns",
+    "files_of",
     "lengths_grid",
     "open_dataset",
     "row_grid",
-    "stamps_of",
 ]

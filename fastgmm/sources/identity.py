@@ -44,13 +44,13 @@ def stamps_of(source: Any) -> Sequence[Stamp]:
     return stamps
 
 
-def check_not_read(path: str | PathLike[str], source: Any) -> None:
-    """Raise DataError if ``path``, which is to be written, is a file in which rows lie."""
-    if any(same_file(path, file) for file in _files_of(source)):
+def check_not_read(path: str | PathLike[str], files: Iterable[str]) -> None:
+    """Raise DataError if ``path``, which is to be written, is one of the files to be read."""
+    if any(same_file(path, file) for file in files):
         raise DataError(f"{os.fspath(path)} is one of the input files: choose another name")
 
 
-def _files_of(source: Any) -> Iterator[str]:
+def files_of(source: Any) -> Iterator[str]:
     """Yield the files of a source, those of memory maps included."""
     for one in stamps_of(source):
         yield one.path
