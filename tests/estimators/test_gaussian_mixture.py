@@ -1,6 +1,7 @@
 """What a user touches: every parameter works or raises, every method gives what it says."""
 
 import pickle
+import re
 
 import dask.array as da
 import numpy as np
@@ -90,9 +91,14 @@ def test_samples_have_the_mixtures_moments(model):
     assert abs(model.score(rows) - model.score(X)) < 0.1
 
 
-@pytest.mark.parametrize("n_samples", [0, 2.5, "3", None])
+@pytest.mark.parametrize("n_samples", [6.0, np.array(6), np.float32(6)])
+def test_whole_numbers_of_rows_may_be_floats(model, n_samples):
+    assert model.sample(n_samples)[0].shape == (6, 3)
+
+
+@pytest.mark.parametrize("n_samples", [0, 2.5, np.nan, [1, 2], "3", None])
 def test_what_is_no_number_of_rows_is_refused(model, n_samples):
-    with pytest.raises(ValueError, match=f"Invalid value for 'n_samples': {n_samples}"):
+    with pytest.raises(ValueError, match=re.escape(f"Invalid value for 'n_samples': {n_samples}")):
         model.sample(n_samples)
 
 

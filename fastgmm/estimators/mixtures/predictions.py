@@ -239,9 +239,6 @@ class Predictor(PortableMixture):
         density = self._density(source.dtype)
         return placement.map(partial(PREDICTIONS[what], density, columns=column_names(source)))
 
-    def _density(self, dtype: np.dtype[np.floating]) -> Density:
-        return self._family.prepare(self._current(), dtype)
-
     def _component_densities(self, dtype: np.dtype[np.floating]) -> list[Density]:
         """Return a density for each component alone, of weight 1."""
         family, (_, means, covariances) = self._family, self._current()

@@ -1,5 +1,8 @@
 """What a mixture says about rows, component for component, next to SciPy and to direct formulas."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from problems import COVARIANCE_TYPES, blobs, fit
@@ -122,3 +125,34 @@ def test_rows_whose_squares_overflow_have_density_zero(covariance_type, apart):
     assert found[0] == found[2] == -np.inf
     assert np.isfinite(found[1])
     assert model.score(rows) == -np.inf
+
+
+def test_what_rows_are_scored_with_is_made_once(model, monkeypatch):
+    expected, size = model.score_samples(X), len(pickle.dumps(model))
+    family, made = model._family, []
+    prepare = family.prepare
+    monkeypatch.setattr(family, "prepare", lambda *given: made.append(1) or prepare(*given))
+    for _ in range(3):
+        np.testing.assert_array_equal(model.score_samples(X), expected)
+        model.predict(X[:1])
+    assert not made
+    assert len(pickle.dumps(model)) == size
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).score_samples(X), expected)
+
+
+@pytest.mark.parametrize("name", ["weights_", "means_", "covariances_"])
+def test_what_was_changed_in_place_counts(model, name):
+    expected, other = model.score_samples(X), copy.deepcopy(model)
+    before = getattr(other, name).copy()
+    getattr(other, name)[0] *= 1.25
+    assert (other.score_samples(X) != expected).any()
+    getattr(other, name)[:] = before
+    np.testing.assert_array_equal(other.score_samples(X), expected)
+    np.testing.assert_array_equal(model.score_samples(X), expected)
+
+
+def test_another_fit_scores_by_itself(model):
+    before = model.score_samples(X)
+    model.fit(X + 1.0)
+    np.testing.assert_allclose(model.score_samples(X + 1.0), before, rtol=1e-9)
+    assert (model.score_samples(X) != before).any()
