@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -128,7 +129,7 @@ class Checkpoint(Unkept):
         self._written_in: _Pass | None = None
         self._due = time.monotonic() + interval
         self._warned = False
-        self._replaces_earlier = False
+        self._earlier_file: Path | None = None
 
     def begin_anew(self) -> None:
         """Leave alone what an earlier fit has kept: it gets another name once there is this one's.
@@ -142,11 +143,11 @@ class Checkpoint(Unkept):
                 f"{self.path} would be replaced, and is no checkpoint that this fastgmm can read: "
                 "remove it, or choose another name"
             ) from None
-        self._replaces_earlier = True
+        self._earlier_file = destination(self.path)
         warnings.warn(
             f"{self.path} is the checkpoint of an earlier fit, and this one begins anew: it will "
-            f"be kept as {self.path}{EARLIER}; resume=True goes on with one of the same rows and "
-            "settings",
+            f"be kept as {self._earlier_file}{EARLIER}; resume=True goes on with one of the same "
+            "rows and settings",
             stacklevel=2,
         )
 
@@ -285,10 +286,10 @@ class Checkpoint(Unkept):
         contents = plain({"outcomes": standing.outcomes, "passes": passes}, arrays)
         try:
             header = {"identity": self._identity, "standing": contents}
-            if self._replaces_earlier:
+            if self._earlier_file is not None:
                 with suppress(FileNotFoundError):  # somebody has removed it meanwhile
-                    os.replace(self.path, self.path + EARLIER)
-                self._replaces_earlier = False
+                    os.replace(self._earlier_file, f"{self._earlier_file}{EARLIER}")
+                self._earlier_file = None
             archive.write(self.path, KIND, header, arrays)
         except OSError as error:
             if not self._warned:

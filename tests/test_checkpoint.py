@@ -344,6 +344,13 @@ def test_a_checkpoint_is_not_lost_in_silence_and_other_files_not_at_all(path):
     resumed = fit(X, **SETTINGS, checkpoint=earlier, resume=True)
     assert fingerprint(resumed) == fingerprint(first)
     assert path.read_bytes() == other
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+    with pytest.warns(UserWarning, match="elsewhere.earlier; resume"):
+        fit(X, **SETTINGS, checkpoint=path)
+    assert path.is_symlink()
+    assert path.with_name("elsewhere.earlier").read_bytes() == other
+    path.unlink()
     path.write_bytes(b"")  # as mktemp makes them
     for resume in (True, False):
         assert fingerprint(fit(X, **SETTINGS, checkpoint=path, resume=resume)) == fingerprint(first)

@@ -7,8 +7,10 @@ from pathlib import Path
 from hanging import LONG
 
 WAITS = """
-import subprocess, sys
+import resource, subprocess, sys
 from hanging import Watch
+
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 Watch(limit=1.0).start()
 child = "import time\\ndef never_ends(): time.sleep(10**6)\\nnever_ends()"

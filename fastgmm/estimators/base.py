@@ -100,8 +100,6 @@ class Estimator:
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         state.pop("_client", None)
-        if "_densities" in state:
-            state["_densities"] = {}
         if "_skl_callbacks" in state:
             kept = [one for one in self._skl_callbacks if not isinstance(one, PlainCallback)]
             state["_skl_callbacks"] = kept

@@ -92,7 +92,7 @@ def as_numpy(values: Any) -> Any:
 
 
 def _decoded(values: Any) -> Any:
-    """Return a table, a record batch or a column of Arrow's without dictionaries."""
+    """Return a table, a record batch or a column without dictionaries; all else as it is."""
     import pyarrow as pa
 
     if isinstance(values, pa.RecordBatch):
@@ -100,7 +100,8 @@ def _decoded(values: Any) -> Any:
     if isinstance(values, pa.Table):
         columns = [_decoded(column) for column in values.columns]
         return pa.Table.from_arrays(columns, names=values.column_names)
-    if pa.types.is_dictionary(values.type):
+    is_column = isinstance(values, pa.Array | pa.ChunkedArray)
+    if is_column and pa.types.is_dictionary(values.type):
         return values.cast(values.type.value_type)
     return values
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from os import PathLike
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 from fastgmm.exceptions import DataError, DataTypeError, UnreadableError
 
@@ -59,6 +59,8 @@ def resolve(
     ------
     DataError
         Nothing there, nothing readable, an unknown ending, or several formats at once.
+    DataTypeError
+        Something that names no file, such as rows.
 
     Warns
     -----
@@ -66,11 +68,8 @@ def resolve(
         A file is named more than once (also through links): it is read once. Files in a folder or
         of a pattern are empty: they are left out.
     """
-    named = (
-        [paths]
-        if isinstance(paths, str | PathLike) or not isinstance(paths, Iterable)
-        else list(paths)
-    )
+    several = isinstance(paths, Iterable) and not isinstance(paths, str | PathLike)
+    named: list[Any] = [*cast(Iterable[Any], paths)] if several else [paths]
     for path in named:
         if not isinstance(path, str | PathLike):
             raise DataTypeError(

@@ -212,8 +212,8 @@ def open_files(
     Raises
     ------
     DataError
-        Damaged files; columns that are not in all files (or chosen ones that are not), are not
-        numbers, or are truth values in one file and numbers in another.
+        Damaged files; columns that not all files have, unless others are chosen; columns that are
+        not numbers, or are truth values in one file and numbers in another.
     """
     schema, _ = _read_footer(files[0])
     chosen = choose_columns(files[0], _on_offer(schema, columns, weight), columns, weight)

@@ -327,6 +327,9 @@ def test_nulls_in_arrows_dictionaries_are_missing():
         assert GaussianMixture(missing="drop").fit(rows).means_[0] == pytest.approx(kept.mean())
     with pytest.raises(exceptions.DataError, match="sample_weight is nan in row 2"):
         GaussianMixture().fit(np.ones((36, 1)), sample_weight=column)
+    for other in (pyarrow.schema([]), pyarrow.scalar(1.0), pyarrow.compute):
+        with pytest.raises(exceptions.DataError):
+            GaussianMixture().fit(other)
 
 
 class FrameOfNoLibrary:

@@ -15,9 +15,6 @@ from fastgmm.maximization import n_free_parameters
 from fastgmm.parameters import Parameters
 from fastgmm.validation import as_random_state
 
-KEPT_BYTES = 2**26
-"""Of covariances whose factors are kept between predictions; rows of larger ones are slow, too."""
-
 
 class Ended(NamedTuple):
     """How a fit ended: public attributes of the same names."""
@@ -113,22 +110,6 @@ class Mixture(ScikitLearnEstimator):
                 )
         return Parameters(*(np.ascontiguousarray(part, dtype=np.float64) for part in public))
 
-    def _density(self, dtype: np.dtype[np.floating]) -> Density:
-        """Return what rows of a dtype are scored with, made once unless it is large.
-
-        To factorise 20 full covariances in 128 columns takes four times as long as scikit-learn
-        takes for a row.
-        """
-        parameters = self._current()
-        as_published = parameters is getattr(self, "_exact", None)
-        kept: dict[Any, Density] = getattr(self, "_densities", {}) if as_published else {}
-        if dtype in kept:
-            return kept[dtype]
-        density = self._family.prepare(parameters, dtype)
-        if parameters.covariances.nbytes <= KEPT_BYTES:
-            kept[dtype] = density
-        return density
-
     def _is_as_published(self, exact: Parameters) -> bool:
         public = self.weights_, self.means_, self.covariances_
         return (
@@ -153,6 +134,12 @@ class Mixture(ScikitLearnEstimator):
             precisions = self._family.precisions(np.asarray(factors, dtype=np.float64))
             return self._family.from_precisions(precisions)
         return covariances
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if "_densities" in state:
+            state["_densities"] = {}
+        return state
 
     def _check_is_fitted(self) -> None:
         names = ("covariances_", "precisions_cholesky_")
@@ -236,6 +223,6 @@ def _whole(number: Any) -> int:
         whole = int(number)
     except (TypeError, ValueError, OverflowError):
         whole = None
-    if whole is None or whole != number or isinstance(number, str):
+    if whole is None or whole != number:
         raise ValueError(f"Invalid value for 'n_samples': {number} is no whole number")
     return whole
