@@ -1,14 +1,12 @@
 """What families with covariances along the axes have in common: rows about one centre, scaled."""
 
-import math
-
 import numpy as np
 
 from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray
 from fastgmm.covariance.nearness import apart, common_centre, far, middle
 from fastgmm.covariance.protocol import Density
-from fastgmm.covariance.scale import log_scale
+from fastgmm.covariance.scale import BITS, WHITENING, log_scale
 from fastgmm.exceptions import IllDefinedCovarianceError
 from fastgmm.parameters import Parameters
 from fastgmm.statistics import Scatter, Statistics
@@ -39,12 +37,11 @@ def _scaled(
     scales = _in_rows(precisions_cholesky, means)
     near = common_centre(means, middle(parameters, dtype), variances, np.ones(1))
     away = near.centre.astype(np.float64) - means if near.near else np.zeros_like(means)
-    half = math.sqrt(0.5)
     return kernels.axes.AxesDensity(
         log_scale(parameters.weights, np.log(scales).sum(axis=1), means.shape[1]).astype(dtype),
         means.astype(dtype),
-        (half * scales).astype(dtype),
-        (half * scales * away).astype(dtype),
+        (WHITENING * scales).astype(dtype),
+        (WHITENING * scales * away).astype(dtype),
         *near,
     )
 
@@ -73,8 +70,8 @@ def spheres_density(
         return _scaled(parameters, variances[:, np.newaxis], factors[:, np.newaxis], dtype)
     scale = log_scale(parameters.weights, d * np.log(factors), d)
     away = means - near.centre.astype(np.float64)
-    precision = np.broadcast_to(factors[:, np.newaxis] ** 2, (len(means), 1))
-    squares = 0.5 * ((away * factors[:, np.newaxis]) ** 2).sum(axis=1)
+    precision = BITS * np.broadcast_to(factors[:, np.newaxis] ** 2, (len(means), 1))
+    squares = ((away * WHITENING * factors[:, np.newaxis]) ** 2).sum(axis=1)
     slopes = np.hstack([away * precision, -0.5 * precision])
     return kernels.linear.LinearDensity(
         scale.astype(dtype),

@@ -49,7 +49,7 @@ def shape_of_tile(density: Any, n_rows: int) -> tuple[int, int, int]:
 
 
 def log_density(tile: Tile, density: Any, scratch: Any) -> None:
-    """Write log(weight_k N(x_t | k)) of a tile's rows to its joint densities.
+    """Write log2(weight_k N(x_t | k)) of a tile's rows to its joint densities.
 
     Row t of a chunk goes to k stride + t behind its beginning. Whole vectors are written, whole
     chunks where these are smaller than tiles: what lies behind the last row is finite but means

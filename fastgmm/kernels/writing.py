@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from fastgmm._jit import part
+from fastgmm.kernels.softmax import LN2
 from fastgmm.simd import (
     broadcast,
+    fma,
     lanes_of,
     load,
     log,
@@ -54,14 +56,15 @@ def write_labels(
 def write_log_sums(
     highest: Any, sums: Any, n_vectors: int, log_probability: Any, start: int, some: int
 ) -> None:
-    """Write highest + log(sums); ``highest`` is used up.
+    """Write the natural log of sums 2^highest; ``highest`` is used up.
 
     No number is what rows have whose squares overflow in all components: their density is zero.
     """
     width = lanes_of(sums)
     zero_density = broadcast(sums.dtype.type(-np.inf))
+    ln2 = broadcast(sums.dtype.type(LN2))
     for t in range(0, n_vectors * width, width):
-        value = load(highest, t) + log(load(sums, t))
+        value = fma(load(highest, t), ln2, log(load(sums, t)))
         store(highest, t, select(value == value, value, zero_density))
     for t in range(some):
         log_probability[start + t] = highest[t]

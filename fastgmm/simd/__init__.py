@@ -55,6 +55,7 @@ register across two cache lines counts twice (transposes took 1.6 times as long)
 ``narrow(low, high)``          two float64 vectors as one float32 vector
 ``exp(v)``, ``log(v)``         see there for accuracy and limits
 ``exp_nonpositive(v)``         shares of a sum: v <= 0, 0 long before subnormal results
+``exp2_nonpositive((v, ...))``  the same to base two, of several vectors at once: the fastest
 =============================  =====================================================
 """
 
@@ -82,6 +83,7 @@ from fastgmm.simd.memory import (
     store,
     store_part,
 )
+from fastgmm.simd.powers import exp2_nonpositive
 from fastgmm.simd.shuffles import highest, total, totals, transpose, transpose_block
 from fastgmm.simd.vectors import MaskType, VectorType, lanes, lanes_of
 
@@ -90,6 +92,7 @@ __all__ = [
     "VectorType",
     "broadcast",
     "exp",
+    "exp2_nonpositive",
     "exp_nonpositive",
     "first_lanes",
     "first_on",

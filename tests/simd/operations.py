@@ -4,6 +4,7 @@ from fastgmm._jit import kernel
 from fastgmm.simd import (
     broadcast,
     exp,
+    exp2_nonpositive,
     exp_nonpositive,
     first_lanes,
     first_on,
@@ -41,6 +42,18 @@ def functions(x, by_exp, by_exp_nonpositive, by_log, by_reciprocal):
         store_part(by_exp_nonpositive, i, exp_nonpositive(v), count)
         store_part(by_log, i, log(v), count)
         store_part(by_reciprocal, i, reciprocal(v), count)
+
+
+@kernel
+def powers(x, out):
+    """Of three vectors at a time, the last of them twice."""
+    w = lanes_of(x)
+    for i in range(0, x.size, 2 * w):
+        count = x.size - i
+        a, b = load_part(x, i, count), load_part(x, i + w, count - w)
+        a, b, c = exp2_nonpositive((a, b, b))
+        store_part(out, i, a, count)
+        store_part(out, i + w, minimum(b, c), count - w)
 
 
 @kernel

@@ -91,6 +91,34 @@ def test_exp_reaches_the_smallest_and_the_largest_number(dtype):
     assert np.isfinite(result[1])
 
 
+def powers_of_two(x):
+    out = np.empty_like(x)
+    kernels.powers(x, out)
+    return out
+
+
+@BOTH
+def test_powers_of_two_are_good_to_an_ulp_and_a_quarter(dtype):
+    draw = np.random.default_rng(2)
+    lowest = -923 if dtype == np.float64 else -92
+    tiny = -np.exp2(draw.uniform(-60, 0, N))
+    turns = -(np.arange(1000) + 0.5) / 16
+    turns = np.concatenate([turns, np.nextafter(turns, 0), np.nextafter(turns, -1000)])
+    x = np.concatenate([draw.uniform(lowest, 0, N), draw.uniform(-2, 0, N), tiny, turns, [lowest]])
+    x = np.clip(x.astype(dtype), lowest, 0)
+    assert error(powers_of_two(x), np.exp2(x.astype(np.longdouble))) < EXP_ERROR
+    whole = np.arange(lowest, 1).astype(dtype)
+    np.testing.assert_array_equal(powers_of_two(whole), np.exp2(whole))
+
+
+@BOTH
+def test_powers_of_two_at_their_limits(dtype):
+    lowest = dtype(-923 if dtype == np.float64 else -92)
+    below = np.nextafter(lowest, dtype(-np.inf))
+    x = np.array([-np.inf, np.finfo(dtype).min, -1e5, below, -0.0, 0.0, np.nan], dtype)
+    np.testing.assert_array_equal(powers_of_two(x), np.array([0, 0, 0, 0, 1, 1, np.nan], dtype))
+
+
 @BOTH
 def test_log_and_reciprocal_are_good_to_an_ulp(dtype):
     info = np.finfo(dtype)

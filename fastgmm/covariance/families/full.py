@@ -1,7 +1,5 @@
 """Full: every component has a matrix of its own, covariances (k, d, d)."""
 
-import math
-
 import numpy as np
 
 from fastgmm import kernels
@@ -11,7 +9,7 @@ from fastgmm.covariance.conditioning import Regression, by_matrices
 from fastgmm.covariance.drawing import draw_matrices
 from fastgmm.covariance.nearness import apart, common_centre, far, middle
 from fastgmm.covariance.protocol import Density, Share, alone
-from fastgmm.covariance.scale import log_scale
+from fastgmm.covariance.scale import WHITENING, log_scale
 from fastgmm.parameters import Parameters
 from fastgmm.statistics import Scatter, Statistics
 
@@ -40,17 +38,16 @@ def n_parameters(n_components: int, n_features: int) -> int:
 def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share = alone) -> Density:
     """Factorise each covariance."""
     d = parameters.means.shape[1]
-    half = math.sqrt(0.5)
     unrolled = d <= kernels.unrolled.MOST_COLUMNS
     height = 1 if unrolled else kernels.bands.BAND_HEIGHT
     centre = middle(parameters, dtype)
     away = centre.astype(np.float64) - parameters.means
-    whitening = triangles.whiten(parameters.covariances, half, height, dtype, share, away)
+    whitening = triangles.whiten(parameters.covariances, WHITENING, height, dtype, share, away)
     means = parameters.means.astype(dtype)
     scale = log_scale(parameters.weights, whitening.log_determinants, d).astype(dtype)
     factors = whitening.factors
     spread = variances(parameters.covariances, d)
-    near = common_centre(parameters.means, centre, spread, whitening.sharpness / half)
+    near = common_centre(parameters.means, centre, spread, whitening.sharpness / WHITENING)
     if not unrolled and len(means) < FEWEST_COMPONENTS:
         near = far(means)
     biases = whitening.biases.astype(dtype) if near.near else np.zeros_like(means)

@@ -7,8 +7,6 @@ in common is left to the same constant. An iteration is two products of n k d op
 neither knows d^2.
 """
 
-import math
-
 import numpy as np
 
 from fastgmm import kernels
@@ -18,7 +16,7 @@ from fastgmm.covariance.conditioning import Regression, by_matrices
 from fastgmm.covariance.drawing import draw_matrices
 from fastgmm.covariance.nearness import common_centre, far, middle
 from fastgmm.covariance.protocol import Density, Share, alone
-from fastgmm.covariance.scale import log_scale
+from fastgmm.covariance.scale import BITS, WHITENING, log_scale
 from fastgmm.parameters import Parameters
 from fastgmm.statistics import Scatter, Statistics
 
@@ -42,10 +40,9 @@ def n_parameters(n_components: int, n_features: int) -> int:
 
 def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share = alone) -> Density:
     """Factorise the one covariance."""
-    half = math.sqrt(0.5)
     matrix = parameters.covariances[np.newaxis]
     with shared.no_component():
-        whitening = triangles.whiten(matrix, half, 1, np.dtype(np.float64), share)
+        whitening = triangles.whiten(matrix, WHITENING, 1, np.dtype(np.float64), share)
     d = parameters.means.shape[1]
     scale = log_scale(parameters.weights, whitening.log_determinants, d)
     factors = whitening.factors[0].astype(dtype)
@@ -53,7 +50,7 @@ def prepare(parameters: Parameters, dtype: np.dtype[np.floating], share: Share =
         parameters.means,
         middle(parameters, dtype),
         np.diagonal(matrix[0]),
-        whitening.sharpness / half,
+        whitening.sharpness / WHITENING,
     )
     if not near.near:
         means = parameters.means.astype(dtype)
@@ -91,7 +88,7 @@ def complete(statistics: Statistics, density: Density, scatter: Scatter | None) 
     about = scatter.about(density.centre.astype(np.float64))
     square = kernels.factorisation.total_square(density.whitening.astype(np.float64), about)
     return statistics._replace(
-        log_likelihood=statistics.log_likelihood - square,
+        log_likelihood=statistics.log_likelihood - square / BITS,
         second=triangles.packed_triangle(about)[np.newaxis],
     )
 

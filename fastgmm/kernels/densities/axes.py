@@ -44,11 +44,11 @@ class AxesDensity(NamedTuple):
     """What a pass needs of a mixture with covariances along the axes, in the compute dtype."""
 
     log_scale: FloatArray
-    """(k,) log weight + log determinant of the whitening - d/2 log 2 pi."""
+    """(k,) the log density at the mean, to base two."""
     means: FloatArray
     """(k, d)."""
     scales: FloatArray
-    """(k, d) sqrt(1/2) over the standard deviations."""
+    """(k, d) one over the standard deviations and sqrt(2 ln 2)."""
     biases: FloatArray
     """(k, d) scales times (centre - mean); zeros unless ``near``."""
     near: bool

@@ -12,7 +12,6 @@ from typing import Any
 from fastgmm._jit import ir
 from fastgmm.kernels.blocks import CHUNK_VECTORS
 from fastgmm.kernels.columns import columns_of_rows, pitch
-from fastgmm.kernels.densities.powers import powers_of_two, without_exponent
 from fastgmm.kernels.emission import (
     index,
     loop,
@@ -22,6 +21,7 @@ from fastgmm.kernels.emission import (
 from fastgmm.simd.arithmetic import added, fused, larger, reciprocal_of, smaller
 from fastgmm.simd.elementary import log_of
 from fastgmm.simd.memory import store_at
+from fastgmm.simd.powers import powers_of_two, without_exponent
 from fastgmm.simd.shuffles import folded
 from fastgmm.simd.vectors import (
     FLAGS,

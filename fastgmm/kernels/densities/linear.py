@@ -1,6 +1,6 @@
 """Log densities that are linear in features of a row: spherical mixtures, and tied ones.
 
-About a common centre log(weight_k N(x | k)) is a constant plus slopes times features: x and,
+About a common centre log2(weight_k N(x | k)) is a constant plus slopes times features: x and,
 where components differ in width, |x|^2. Where all share one matrix the square |W x|^2 is the same
 for each of them: it cancels in responsibilities and is left out; ``common_log_density`` adds it
 where a density is asked for. The moments are sums of responsibilities times the same features, so
@@ -72,7 +72,7 @@ class LinearDensity(NamedTuple):
     """What a pass needs of a mixture whose log densities are linear, in the compute dtype."""
 
     log_scale: FloatArray
-    """(k,) log weight + log determinant of the whitening - d/2 log 2 pi."""
+    """(k,) the log density at the mean, to base two."""
     means: FloatArray
     """(k, d)."""
     squares: FloatArray
@@ -80,7 +80,7 @@ class LinearDensity(NamedTuple):
     slopes: FloatArray
     """(k, d) of x about the centre, or (k, d + 1) of x and |x|^2."""
     whitening: FloatArray
-    """(p,) packed rows of W = sqrt(1/2) L^-1 of the one matrix; empty if there is none."""
+    """(p,) packed rows of W = L^-1 / sqrt(2 ln 2) of the one matrix; empty if there is none."""
     centre: FloatArray
     """(d,) what rows are taken about."""
     origins: FloatArray

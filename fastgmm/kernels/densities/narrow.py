@@ -33,6 +33,7 @@ from fastgmm.kernels.densities.products import add_lanes, chosen
 from fastgmm.kernels.densities.unrolled import UnrolledDensity
 from fastgmm.kernels.emission import data_of
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened
+from fastgmm.kernels.softmax import LN2
 from fastgmm.kernels.states import blocks_of, merge_states, state_of
 from fastgmm.simd import lanes, lanes_of
 from fastgmm.simd.vectors import llvm_vector, vector_of
@@ -54,8 +55,6 @@ MOST_TOGETHER = 8
 
 FEW_LEFT = 2
 """More batches than this are left to tiles before all are, once these are more than half."""
-
-BITS = 1 / math.log(2.0)
 
 
 def n_linear_features(density: Any) -> int:
@@ -150,7 +149,7 @@ def add_rows(
     n_rows, d = rows.shape
     n_components = density.means.shape[0]
     flat = flattened(rows)
-    slopes, constants, reference = to_base_two(density)
+    slopes, constants, reference = less_reference(density)
     farthest = aligned(1, density.means)
     farthest[0] = farthest_of(slopes, n_components, d)
     m = slopes.size // n_components
@@ -186,7 +185,7 @@ def add_rows(
         n_left += n_missed
         if n_added > 0:
             own = state_of(statistics, block, n_blocks)
-            own.log_likelihood[0] += log_likelihood[0] + reference * n_added
+            own.log_likelihood[0] += log_likelihood[0] + LN2 * (reference * n_added)
             add_totals(totals, n_components, m, own)
     if n_left == 0 and block_rows % group == 0 and n_rows % group == 0:
         merge_states(statistics, n_blocks)
@@ -328,17 +327,17 @@ def farthest_of(slopes: Any, n_components: int, d: int) -> float:
     return farthest
 
 
-def to_base_two(density: Any) -> tuple[FloatArray, FloatArray, float]:
-    """Return slopes (k m,) and constants (k,) of log densities to base two, and a reference.
+def less_reference(density: Any) -> tuple[FloatArray, FloatArray, float]:
+    """Return slopes (k m,) and constants (k,) of log densities (base two), and a reference.
 
-    The reference, the highest of the components' natural log densities at their own means, is taken
-    off the constants. It has a float32's digits, so that a number of rows times it is exact.
+    The reference, the highest of the components' log densities at their own means, is taken off the
+    constants. It has a float32's digits, so that a number of rows times it is exact.
     """
     raise NotImplementedError("implemented for two densities, for kernels only")
 
 
-@overload(to_base_two, makes_arrays=True)
-def _to_base_two(density: Any) -> Any:
+@overload(less_reference, makes_arrays=True)
+def _less_reference(density: Any) -> Any:
     return {LinearDensity: _of_linear, UnrolledDensity: _of_unrolled}[density.instance_class]
 
 
@@ -358,10 +357,10 @@ def _of_linear(density: Any) -> Any:
             at_mean += density.slopes[k, d] * square
         reference = max(reference, at_mean)
         for f in range(m):
-            slopes[k * m + f] = BITS * density.slopes[k, f]
+            slopes[k * m + f] = density.slopes[k, f]
     reference = float(np.float32(reference))
     for k in range(n_components):
-        constants[k] = BITS * (float(density.log_scale[k]) - density.squares[k] - reference)
+        constants[k] = float(density.log_scale[k]) - density.squares[k] - reference
     return slopes, constants, reference
 
 
@@ -394,7 +393,7 @@ def _of_unrolled(density: Any) -> Any:
                 for other in range(0 if is_triangle else j, j):
                     sums[d + before + other] -= 2 * w * density.whitening[k, start + other]
                 sums[d + before + j] -= w * w
-        constants[k] = BITS * constant
+        constants[k] = constant
         for f in range(m):
-            slopes[k * m + f] = BITS * sums[f]
+            slopes[k * m + f] = sums[f]
     return slopes, constants, reference

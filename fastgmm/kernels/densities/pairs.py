@@ -8,9 +8,9 @@ from typing import Any
 
 from fastgmm._jit import ir
 from fastgmm.kernels.densities.groups import MOST_BITS, Groups
-from fastgmm.kernels.densities.powers import powers_of_two, without_exponent
 from fastgmm.kernels.emission import index, loop
 from fastgmm.simd.arithmetic import added, fused, larger, reciprocal_of, smaller
+from fastgmm.simd.powers import powers_of_two, without_exponent
 from fastgmm.simd.vectors import FLAGS, call, constant, integers_like
 
 

@@ -45,11 +45,11 @@ class TriangleDensity(NamedTuple):
     """What a pass needs of a mixture with whole covariance matrices, in the compute dtype."""
 
     log_scale: FloatArray
-    """(k,) log weight + log determinant of the whitening - d/2 log 2 pi."""
+    """(k,) the log density at the mean, to base two."""
     means: FloatArray
     """(k, d)."""
     whitening: FloatArray
-    """(k, ...) or (1, ...) W = sqrt(1/2) L^-1 in bands, where L L^T is the covariance."""
+    """(k, ...) or (1, ...) W = L^-1 / sqrt(2 ln 2) in bands, L L^T being the covariance."""
     biases: FloatArray
     """(k, d) W (centre - mean); zeros unless ``near``."""
     near: bool

@@ -146,11 +146,11 @@ class UnrolledDensity(NamedTuple):
     """What a pass needs of a mixture in few columns, in the compute dtype."""
 
     log_scale: FloatArray
-    """(k,) log weight + log determinant of the whitening - d/2 log 2 pi."""
+    """(k,) the log density at the mean, to base two."""
     means: FloatArray
     """(k, d)."""
     whitening: FloatArray
-    """(k, p) packed rows of W = sqrt(1/2) L^-1, where L L^T is the covariance; or its diagonal."""
+    """(k, p) packed rows of W = L^-1 / sqrt(2 ln 2), L L^T the covariance; or its diagonal."""
     biases: FloatArray
     """(k, d) W (centre - mean)."""
     near: bool

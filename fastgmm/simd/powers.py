@@ -1,0 +1,139 @@
+"""2^x of whole vectors, and numbers without theirs: exponentials with the scaling free.
+
+2^x needs no multiple of ln 2 taken off x, and the result's exponent is an addition to its bits: a
+fifth to a quarter less time than ``exp_nonpositive`` takes in both dtypes.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastgmm._jit import TypingError, intrinsic, ir, processor_features, types
+from fastgmm.simd.arithmetic import fused
+from fastgmm.simd.elementary import (
+    EXP_TABLE_BITS,
+    EXP_TERMS,
+    EXP_TERMS_WITH_TABLE,
+    EXPONENT_BIAS,
+    FRACTION_BITS,
+    LOWEST_SHARE,
+)
+from fastgmm.simd.vectors import FLAGS, VectorType, bits_of, call, constant, integers_like
+
+LN2 = math.log(2.0)
+
+# What would be smaller is 0: a subnormal number takes a processor a hundred cycles.
+LOWEST_POWER = {64: -1020.0, 32: -124.0}
+
+
+@intrinsic
+def exp2_nonpositive(typingctx: Any, vectors: Any) -> Any:
+    """Return 2^x for every lane of a tuple of vectors, none of them positive; NaN stays NaN.
+
+    The error is below 1.25 ulp. Like ``exp_nonpositive`` it is for shares of a sum, and 0 for what
+    is smaller than that gives: from 2^-923 on, 2^-92 in float32. Several vectors at once: a core
+    looks about 100 instructions ahead, and one vector's wait for each other.
+    """
+    if not isinstance(vectors, types.UniTuple) or not isinstance(vectors.dtype, VectorType):
+        raise TypingError(f"exp2_nonpositive takes a tuple of vectors, not {vectors}.")
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x = [builder.extract_value(arguments[0], i) for i in range(vectors.count)]
+        lowest = math.ceil(LOWEST_SHARE[bits_of(x[0].type)] / LN2)
+        return context.make_tuple(builder, vectors, powers_of_two(builder, x, lowest))
+
+    return vectors(vectors), codegen
+
+
+def powers_of_two(builder: Any, x: list[Any], lowest: float | None = None) -> list[Any]:
+    """Return 2^x for x up to 1000 (float32: 120), 0 below ``lowest``, or -1020 (-124).
+
+    Step by step for all vectors.
+    """
+    vector = x[0].type
+    bits = bits_of(vector)
+    has_table = bits * vector.count == 512 and "avx512f" in processor_features()
+    least = constant(vector, LOWEST_POWER[bits] if lowest is None else lowest)
+    within = [builder.fcmp_unordered(">=", each, least) for each in x]  # NaN stays NaN
+    # adding this rounds to what the table knows, sixteenths, or to integers
+    place = FRACTION_BITS[bits] - (EXP_TABLE_BITS if has_table else 0)
+    magic = constant(vector, 1.5 * 2.0**place)
+    rounded = [builder.fadd(each, magic, flags=FLAGS) for each in x]
+    n = [builder.fsub(each, magic, flags=FLAGS) for each in rounded]
+    r = [builder.fsub(a, b, flags=FLAGS) for a, b in zip(x, n, strict=True)]
+    integers = [builder.bitcast(each, integers_like(vector)) for each in rounded]
+    shift = ir.Constant(integers_like(vector), [place] * vector.count)
+    if has_table:
+        found = [_looked_up(builder, each, vector) for each in integers]
+        scales = _scaled(builder, found, integers, shift, vector)
+        series = _series(builder, r, (1.0, *EXP_TERMS_WITH_TABLE[bits]), 1)
+        r = [builder.fmul(a, b, flags=FLAGS) for a, b in zip(scales, r, strict=True)]
+        values = [fused(builder, *each) for each in zip(r, series, scales, strict=True)]
+    else:
+        series = _series(builder, r, (1.0, 1.0, *EXP_TERMS[bits]), 0)
+        found = [builder.bitcast(each, integers_like(vector)) for each in series]
+        values = _scaled(builder, found, integers, shift, vector)
+    zero = constant(vector, 0.0)
+    return [builder.select(a, b, zero) for a, b in zip(within, values, strict=True)]
+
+
+def _series(builder: Any, r: list[Any], terms: tuple[float, ...], power: int) -> list[Any]:
+    """Return c0 (ln 2)^power + c1 (ln 2)^(power + 1) r + ... for every vector."""
+    scaled = [term * LN2 ** (power + i) for i, term in enumerate(terms)]
+    series = [constant(r[0].type, scaled[-1])] * len(r)
+    for term in reversed(scaled[:-1]):
+        addend = constant(r[0].type, term)
+        series = [fused(builder, a, b, addend) for a, b in zip(series, r, strict=True)]
+    return series
+
+
+def _scaled(
+    builder: Any, numbers: list[Any], integers: list[Any], shift: Any, vector: Any
+) -> list[Any]:
+    """Return numbers, given as bits, with integers' lowest bits added to their exponents."""
+    shifted = [builder.shl(each, shift) for each in integers]
+    sums = [builder.add(a, b) for a, b in zip(numbers, shifted, strict=True)]
+    return [builder.bitcast(each, vector) for each in sums]
+
+
+def _looked_up(builder: Any, place: Any, vector: Any) -> Any:
+    """Return the bits of 2^(i / 16) for the lowest bits i of ``place``: all that counts there.
+
+    Less what a shift of ``place`` to the exponent leaves in the fraction.
+    """
+    bits = bits_of(vector)
+    integers = integers_like(vector)
+    step = FRACTION_BITS[bits] - EXP_TABLE_BITS
+    numbers = [
+        _bits(2.0 ** (i / 2**EXP_TABLE_BITS), bits) - (i << step) for i in range(2**EXP_TABLE_BITS)
+    ]
+    tables = [
+        ir.Constant(integers, some)
+        for some in (numbers[: vector.count], numbers[vector.count :])
+        if some
+    ]
+    if bits == 64:
+        name = "llvm.x86.avx512.vpermi2var.q.512"
+        return call(builder, name, integers, tables[0], place, tables[1])
+    return call(builder, "llvm.x86.avx512.permvar.si.512", integers, tables[0], place)
+
+
+def _bits(number: float, bits: int) -> int:
+    kind = np.float64 if bits == 64 else np.float32
+    return int(np.array(number, kind).view(f"i{bits // 8}"))
+
+
+def without_exponent(builder: Any, value: Any) -> tuple[Any, Any]:
+    """Return numbers between 1 and 2, and the exponents taken off them, for positive normal ones.
+
+    Infinity and NaN stay what they are, or NaN.
+    """
+    vector = value.type
+    bits = bits_of(vector)
+    integers = integers_like(vector)
+    place = ir.Constant(integers, [FRACTION_BITS[bits]] * vector.count)
+    bias = ir.Constant(integers, [EXPONENT_BIAS[bits]] * vector.count)
+    exponent = builder.sub(builder.lshr(builder.bitcast(value, integers), place), bias)
+    inverse = builder.bitcast(builder.shl(builder.sub(bias, exponent), place), vector)
+    return builder.fmul(value, inverse, flags=FLAGS), exponent
