@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fastgmm.executors.base import ranges
+from fastgmm.executors.threads import with_short_end
 from fastgmm.executors.tree import Node, Tree
 from fastgmm.sources import lengths_grid, row_grid
 
@@ -94,3 +95,17 @@ def test_ranges_cover_the_blocks_and_split_no_leaf(n_blocks, levels, wanted):
     assert (cut[0][0], cut[-1][1]) == (0, n_blocks)
     assert len(cut) <= wanted
     assert all(a % (1 << max(levels)) == 0 for a, b in cut)
+
+
+@pytest.mark.parametrize("n_blocks", [1, 5, 64, 100])
+@pytest.mark.parametrize("leaf", [1, 8])
+@pytest.mark.parametrize("wanted", [1, 8, 1000])
+def test_a_cut_with_a_short_end_covers_the_same_blocks_and_splits_no_leaf(n_blocks, leaf, wanted):
+    cut = ranges(n_blocks, [_Leafy(leaf.bit_length() - 1)], wanted)
+    finer = with_short_end(cut, 2, leaf)
+    assert [b for a, b in finer][:-1] == [a for a, b in finer][1:]
+    assert (finer[0][0], finer[-1][1]) == (0, n_blocks)
+    assert all(a < b and a % leaf == 0 for a, b in finer)
+    assert finer[: max(len(cut) - 2, 0)] == cut[:-2]
+    rest = cut[-1][1] - cut[-1][0]
+    assert finer[-1][1] - finer[-1][0] <= max(leaf, rest // 4 + leaf)
