@@ -36,6 +36,10 @@ FEW_FEATURES = 5
 """So many features of a group lie in registers; more are loaded, and serve two components a time:
 with nine, 1.05 to 1.2 times as fast; with five, slower."""
 
+TWO_FEATURES = 2
+"""Up to so many, groups have twice as many vectors, whose steps wait less for each other: 1.03 to
+1.06 times as fast; with more features, slower."""
+
 SUMS_IN_REGISTERS = 24
 """Of the moments of one or several components."""
 
@@ -49,8 +53,6 @@ SUMS_TOGETHER = 2
 class Groups:
     """Emits the steps of groups: what all of them know, and where in memory it is."""
 
-    vectors = range(CHUNK_VECTORS)
-
     def __init__(
         self,
         builder: Any,
@@ -61,12 +63,18 @@ class Groups:
         products: list[Any],
     ) -> None:
         self.d, self.products, self.count = d, products, d + len(products)
+        self.vectors = range(self.vectors_of(self.count))
         self.builder, self.vector, self.width = builder, vector, vector.count
         self.bits = bits_of(vector)
         self.rows, self.centre, self.slopes, self.constants, self.farthest = pointers[:5]
         self.densities, self.weighted, self.sums, self.log_likelihood = pointers[5:]
         self.start, self.n_groups, self.together, self.n_components = numbers
         self.row = index(len(self.vectors) * vector.count)
+
+    @staticmethod
+    def vectors_of(n_features: int) -> int:
+        """Return how many vectors of rows a group has."""
+        return 2 * CHUNK_VECTORS if n_features <= TWO_FEATURES else CHUNK_VECTORS
 
     def number(self, pointer: Any, at: Any) -> Any:
         """Return a number of memory in all lanes."""

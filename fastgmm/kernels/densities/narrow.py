@@ -89,7 +89,7 @@ def add_whole_groups(
     """
     k, m = len(density.means), n_linear_features(density)
     way = way_of(k)
-    n_rows, group = len(rows), len(way.vectors) * lanes(rows.dtype)
+    n_rows, group = len(rows), way.vectors_of(m) * lanes(rows.dtype)
     together = None
     if way is Groups:
         in_l1 = CHUNK_BYTES // ((k + 1 + m) * group * rows.itemsize)
@@ -126,7 +126,7 @@ def way_of(n_components: int) -> type[Groups]:
 
 def enough_rows(dtype: np.dtype[np.floating]) -> int:
     """Return how many rows use all machine code there may be: a group of any kind, and one more."""
-    return max(len(way.vectors) for way in (Pairs, Groups)) * lanes(dtype) + 1
+    return max(way.vectors_of(1) for way in (Pairs, Groups)) * lanes(dtype) + 1
 
 
 @kernel
