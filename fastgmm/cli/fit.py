@@ -15,6 +15,7 @@ from fastgmm.cli.memory import megabytes, peak_memory
 from fastgmm.cli.messages import tell
 from fastgmm.cli.options import (
     MODEL_ENDINGS,
+    Bytes,
     Log,
     OpenedData,
     Output,
@@ -164,9 +165,10 @@ class Finite(click.FloatRange):
 @click.option("--chunk-size", type=click.IntRange(min=1), help="Rows of a block.")
 @click.option(
     "--memory-limit",
-    type=click.IntRange(min=1),
-    metavar="BYTES",
-    help="Most memory of a pass; starts that do not fit wait  [default: half of what there is].",
+    type=Bytes(),
+    metavar="SIZE",
+    help="Most memory of a pass, 2GB say; starts that do not fit wait  "
+    "[default: half of what there is].",
 )
 @click.option(
     "--checkpoint",

@@ -137,6 +137,26 @@ class NameList(click.ParamType):  # type: ignore[type-arg]  # generic since clic
         return names
 
 
+class Bytes(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """A size as people and Dask write it: 2GB, 512MiB, 1e9."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number of bytes."""
+        if isinstance(value, int):
+            return value
+        from dask.utils import parse_bytes
+
+        try:
+            n_bytes = int(parse_bytes(value)) if value.strip() else 0
+        except ValueError:
+            self.fail(f"{value!r} is not a size such as 2GB, 512MiB or 1e9", param, ctx)
+        if n_bytes < 1:
+            self.fail(f"{value!r} is not a byte", param, ctx)
+        return n_bytes
+
+
 data_argument = click.argument("data", nargs=-1, required=True, metavar="DATA...")
 
 columns_option = click.option(

@@ -11,6 +11,7 @@ import zarr
 from reference import as_matrices
 
 from fastgmm import GaussianMixture, open_dataset
+from fastgmm.cli.options import Bytes
 from fastgmm.covariance import FAMILIES
 
 
@@ -46,6 +47,13 @@ def test_every_setting_of_fit_reaches_the_estimator(run, data, tmp_path):
     found = GaussianMixture.load(output).get_params()
     wanted = {**settings, "random_state": 5, "n_threads": 1, "persist": False}
     assert {name: found[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("size", "n_bytes"), [("2GB", 2 * 10**9), ("1.5 MiB", 3 * 2**19), ("1e9", 10**9), ("7", 7)]
+)
+def test_sizes_are_read_as_people_write_them(size, n_bytes):
+    assert Bytes().convert(size, None, None) == n_bytes
 
 
 def test_a_fit_goes_on_from_a_model_and_keeps_what_is_fixed(run, data, rows, model_file, tmp_path):

@@ -41,6 +41,8 @@ def the_line(result):
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--tol", "-1"], "zero or more"),
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--reg-covar", "nan"], "no finite number"),
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--reg-covar", "inf"], "no finite number"),
+        (["fit", "DATA", "-k", "2", "-o", "out.npz", "--memory-limit", "much"], "such as 2GB"),
+        (["fit", "DATA", "-k", "2", "-o", "out.npz", "--memory-limit", "0"], "'0' is not a byte"),
         (["info", "MODEL", "--json", "--csv"], "exclude each other"),
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--columns", "a,,b"], "empty column name"),
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--covariance-type", "round"], "spherical"),
