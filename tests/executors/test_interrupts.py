@@ -20,6 +20,7 @@ from works import Sum
 
 from fastgmm import GaussianMixture, executors
 from fastgmm.executors import ThreadExecutor
+from fastgmm.selection.together import together
 from fastgmm.sources import ArraySource, as_source
 
 
@@ -71,7 +72,8 @@ def test_an_interrupt_at_any_moment_ends_a_fit(tmp_path, n_threads):
         signal.signal(signal.SIGPROF, before)
 
 
-EXECUTORS = str(Path(executors.__file__).parent)
+OURS = (str(Path(executors.__file__).parent), together.__code__.co_filename)
+"""Where threads are started and waited for."""
 
 
 @cache
@@ -90,13 +92,13 @@ def moments(code: CodeType) -> set[int]:
 
 
 class Interrupting:
-    """Rings at one of the moments in which a signal may meet this thread in the executors' code."""
+    """Rings at one of the moments in which a signal may meet this thread in that code."""
 
     def __init__(self, after: int) -> None:
         self.left = after
 
     def __call__(self, frame, event, argument):
-        if not frame.f_code.co_filename.startswith(EXECUTORS):
+        if not frame.f_code.co_filename.startswith(OURS):
             return None
         frame.f_trace_opcodes = True
         if event == "opcode" and frame.f_lasti in moments(frame.f_code):
@@ -107,7 +109,7 @@ class Interrupting:
 
 
 def threads_of_ours():
-    """Return the threads besides this one that are in the executors' code; others come and go."""
+    """Return the threads besides this one that are in that code; others come and go."""
     frames = sys._current_frames()
     del frames[threading.get_ident()]
     return [thread for thread, frame in frames.items() if is_ours(frame)]
@@ -115,7 +117,7 @@ def threads_of_ours():
 
 def is_ours(frame):
     return frame is not None and (
-        frame.f_code.co_filename.startswith(EXECUTORS) or is_ours(frame.f_back)
+        frame.f_code.co_filename.startswith(OURS) or is_ours(frame.f_back)
     )
 
 
@@ -123,8 +125,45 @@ def passes(n_threads, source):
     """Use the threads in all ways that there are."""
     with closing(ThreadExecutor(n_threads).place(source, 8)) as placement:
         placement.reduce([Sum()])
+        placement.reduce([Sum()])  # this thread works, too
         placement.share(range, 3)
         assert len(list(placement.map(len))) == 4
+
+
+def passes_together(source):
+    """Make the passes that several ask for at the same time."""
+
+    def ask(read):
+        read([Sum()])
+        return read([Sum()])
+
+    with closing(ThreadExecutor(2).place(source, 8)) as placement:
+        together([ask, ask], placement.reduce)
+
+
+def interrupt_at_every_moment(function, *arguments):
+    """Call a function until it ends before it is interrupted; return how often that took."""
+    function(*arguments)
+    threads, after, before = len(threads_of_ours()), 1, sys.gettrace()
+    gc.disable()  # what is collected meanwhile runs code, too
+    try:
+        while True:
+            interrupting = Interrupting(after)
+            with ends_within(20):
+                sys.settrace(interrupting)
+                try:
+                    function(*arguments)
+                except Bell:
+                    pass
+                finally:
+                    sys.settrace(before)
+                if interrupting.left > 0:
+                    return after
+                while len(threads_of_ours()) > threads:
+                    time.sleep(0.001)
+            after += 1
+    finally:
+        gc.enable()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -137,28 +176,12 @@ def test_an_interrupt_at_any_instruction_ends_a_pass_and_its_threads(
     rows = np.ones((32, 3))
     np.save(tmp_path / "rows.npy", rows)
     source = ArraySource(rows) if kind == "array" else as_source(tmp_path / "rows.npy")
-    passes(n_threads, source)
-    threads, after, before = len(threads_of_ours()), 1, sys.gettrace()
-    gc.disable()  # what is collected meanwhile runs code, too
-    try:
-        while True:
-            interrupting = Interrupting(after)
-            with ends_within(20):
-                sys.settrace(interrupting)
-                try:
-                    passes(n_threads, source)
-                except Bell:
-                    pass
-                finally:
-                    sys.settrace(before)
-                if interrupting.left > 0:
-                    break  # there were no more instructions
-                while len(threads_of_ours()) > threads:
-                    time.sleep(0.001)
-            after += 1
-    finally:
-        gc.enable()
-    assert after > 200
+    assert interrupt_at_every_moment(passes, n_threads, source) > 200
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_at_any_instruction_ends_passes_together(no_brief_passes):
+    assert interrupt_at_every_moment(passes_together, ArraySource(np.ones((32, 3)))) > 200
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
