@@ -38,12 +38,12 @@ from fastgmm.sources import (
 R = TypeVar("R")
 
 RANGES_PER_THREAD = 4
-"""Ranges handed out per thread, so that a slow one does not hold up the pass; half as many in brief
-passes, as each takes the interpreter 50 us."""
+"""Ranges handed out per thread, so that a slow one does not hold up the pass, and the last of them
+again in short pieces; half as many in brief passes, as each takes the interpreter 50 us."""
 
 SHORT_END = 4
-"""Into so many the last range of each thread is cut: two threads became 1.74 -> 1.83 times as fast
-as one in passes of 30 ms, and 1.83 -> 1.95."""
+"""Into so many pieces, at most, the last range of each thread is cut: two threads became 1.74 ->
+1.83 times as fast as one in passes of 30 ms, and 1.83 -> 1.95."""
 
 RANGE_BYTES = 2**28
 """A range is no larger than this, so that long passes report progress."""
@@ -79,7 +79,7 @@ def with_short_end(cut: list[Range], n_last: int, leaf: int) -> list[Range]:
     """Cut the last ranges again, but no leaf: the threads are to end together."""
     short = []
     for first, last in cut[-n_last:]:
-        step = max((last - first) // SHORT_END // leaf, 1) * leaf
+        step = -(-(last - first) // (SHORT_END * leaf)) * leaf
         short += [(start, min(start + step, last)) for start in range(first, last, step)]
     return cut[:-n_last] + short
 
@@ -135,9 +135,10 @@ class ThreadPlacement:
         warm_up(works, self.source.weighted)
 
     def reduce(self, works: Sequence[Work[Any]], report: Report | None = None) -> list[Any]:
-        """Run one pass; on an exception or Ctrl-C the other threads stop after their next call.
+        """Run one pass; on an exception or Ctrl-C all threads stop after their next call.
 
-        That is a block, or a run of blocks of some milliseconds.
+        That is a block, or a run of blocks of some milliseconds. RuntimeError if it is closed
+        meanwhile.
         """
         if self._is_tiny() and self.ledger is None:
             return self._reduce_at_once(works, report)
@@ -248,6 +249,8 @@ class ThreadPlacement:
                         forest.salvage(result.nodes)
         for thread in threads:
             thread.get()
+        if self._is_stopped:
+            raise RuntimeError("these threads were closed in the midst of a pass")
 
     def _has_ended(self, result: "Reduced | None", forest: Forest) -> bool:
         """Add what has been reduced; return whether it was a thread's last word instead."""
@@ -300,7 +303,7 @@ class ThreadPlacement:
                 yield chunk
                 reached = end
                 late = reached % leaf == 0 and time.monotonic() >= give_up
-                if late or (self._is_stopped and self.n_threads > 1):
+                if late or self._is_stopped:
                     return
 
         nodes, costs = Nodes(), Costs()

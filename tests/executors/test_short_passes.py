@@ -113,6 +113,33 @@ def test_a_single_range_takes_no_other_thread():
     assert work.threads == {threading.get_ident()}
 
 
+class Closing(NamedTuple):
+    """Closes its placement in the midst of a pass."""
+
+    placement: Any
+    level: int = 0
+
+    def start(self) -> Any:
+        return Sum().start()
+
+    def accumulate(self, state: Any, chunk: Any) -> Any:
+        if chunk.first_row == 128:
+            self.placement._is_stopped = True  # as ``close`` says first
+        time.sleep(0.001)
+        return Sum().accumulate(state, chunk)
+
+    def merge(self, left: Any, right: Any) -> Any:
+        return Sum().merge(left, right)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_pass_that_is_cut_off_has_no_result(n_threads):
+    with closing(ThreadExecutor(n_threads).place(ArraySource(X), 64)) as placement:
+        for _ in range(2):  # on other threads; on this one, too
+            with pytest.raises(RuntimeError, match="in the midst of a pass"):
+                placement.reduce([Closing(placement)])
+
+
 def test_a_pass_that_is_longer_than_the_last_goes_to_all_threads():
     found = [passes(0.0, 0.02, 0.02) for _ in range(3)]
     assert all("there" in second & third for _, second, third in found)

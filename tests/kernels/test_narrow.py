@@ -102,15 +102,15 @@ def test_rows_between_clusters_count_beside_rows_beyond_them():
 def test_a_batch_with_a_row_far_away_is_left_to_tiles(k):
     density = mixture("full", 2, k)
     batch = kernels.narrow.VECTORS_TOGETHER * lanes(np.dtype(float))
-    X = np.random.default_rng(0).normal(size=(12 * batch + 7, 2))
-    rest = slice(12 * batch, 12 * batch + 7)
+    X = np.random.default_rng(0).normal(size=(12 * batch + 3, 2))  # fewer than any group
+    rest = slice(12 * batch, 12 * batch + 3)
     assert in_groups("full", density, X)[1] == [rest]
     for where, left in (
         ([0], [slice(0, batch), rest]),
         ([3 * batch, 5 * batch - 1], [slice(3 * batch, 5 * batch), rest]),
-        ([12 * batch - 1], [slice(11 * batch, 12 * batch + 7)]),
+        ([12 * batch - 1], [slice(11 * batch, 12 * batch + 3)]),
         # three of four: no more is tried
-        ([batch, 2 * batch, 3 * batch], [slice(batch, 12 * batch + 7)]),
+        ([batch, 2 * batch, 3 * batch], [slice(batch, 12 * batch + 3)]),
     ):
         Y = X.copy()
         Y[where] = 1e3

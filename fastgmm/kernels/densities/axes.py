@@ -44,7 +44,7 @@ class AxesDensity(NamedTuple):
     """What a pass needs of a mixture with covariances along the axes, in the compute dtype."""
 
     log_scale: FloatArray
-    """(k,) the log density at the mean, to base two."""
+    """(k,) log weight + log density at the mean, to base two."""
     means: FloatArray
     """(k, d)."""
     scales: FloatArray

@@ -36,9 +36,10 @@ FEW_FEATURES = 5
 """So many features of a group lie in registers; more are loaded, and serve two components a time:
 with nine, 1.05 to 1.2 times as fast; with five, slower."""
 
-TWO_FEATURES = 2
-"""Up to so many, groups have twice as many vectors, whose steps wait less for each other: 1.03 to
-1.06 times as fast; with more features, slower."""
+TWO = 2
+"""Features with which groups have twice as many vectors, whose steps wait less for each other: 1.03
+to 1.06 times as fast with three or four components, 0.95 to 1.0 with dozens; with other numbers of
+features slower."""
 
 SUMS_IN_REGISTERS = 24
 """Of the moments of one or several components."""
@@ -74,7 +75,7 @@ class Groups:
     @staticmethod
     def vectors_of(n_features: int) -> int:
         """Return how many vectors of rows a group has."""
-        return 2 * CHUNK_VECTORS if n_features <= TWO_FEATURES else CHUNK_VECTORS
+        return 2 * CHUNK_VECTORS if n_features == TWO else CHUNK_VECTORS
 
     def number(self, pointer: Any, at: Any) -> Any:
         """Return a number of memory in all lanes."""

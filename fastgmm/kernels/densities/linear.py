@@ -72,7 +72,7 @@ class LinearDensity(NamedTuple):
     """What a pass needs of a mixture whose log densities are linear, in the compute dtype."""
 
     log_scale: FloatArray
-    """(k,) the log density at the mean, to base two."""
+    """(k,) log weight + log density at the mean, to base two."""
     means: FloatArray
     """(k, d)."""
     squares: FloatArray

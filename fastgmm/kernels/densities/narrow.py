@@ -331,7 +331,7 @@ def less_reference(density: Any) -> tuple[FloatArray, FloatArray, float]:
     """Return slopes (k m,) and constants (k,) of log densities (base two), and a reference.
 
     The reference, the highest of the components' log densities at their own means, is taken off the
-    constants. It has a float32's digits, so that a number of rows times it is exact.
+    constants. It has a float32's digits: rounding enters when nats are made of all rows' share.
     """
     raise NotImplementedError("implemented for two densities, for kernels only")
 

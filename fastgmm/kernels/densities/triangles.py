@@ -45,7 +45,7 @@ class TriangleDensity(NamedTuple):
     """What a pass needs of a mixture with whole covariance matrices, in the compute dtype."""
 
     log_scale: FloatArray
-    """(k,) the log density at the mean, to base two."""
+    """(k,) log weight + log density at the mean, to base two."""
     means: FloatArray
     """(k, d)."""
     whitening: FloatArray

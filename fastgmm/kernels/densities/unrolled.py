@@ -146,7 +146,7 @@ class UnrolledDensity(NamedTuple):
     """What a pass needs of a mixture in few columns, in the compute dtype."""
 
     log_scale: FloatArray
-    """(k,) the log density at the mean, to base two."""
+    """(k,) log weight + log density at the mean, to base two."""
     means: FloatArray
     """(k, d)."""
     whitening: FloatArray
