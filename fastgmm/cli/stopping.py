@@ -98,18 +98,29 @@ def interruptible(
         yield stop
 
 
+def _version(path: Path | None) -> tuple[int, int] | None:
+    """Return what tells a file from an earlier one of its name; None if there is none."""
+    if path is None or not path.exists():
+        return None
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
+
+
 @contextmanager
 def resumable(checkpoint: Path | None, resume: bool) -> Iterator[None]:
     """Note, on whatever ends a fit that is kept, the command that goes on with it.
 
     A stop before there is anything to keep names it, too: what is queued until it is done reads it.
     """
+    before = _version(checkpoint)
     try:
         yield
     except BaseException as error:
         notes = getattr(error, "__notes__", [])
         others = [note for note in notes if not note.startswith(KEPT)]
         kept = len(others) < len(notes)
+        # stopped when the fit was over, before its model was written
+        kept |= isinstance(error, KeyboardInterrupt) and _version(checkpoint) not in (None, before)
         # stopped before the fit was at it: what an earlier run has left is still there
         early = resume and isinstance(error, KeyboardInterrupt)
         if checkpoint is not None and (kept or (early and checkpoint.exists())):

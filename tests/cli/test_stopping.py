@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -80,6 +81,34 @@ def test_signals(folder, run, monkeypatch, sent, code, where):
     monkeypatch.chdir(folder)
     result = run(*words, "--max-iter", "1000001", "--max-seconds", 0.2, exit_code=TIME_UP)
     assert "time is up after 0.2 s" in result.stderr
+
+
+def test_a_fit_that_is_over_when_it_is_interrupted_is_kept(folder):
+    flags = ["--max-iter", "3", "--checkpoint", "fit.ckpt", "--resume"]
+    with started(folder, *FIT, *flags) as process:
+        errors = process.stderr.readline()
+        while "not converged after 3 iterations" not in errors:
+            errors = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=LONG)
+    assert process.returncode in (0, INTERRUPTED)
+    if process.returncode == INTERRUPTED:  # its model is not written yet
+        check_advice(errors, folder)
+
+
+@pytest.mark.parametrize("later", [0.0, 0.5])
+def test_an_interrupt_is_heard_while_workers_start(folder, later):
+    """Ctrl-C reaches them, too, and none of them says anything."""
+    process = started(folder, *FIT, "--max-iter", "1000000", "--workers", "2")
+    children = Path(f"/proc/{process.pid}/task")
+    while not any(file.read_text() for file in children.glob("*/children")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    time.sleep(later)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=LONG)
+    assert process.returncode == INTERRUPTED
+    assert errors.split() == ["fastgmm:", "interrupted"]
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])

@@ -3,11 +3,11 @@
 import json
 import logging
 import signal
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -57,11 +57,12 @@ def inside_task() -> bool:
 def local_workers(n_workers: int) -> Iterator[Client]:
     """Yield a client of so many new worker processes, which share the CPUs; stop them after."""
     threads = max(1, available_threads() // n_workers)
-    with dask.config.set(SETTINGS):
+    with dask.config.set(SETTINGS), ExitStack() as opened:
         with _deaf_children(), dask.config.set(QUIET):
             cluster = _started(n_workers, threads)
-        with closing_in_the_end(cluster), distributed.Client(cluster) as client:
-            yield client
+            # before a Ctrl-C that has waited is heard
+            opened.enter_context(closing_in_the_end(cluster))
+        yield opened.enter_context(distributed.Client(cluster))
 
 
 def _started(n_workers: int, n_threads: int) -> Any:
@@ -103,18 +104,18 @@ def closing_in_the_end(cluster: Any) -> Iterator[None]:
 
 @contextmanager
 def _deaf_children() -> Iterator[None]:
-    """Let processes started meanwhile ignore Ctrl-C, which a terminal sends to all of them.
+    """Let processes started meanwhile not hear Ctrl-C, which a terminal sends to all of them.
 
-    Whoever started them stops them; by themselves they would die with a traceback each.
+    Whoever started them stops them; by themselves they would die with a traceback each. They
+    inherit what this thread, and those that it starts, hold up; here it is heard afterwards.
+    (Ignored meanwhile, it was lost: a fit that should have ended went on.)
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may say what signals do
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_tracker.ensure_running()  # or it is started meanwhile, and lets the signal through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
