@@ -133,6 +133,27 @@ def test_missing_values_and_chunks_that_were_never_written(tmp_path: Path) -> No
         GaussianMixture(1).fit(array)
 
 
+def test_rows_that_nobody_has_written_are_no_quiet_zeros(tmp_path: Path) -> None:
+    for shards in (None, (4, 2)):
+        array = zarr.create_array(
+            tmp_path / f"{shards}.zarr", shape=(10, 2), chunks=(2, 2), shards=shards, dtype="f8"
+        )
+        array[:8] = 1.0
+        with pytest.warns(UserWarning, match=r"zarr: \d of \d chunks were never written") as told:
+            open_dataset(tmp_path / f"{shards}.zarr")
+        assert told[0].filename == __file__
+        array[8:] = 1.0
+        open_dataset(array)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        chunked = file.create_dataset("chunked", shape=(10, 2), chunks=(3, 2), dtype="f8")
+        chunked[:3] = 1.0
+        file.create_dataset("whole", shape=(10, 2), dtype="f8")
+        file.create_dataset("nothing", shape=(0, 2), dtype="f8")
+    for name, gaps in (("chunked", "3 of 4"), ("whole", "1 of 1")):
+        with pytest.warns(UserWarning, match=f"{name}: {gaps} chunks were never written"):
+            open_dataset(tmp_path / "x.h5" / name)
+
+
 def test_a_store_in_memory_stays_in_this_process(two_workers: object) -> None:
     array = zarr.create_array({}, data=X, chunks=(500, 3))
     assert not as_source(array).reads_files

@@ -1,5 +1,6 @@
 """Datasets in HDF5 files, by h5py."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgmm.exceptions import DataError
-from fastgmm.sources.stored.source import StoredSource, stored_source, unreadable_rows
+from fastgmm.sources.stored.source import (
+    StoredSource,
+    Unwritten,
+    stored_source,
+    unreadable_rows,
+)
 
 try:
     import h5py
@@ -29,6 +35,7 @@ class Dataset:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     chunks: tuple[int, ...] | None
+    gaps: Unwritten
 
     @property
     def path(self) -> str:
@@ -43,6 +50,10 @@ class Dataset:
     def files(self) -> list[str]:
         """Return its file."""
         return [self.file]
+
+    def unwritten(self) -> Unwritten:
+        """Return what it lacked when it was opened."""
+        return self.gaps
 
     def read(self, start: int, stop: int, columns: slice) -> NDArray[Any]:
         """Read some rows; DataError naming file and dataset if that fails."""
@@ -112,7 +123,8 @@ def _described(file: str, opened: Any) -> Dataset:
             raise DataError(
                 f"{file}{opened.name} is empty, without any shape: write the rows to it"
             )
-        return Dataset(file, opened.name, tuple(opened.shape), opened.dtype, opened.chunks)
+        shape, gaps = tuple(opened.shape), _gaps(opened)
+        return Dataset(file, opened.name, shape, opened.dtype, opened.chunks, gaps)
     names = _datasets_in(opened)
     if len(names) == 1:
         return _described(file, opened.file[names[0]])
@@ -122,6 +134,17 @@ def _described(file: str, opened: Any) -> Dataset:
     raise DataError(
         f"{where} holds {len(names)} datasets: name one of them, such as {file}{names[0]}"
     )
+
+
+def _gaps(opened: Any) -> Unwritten:
+    """Return what of a dataset nobody has written; nothing of one that lies in other files."""
+    if opened.is_virtual or opened.external or opened.size == 0:
+        return Unwritten(0, 0, None)
+    if opened.chunks is None:
+        return Unwritten(int(opened.id.get_storage_size() == 0), 1, opened.fillvalue)
+    sides = zip(opened.shape, opened.chunks, strict=True)
+    chunks = math.prod(-(-side // chunk) for side, chunk in sides)
+    return Unwritten(chunks - opened.id.get_num_chunks(), chunks, opened.fillvalue)
 
 
 def _datasets_in(group: Any) -> list[str]:

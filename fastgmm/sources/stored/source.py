@@ -1,6 +1,7 @@
 """The source: some columns of stored arrays, read chunk by chunk, put together to blocks."""
 
 import hashlib
+import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -52,8 +53,20 @@ class StoredArray(Protocol):
     def files(self) -> list[str]:
         """Return files that another one in its place would change; of many chunks some."""
 
+    def unwritten(self) -> "Unwritten":
+        """Return what of it nobody has ever written."""
+
     def read(self, start: int, stop: int, columns: slice) -> NDArray[Any]:
         """Return rows, as (t, columns) or (t,); DataError naming the path if that fails."""
+
+
+class Unwritten(NamedTuple):
+    """Chunks that are in no file, because a writer was stopped, or they were lost."""
+
+    chunks: int
+    of: int
+    value: Any
+    """What they read as."""
 
 
 class Table(NamedTuple):
@@ -236,8 +249,21 @@ def stored_source(
         n_samples += n_rows
     sizes = [(table.array.path, table.n_rows, table.n_columns) for table in tables]
     selection = select(sizes, columns, weight)
+    for array in arrays:
+        _warn_of_gaps(array.path, array.unwritten())
     stamps = tuple(stamp(file) for array in arrays for file in array.files())
     return StoredSource(tuple(table for table in tables if table.n_rows), selection, None, stamps)
+
+
+def _warn_of_gaps(path: str, unwritten: Unwritten) -> None:
+    """Warn of rows that nobody has written, unless they read as missing values."""
+    if unwritten.chunks > 0 and unwritten.value == unwritten.value:
+        warnings.warn(
+            f"{path}: {unwritten.chunks:,} of {unwritten.of:,} chunks were never written, their "
+            f"rows read as {unwritten.value}: complete it if its writer was stopped",
+            UserWarning,
+            stacklevel=5,  # who called open_dataset
+        )
 
 
 def _digest(arrays: Iterable[NDArray[Any]]) -> str:

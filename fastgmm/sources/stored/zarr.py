@@ -1,7 +1,7 @@
 """Zarr arrays, of format 2 and 3: folders on a disk, or any store that Zarr has opened.
 
-A chunk that was never written holds the fill value, as the format says: one that was lost cannot
-be told from it.
+A chunk that was never written holds the fill value, as the format says: a warning counts them, but
+one that was lost cannot be told from one that has nothing else.
 """
 
 import os
@@ -13,7 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgmm.exceptions import DataError
-from fastgmm.sources.stored.source import StoredSource, stored_source, unreadable_rows
+from fastgmm.sources.stored.source import (
+    StoredSource,
+    Unwritten,
+    stored_source,
+    unreadable_rows,
+)
 
 try:
     import zarr
@@ -63,6 +68,14 @@ class ZarrArray:
         files = sorted(os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)
         metadata = [file for file in files if os.path.basename(file) in METADATA]
         return [*metadata, *files[:: -(-len(files) // WATCHED) or 1]]
+
+    def unwritten(self) -> Unwritten:
+        """Count them where that is a look into a folder; none in a store elsewhere."""
+        if not isinstance(self.array.store, zarr.storage.LocalStore | zarr.storage.MemoryStore):
+            return Unwritten(0, 0, None)
+        chunks = self.array.nchunks
+        missing = chunks - self.array.nchunks_initialized
+        return Unwritten(missing, chunks, self.array.fill_value)
 
     def read(self, start: int, stop: int, columns: slice) -> NDArray[Any]:
         """Decode some rows; DataError naming the path if that fails."""
