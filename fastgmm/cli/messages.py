@@ -42,6 +42,8 @@ ADVICE = {
     "start anew with resume=False": "start anew without --resume",
     "resume=True": "--resume",
     "checkpoint=path": "--checkpoint FILE",
+    "increase max_iter, tol, or": "increase --max-iter, --tol, or",
+    "sample_weight is": "the --weight column is",
 }
 """The library's, and the command's."""
 

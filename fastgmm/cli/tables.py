@@ -56,7 +56,10 @@ def collapsed_components(model: "GaussianMixture") -> list[str]:
         return []
     shown = ", ".join(numbers[:COLLAPSED_SHOWN]) + (", ..." * (len(numbers) > COLLAPSED_SHOWN))
     plural = "" if len(numbers) == 1 else "s"
-    return [f"{len(numbers)} component{plural} collapsed: {shown} (see fastgmm fit --on-collapse)"]
+    advice = "see fastgmm fit --on-collapse"
+    if len(numbers) == len(model.weights_):
+        advice += "; if --reg-covar is wide for these data, --regularization relative"
+    return [f"{len(numbers)} component{plural} collapsed: {shown} ({advice})"]
 
 
 def as_json(model: "GaussianMixture") -> str:

@@ -132,7 +132,10 @@ def plot_density_1d(
     if histogram is None:
         low, high = _extent(model)
     elif not isinstance(histogram, Histogram):
-        raise DataError(f"histogram is of type {type(histogram).__name__}: pass histogram_1d(rows)")
+        raise DataError(
+            f"histogram is of type {type(histogram).__name__}: pass "
+            "fastgmm.plotting.histogram_1d(rows)"
+        )
     else:
         low, high = histogram.edges[[0, -1]]
         ax.stairs(histogram.densities, histogram.edges, fill=True, color="0.85", label="data")

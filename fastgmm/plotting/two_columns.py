@@ -212,6 +212,8 @@ def _check_masses(masses: Sequence[float]) -> None:
     if len(masses) == 0:
         raise ValueError("there is no mass to draw: give shares of probability, as (0.5, 0.9)")
     for mass in masses:
+        if np.ndim(mass) > 0:  # rows, as other plots take them
+            raise ValueError("masses are shares of probability, such as (0.5, 0.9): pass no rows")
         if not 0.0 < mass < 1.0:
             raise ValueError(f"mass {mass} is not between 0 and 1: give shares of probability")
 

@@ -229,12 +229,24 @@ def _once(files: Iterable[str]) -> list[str]:
     return list(seen.values())
 
 
+_TEXT = (
+    "; write it as Parquet once, by pandas (read_csv, to_parquet) or, where it is larger than "
+    "memory, by pyarrow (csv.open_csv, parquet.ParquetWriter)"
+)
+OTHERS = {
+    **dict.fromkeys((".csv", ".tsv", ".txt", ".dat"), _TEXT),
+    ".npz": "; save its array as .npy",
+}
+"""What is said of endings that people try."""
+
+
 def _common_ending(files: list[str], kinds: Kinds) -> str:
     found: dict[str, str] = {}
     for file in files:
         ending = _ending(file, kinds)
         if ending is None:
-            raise DataError(f"{file} has an unknown ending: {_known(kinds)} can be read")
+            other = OTHERS.get(os.path.splitext(file)[1].lower(), "")
+            raise DataError(f"{file} has an unknown ending: {_known(kinds)} can be read{other}")
         found.setdefault(ending, file)
     if len(found) > 1:
         raise DataError(

@@ -80,5 +80,5 @@ def test_two_columns_are_refused():
 
 def test_rows_in_the_place_of_a_histogram_are_told_from_one():
     model = GaussianMixture.from_parameters([1.0], [[0.0]], [[[1.0]]])
-    with pytest.raises(DataError, match="is of type ndarray: pass histogram_1d"):
+    with pytest.raises(DataError, match="is of type ndarray: pass fastgmm"):
         plot_density_1d(model, np.zeros((3, 1)), Figure().subplots())

@@ -78,6 +78,8 @@ def test_what_does_not_fit_two_axes_is_refused():
             plot(TILTED_TWO, masses=[1.0], ax=Figure().subplots())
         with pytest.raises(NotFittedError):
             plot(GaussianMixture(2), ax=Figure().subplots())
+        with pytest.raises(ValueError, match="pass no rows"):
+            plot(TILTED_TWO, np.zeros((5, 2)), ax=Figure().subplots())
         with pytest.raises(ValueError, match="there is no mass to draw"):
             plot(TILTED_TWO, masses=[], ax=Figure().subplots())
     with pytest.raises(DataError, match=r"rows of shape \(2, 2\) with .* \(3, 1\)"):

@@ -203,6 +203,17 @@ def test_an_unknown_ending_is_refused(touch: Touch, tmp_path: Path) -> None:
     refuse(tmp_path / "*", file, "unknown ending", ".npy or .parquet")
 
 
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("x.csv", "write it as Parquet once"), ("x.npz", "save its array as .npy")],
+)
+def test_endings_that_people_try_are_refused_with_a_way_out(
+    tmp_path: Path, name: str, advice: str
+) -> None:
+    (tmp_path / name).write_text("1,2")
+    refuse(tmp_path / name, name, "unknown ending", advice)
+
+
 def test_a_name_without_ending_is_refused(touch: Touch) -> None:
     [file] = touch("npy")
     refuse(file, file, "unknown ending")
