@@ -170,7 +170,8 @@ def check_matrices(matrices: Float64Array, name: str, *, shared: bool = False) -
 
 def _refused(matrices: Float64Array, k: int, name: str, shared: bool) -> ValueError:
     least = float(np.linalg.eigvalsh(matrices[k])[0])
-    enough = max(-2.0 * least, 1e-6 * float(np.abs(np.diagonal(matrices[k])).max()))
+    scale = float(np.abs(np.diagonal(matrices[k])).max()) or 1.0
+    enough = max(-2.0 * least, 1e-6 * scale)
     return ValueError(
         f"'{name}' should be symmetric, positive-definite, but{_whose(k, shared)} least eigenvalue "
         f"is {least:.3g}: correct the matrix, or add {enough:.1g} to its diagonal"

@@ -16,6 +16,8 @@ def weight_array(sample_weight: Any, n_samples: int) -> Float64Array:
     """
     try:
         given = as_numpy(unmasked(sample_weight))
+        if given.dtype.kind in "mM":
+            raise TypeError(f"its dtype is {given.dtype}")
         is_complex = given.dtype.kind == "c"
         weights = given if is_complex else given.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:

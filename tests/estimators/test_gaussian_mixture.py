@@ -154,6 +154,8 @@ def test_columns_must_match(model):
         model.predict(X[:, :2])
     with pytest.raises(DataError, match=r"sample_weight.shape == \(3,\)"):
         model.fit(X, sample_weight=[1, 2, 3])
+    with pytest.raises(DataError, match="not an array of numbers: its dtype is timedelta64"):
+        model.fit(X, sample_weight=np.ones(len(X), "m8[s]"))
     with pytest.raises(DataError, match="Complex data not supported: sample_weight must be real"):
         model.fit(X, sample_weight=np.full(len(X), 1.0 + 1e-9j))
 

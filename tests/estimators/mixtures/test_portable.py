@@ -144,6 +144,7 @@ def test_a_matrix_that_is_none_is_named(covariance_type, what):
             r"component 1's entry \(0, 1\) is 0.5 and \(1, 0\)",
         ),
         ({"covariances": 1e-12 * with_second(TWISTED)}, "component 1's entry"),
+        ({"covariances": with_second(np.zeros((2, 2)))}, "add 1e-06 to its diagonal"),
         ({"covariances": with_second(np.diag([1.0, np.inf]))}, "'covariances' contains NaN or inf"),
         ({"covariances": UNIT[:2]}, r"the shape of \(3, 2, 2\), but got \(2, 2, 2\)"),
         ({"precisions": UNIT}, "either covariances or precisions"),
