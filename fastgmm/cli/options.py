@@ -150,7 +150,7 @@ class Bytes(click.ParamType):  # type: ignore[type-arg]  # generic since click 8
 
         try:
             n_bytes = int(parse_bytes(value)) if value.strip() else 0
-        except ValueError:
+        except (ValueError, OverflowError):
             self.fail(f"{value!r} is not a size such as 2GB, 512MiB or 1e9", param, ctx)
         if n_bytes < 1:
             self.fail(f"{value!r} is not a byte", param, ctx)

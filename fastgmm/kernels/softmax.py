@@ -2,13 +2,12 @@
 
 A chunk of ``joint`` is a flat (k, stride) matrix from ``at`` on: log2(weight_k N(x_t | k)) on the
 way in, the same as a fraction of the row's highest on the way out. To base two, as an exponential
-takes a quarter less time then (``simd/powers.py``); log likelihoods leave in nats. A row's *share*
+takes less time then (``simd/powers.py``); log likelihoods leave in nats. A row's *share*
 is what makes responsibilities of these fractions: its weight over their sum. It is not multiplied
 in here, because the moments need fewer products when it goes to the features. A chunk is padded
 with rows that do not exist up to whole vectors.
 """
 
-import math
 from typing import Any
 
 from fastgmm._jit import part
@@ -27,8 +26,7 @@ from fastgmm.simd import (
     store,
     total,
 )
-
-LN2 = math.log(2.0)
+from fastgmm.simd.powers import LN2
 
 # a logarithm for the product of so many vectors of sums: sums lie between 1 and k, so that the
 # product stays below 1e32 (a float32 holds 1e38) up to k = 10,000

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from fastgmm._jit import part
-from fastgmm.kernels.softmax import LN2
 from fastgmm.simd import (
     broadcast,
     fma,
@@ -22,6 +21,7 @@ from fastgmm.simd import (
     store,
     transpose_block,
 )
+from fastgmm.simd.powers import LN2
 
 
 @part

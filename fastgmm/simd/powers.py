@@ -1,7 +1,7 @@
 """2^x of whole vectors, and numbers without theirs: exponentials with the scaling free.
 
-2^x needs no multiple of ln 2 taken off x, and the result's exponent is an addition to its bits: a
-fifth to a quarter less time than ``exp_nonpositive`` takes in both dtypes.
+2^x needs no multiple of ln 2 taken off x, and the result's exponent is an addition to its bits: in
+L1 a quarter less time than ``exp_nonpositive`` takes in float64, a sixth less in float32.
 """
 
 import math

@@ -98,6 +98,12 @@ def open_dataset(
         No such file, unknown ending, columns that differ between files, text columns, damaged
         files. The message names the file.
 
+    Warns
+    -----
+    UserWarning
+        Files that are empty or named twice; chunks of Zarr and HDF5 that were never written, whose
+        rows read as zeros.
+
     Examples
     --------
     >>> import numpy as np, tempfile

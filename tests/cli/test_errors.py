@@ -42,6 +42,7 @@ def the_line(result):
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--reg-covar", "nan"], "no finite number"),
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--reg-covar", "inf"], "no finite number"),
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--memory-limit", "much"], "such as 2GB"),
+        (["fit", "DATA", "-k", "2", "-o", "out.npz", "--memory-limit", "1e999"], "such as 2GB"),
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--memory-limit", "0"], "'0' is not a byte"),
         (["info", "MODEL", "--json", "--csv"], "exclude each other"),
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--columns", "a,,b"], "empty column name"),

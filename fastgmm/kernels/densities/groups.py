@@ -5,7 +5,6 @@ densities, and what the moments take of a group, wait in L1 until some groups' m
 as many registers as there are. Two components need not wait (``pairs.py``).
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +20,7 @@ from fastgmm.kernels.emission import (
 from fastgmm.simd.arithmetic import added, fused, larger, reciprocal_of, smaller
 from fastgmm.simd.elementary import log_of
 from fastgmm.simd.memory import store_at
-from fastgmm.simd.powers import powers_of_two, without_exponent
+from fastgmm.simd.powers import LN2, powers_of_two, without_exponent
 from fastgmm.simd.shuffles import folded
 from fastgmm.simd.vectors import (
     FLAGS,
@@ -289,7 +288,7 @@ class Groups:
         within = builder.bitcast(within, ir.IntType(self.width))
         fits = builder.icmp_unsigned("==", within, ir.Constant(within.type, -1))
         logarithm = log_of(builder, product)
-        value = folded(builder, fused(builder, powers, constant(vector, math.log(2.0)), logarithm))
+        value = folded(builder, fused(builder, powers, constant(vector, LN2), logarithm))
         total = builder.load(self.log_likelihood)
         if value.type != total.type:
             value = builder.fpext(value, total.type)

@@ -33,9 +33,9 @@ from fastgmm.kernels.densities.products import add_lanes, chosen
 from fastgmm.kernels.densities.unrolled import UnrolledDensity
 from fastgmm.kernels.emission import data_of
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened
-from fastgmm.kernels.softmax import LN2
 from fastgmm.kernels.states import blocks_of, merge_states, state_of
 from fastgmm.simd import lanes, lanes_of
+from fastgmm.simd.powers import LN2
 from fastgmm.simd.vectors import llvm_vector, vector_of
 
 MOST_COLUMNS = 3
