@@ -3,8 +3,10 @@
 import numpy as np
 
 from fastgmm import kernels
+from fastgmm._jit import kernel
 from fastgmm.covariance import FAMILIES
 from fastgmm.executors import ThreadExecutor
+from fastgmm.kernels.columns import chunk_rows, load_about
 from fastgmm.maximization import maximum_likelihood
 from fastgmm.parameters import Parameters
 from fastgmm.sources import NO_WEIGHTS, ArraySource
@@ -53,6 +55,36 @@ class Pass:
     def time_expectation_of_weighted_rows(self, name):
         """The same with a weight a row."""
         self.add(self.rows, self.weights)
+
+
+@kernel
+def turn_rows(rows, d, shift, columns, n_chunks, times):
+    """Turn chunks of rows into columns, again and again."""
+    run = chunk_rows(rows)
+    for _ in range(times):
+        for chunk in range(n_chunks):
+            load_about(rows, d, chunk * run, run, run, shift, columns, 0, run)
+
+
+class Turning:
+    """Rows into columns, from L1 to L1: it shows in passes over few components."""
+
+    params = ([2, 5, 8, 9, 16, 20, 39], ["float64", "float32"])
+    param_names = ("columns", "dtype")
+
+    def setup(self, d, dtype):
+        """Make rows of four chunks."""
+        most = 64
+        self.rows = np.zeros(4 * most * d, dtype)
+        self.shift = np.zeros(d, dtype)
+        self.columns = np.zeros(most * (d + most), dtype)
+        self.times = 1
+        self.time_a_thousand_rounds_of_four_chunks(d, dtype)
+        self.times = 1000
+
+    def time_a_thousand_rounds_of_four_chunks(self, d, dtype):
+        """A chunk is four vectors of rows."""
+        turn_rows(self.rows, d, self.shift, self.columns, 4, self.times)
 
 
 class PassFromMemory:

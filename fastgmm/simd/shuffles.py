@@ -59,7 +59,10 @@ def _exchanged(builder: Any, a: Any, b: Any, block: int) -> tuple[Any, Any]:
 
 
 def transposed(builder: Any, rows: list[Any]) -> list[Any]:
-    """Transpose as many vectors as each has lanes, in log2(lanes) rounds of exchanges."""
+    """Transpose as many vectors as each has lanes, in log2(lanes) rounds of exchanges.
+
+    Fewer, a power of two, are transposed in squares side by side.
+    """
     rows = list(rows)
     block = 1
     while block < len(rows):

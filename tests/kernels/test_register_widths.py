@@ -39,3 +39,8 @@ def test_groups_add_up_with_32_byte_registers():
 @pytest.mark.slow
 def test_moments_are_sums_with_16_byte_registers():
     passed_with(16, "tests/kernels/test_chosen.py", "-k", "either_way and float64")
+
+
+@pytest.mark.slow
+def test_rows_become_columns_with_32_byte_registers():
+    passed_with(32, "tests/kernels/test_columns.py")

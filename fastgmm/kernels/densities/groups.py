@@ -175,7 +175,13 @@ class Groups:
 
         def component(k: Any, scale: list[Any]) -> list[Any]:
             places = [self.place(begin, k, v) for v in self.vectors]
-            powers = powers_of_two(self.builder, [self.load(self.densities, at) for at in places])
+            powers = []
+            # of eight vectors at once: 1.01 times as fast in float64, 0.93 to 0.96 in float32
+            at_once = CHUNK_VECTORS if self.bits == 32 else len(places)
+            for first in range(0, len(places), at_once):
+                some = places[first : first + at_once]
+                values = [self.load(self.densities, at) for at in some]
+                powers += powers_of_two(self.builder, values)
             for at, power in zip(places, powers, strict=True):
                 self.store(self.densities, at, power)
             return [added(self.builder, a, b) for a, b in zip(scale, powers, strict=True)]
