@@ -10,7 +10,7 @@ from fastgmm import kernels
 from fastgmm._typing import Float64Array, FloatArray, LabelArray
 from fastgmm.covariance import Density
 from fastgmm.exceptions import DataError
-from fastgmm.sources import Chunk, Source
+from fastgmm.sources import NO_NAMES, Chunk, Names
 from fastgmm.sources.missing import incomplete_rows
 
 
@@ -19,7 +19,7 @@ class Scoring:
     """The weighted log likelihood of all rows, the sum of their weights, and how many have any."""
 
     density: Density
-    columns: tuple[str, ...] | None
+    names: Names
     level: int = 0
 
     def start(self) -> Float64Array:
@@ -28,10 +28,10 @@ class Scoring:
 
     def accumulate(self, state: Float64Array, chunk: Chunk) -> Float64Array:
         """Add a chunk's log likelihood, weight and rows."""
-        log_density = log_densities(self.density, chunk, self.columns).astype(np.float64)
+        log_density = log_densities(self.density, chunk, self.names).astype(np.float64)
         weights = chunk.weights
         if weights.size:
-            check_weights(chunk)
+            check_weights(chunk, self.names)
             log_density[weights == 0.0] = 0.0  # absent, however far away
             state += (weights * log_density).sum(), weights.sum(), np.count_nonzero(weights)
         else:
@@ -53,7 +53,7 @@ class EntropyScoring:
     """As :class:`Scoring`, and the weighted entropy of the responsibilities."""
 
     density: Density
-    columns: tuple[str, ...] | None
+    names: Names
     level: int = 0
 
     def start(self) -> Float64Array:
@@ -62,9 +62,9 @@ class EntropyScoring:
 
     def accumulate(self, state: Float64Array, chunk: Chunk) -> Float64Array:
         """Add a chunk's, some rows after the others."""
-        check_finite(chunk, self.columns)
+        check_finite(chunk, self.names)
         if chunk.weights.size:
-            check_weights(chunk)
+            check_weights(chunk, self.names)
         some = max(ENTROPY_ELEMENTS // len(self.density.means), 64)
         for first in range(0, len(chunk.rows), some):
             rows, weights = chunk.rows[first : first + some], chunk.weights[first : first + some]
@@ -99,66 +99,60 @@ def _totals(density: Density, rows: FloatArray, weights: Float64Array) -> Float6
     return np.array([likelihood, weight, n_rows, -surprise.sum(dtype=np.float64)])
 
 
-def check_finite(chunk: Chunk, columns: tuple[str, ...] | None) -> None:
+def check_finite(chunk: Chunk, names: Names) -> None:
     """Raise DataError naming row and column of the first entry that is not finite."""
     at = kernels.rows.first_not_finite(chunk.rows)
     if at < 0:
         return
     row, column = divmod(at, chunk.rows.shape[1])
-    raise DataError(not_finite(chunk.rows[row, column], chunk.first_row + row, column, columns))
+    raise DataError(not_finite(chunk.rows[row, column], chunk.first_row + row, column, names))
 
 
-def check_weights(chunk: Chunk) -> None:
+def check_weights(chunk: Chunk, names: Names) -> None:
     """Raise DataError naming the row of the first weight that is negative or not finite."""
     good = np.isfinite(chunk.weights) & (chunk.weights >= 0.0)
     if not good.all():
         row = int(np.argmin(good))
         raise DataError(
-            f"sample_weight is {chunk.weights[row]} in row {chunk.first_row + row}: weights must "
-            "be finite and not negative"
+            f"sample_weight is {chunk.weights[row]} in {names.row(chunk.first_row + row)}: weights "
+            "must be finite and not negative"
         )
 
 
-def not_finite(value: Any, row: int, column: int, columns: tuple[str, ...] | None) -> str:
+def not_finite(value: Any, row: int, column: int, names: Names) -> str:
     """Say where an entry is not finite, beginning as scikit-learn does, and what to do."""
     what = "NaN" if np.isnan(value) else "infinity or a value too large"
-    name = f"{column} ({columns[column]!r})" if columns else str(column)
+    where = f"{names.row(row)}, {names.column(column)}"
     cure = 'missing="drop" lets a fit leave such rows out; else ' if what == "NaN" else ""
-    return (
-        f"Input X contains {what}: row {row}, column {name}; {cure}remove such rows or fill them in"
-    )
+    return f"Input X contains {what}: {where}; {cure}remove such rows or fill them in"
 
 
-def log_densities(
-    density: Density, chunk: Chunk, columns: tuple[str, ...] | None = None
-) -> FloatArray:
+def log_densities(density: Density, chunk: Chunk, names: Names = NO_NAMES) -> FloatArray:
     """Return (t,) the natural log density of each row of a chunk."""
     out = np.empty(len(chunk.rows), chunk.rows.dtype)
-    _score(density, chunk, columns, out, _NO_LABELS, _nothing(chunk))
+    _score(density, chunk, names, out, _NO_LABELS, _nothing(chunk))
     return out
 
 
-def labels(density: Density, chunk: Chunk, columns: tuple[str, ...] | None = None) -> LabelArray:
+def labels(density: Density, chunk: Chunk, names: Names = NO_NAMES) -> LabelArray:
     """Return (t,) the component of the highest responsibility of each row of a chunk."""
     out = np.empty(len(chunk.rows), np.int64)
-    _score(density, chunk, columns, np.empty(0, chunk.rows.dtype), out, _nothing(chunk))
+    _score(density, chunk, names, np.empty(0, chunk.rows.dtype), out, _nothing(chunk))
     return out
 
 
-def responsibilities(
-    density: Density, chunk: Chunk, columns: tuple[str, ...] | None = None
-) -> FloatArray:
+def responsibilities(density: Density, chunk: Chunk, names: Names = NO_NAMES) -> FloatArray:
     """Return (t, k) the responsibilities of a chunk's rows; each row sums to 1."""
     out = np.empty((len(chunk.rows), len(density.means)), chunk.rows.dtype)
-    _score(density, chunk, columns, np.empty(0, chunk.rows.dtype), _NO_LABELS, out)
+    _score(density, chunk, names, np.empty(0, chunk.rows.dtype), _NO_LABELS, out)
     return out
 
 
 def component_log_densities(
-    densities: Sequence[Density], chunk: Chunk, columns: tuple[str, ...] | None = None
+    densities: Sequence[Density], chunk: Chunk, names: Names = NO_NAMES
 ) -> FloatArray:
     """Return (t, k) the natural log density of each row under k densities of one component each."""
-    check_finite(chunk, columns)
+    check_finite(chunk, names)
     out = np.empty((len(chunk.rows), len(densities)), chunk.rows.dtype)
     one = np.empty(len(chunk.rows), chunk.rows.dtype)
     for k, density in enumerate(densities):
@@ -168,26 +162,22 @@ def component_log_densities(
     return out
 
 
-def distances(
-    densities: Sequence[Density], chunk: Chunk, columns: tuple[str, ...] | None = None
-) -> FloatArray:
+def distances(densities: Sequence[Density], chunk: Chunk, names: Names = NO_NAMES) -> FloatArray:
     """Return (t, k) the Mahalanobis distance of each row from k densities of one component each."""
     # without their log scales, as which small distances would lose their digits
     bare = [density._replace(log_scale=np.zeros_like(density.log_scale)) for density in densities]
-    squares = -2 * component_log_densities(bare, chunk, columns)
+    squares = -2 * component_log_densities(bare, chunk, names)
     return np.sqrt(np.maximum(squares, 0))
 
 
-def where_complete(
-    function: Callable[..., Any], chunk: Chunk, columns: tuple[str, ...] | None = None
-) -> Any:
+def where_complete(function: Callable[..., Any], chunk: Chunk, names: Names = NO_NAMES) -> Any:
     """Return what a function makes of a chunk's rows, -1 or NaN for those with missing values."""
     incomplete = incomplete_rows(chunk)
     if not incomplete.any():
-        return function(chunk, columns=columns)
+        return function(chunk, names=names)
     rows = chunk.rows.copy()
     rows[incomplete] = 0  # so that the other rows keep their numbers in messages
-    out = function(chunk._replace(rows=rows), columns=columns)
+    out = function(chunk._replace(rows=rows), names=names)
     out[incomplete] = -1 if out.dtype.kind == "i" else np.nan
     return out
 
@@ -195,12 +185,12 @@ def where_complete(
 def _score(
     density: Density,
     chunk: Chunk,
-    columns: tuple[str, ...] | None,
+    names: Names,
     log_density: FloatArray,
     component: LabelArray,
     posterior: FloatArray,
 ) -> None:
-    check_finite(chunk, columns)
+    check_finite(chunk, names)
     if len(chunk.rows):  # a partition of a collection may be empty
         kernels.expectation.score(chunk.rows, density, log_density, component, posterior)
 
@@ -218,8 +208,3 @@ PREDICTIONS: dict[str, Callable[..., Any]] = {
     "responsibility": responsibilities,
 }
 """What a pass over the rows can write per row."""
-
-
-def column_names(source: Source) -> tuple[str, ...] | None:
-    """Return the names of a source's columns as a tuple, for messages made elsewhere."""
-    return None if source.columns is None else tuple(source.columns)

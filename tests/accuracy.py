@@ -20,7 +20,7 @@ from fastgmm.executors import ThreadExecutor
 from fastgmm.initialization import survey
 from fastgmm.parameters import Parameters
 from fastgmm.scoring import Scoring
-from fastgmm.sources import ArraySource
+from fastgmm.sources import NO_NAMES, ArraySource
 
 K = 4
 N = 1200
@@ -192,7 +192,7 @@ def ours(problem, covariance_type):
     try:
         (fit,) = run(placement, [start], settings, constants, lambda event: None)
         density = FAMILIES[covariance_type].prepare(problem.parameters, problem.rows.dtype)
-        ((total, weight, _),) = placement.reduce([Scoring(density, None)])
+        ((total, weight, _),) = placement.reduce([Scoring(density, NO_NAMES)])
     except IllDefinedCovarianceError:
         return None
     finally:

@@ -35,7 +35,6 @@ from fastgmm.maximization import REGULARIZATIONS, count_floor, ridge_beside
 from fastgmm.parameters import GivenParameters, Parameters
 from fastgmm.pass_log import pass_logs
 from fastgmm.progress import FitBegan, FitEnded, IterationDone, Observer, PassBegan, reporting
-from fastgmm.scoring import column_names
 from fastgmm.sources import Source, as_source
 from fastgmm.validation import RANDOM_STATE, as_random_state, check_array, check_weights
 
@@ -291,9 +290,8 @@ class Fitting(Conditional):
             best.collapsed,
         )
         vars(self).update(self._attributes(best.parameters, source.dtype, ended))
-        columns = column_names(source)
-        if columns is not None:
-            self.feature_names_in_ = np.array(columns, dtype=object)
+        if source.columns is not None:
+            self.feature_names_in_ = np.array(source.columns, dtype=object)
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
 

@@ -19,8 +19,8 @@ from fastgmm.initialization.constants import (
     TotalScatter,
 )
 from fastgmm.initialization.gathering import Gathered, joined, smallest
-from fastgmm.scoring import check_finite, check_weights, column_names
-from fastgmm.sources import Chunk, Source
+from fastgmm.scoring import check_finite, check_weights
+from fastgmm.sources import Chunk, Names, Source, source_names
 
 WHOLE_ELEMENTS = 2**23
 """Up to so many elements (64 MB of float64) the start is made from all rows: the same draws and
@@ -112,7 +112,7 @@ class _Check(NamedTuple):
 class Checking:
     """Find the first entry that is not finite and the first bad weight; sum the weights."""
 
-    columns: tuple[str, ...] | None
+    names: Names
     level: int = 0
 
     def start(self) -> _Check:
@@ -129,8 +129,8 @@ class Checking:
 
     def _complaint(self, chunk: Chunk) -> str | None:
         try:
-            check_finite(chunk, self.columns)
-            check_weights(chunk)
+            check_finite(chunk, self.names)
+            check_weights(chunk, self.names)
         except DataError as error:  # kept, not raised: the first row's is told, whoever finds it
             return str(error)
         return None
@@ -253,7 +253,7 @@ def survey(
             f"n_samples = {n_samples}"
         )
     about: list[Part | None] = [None, *parts]
-    asked: dict[str, Work[Any]] = {"check": Checking(column_names(source))}
+    asked: dict[str, Work[Any]] = {"check": Checking(source_names(source))}
     if variances:
         asked["moments"] = ColumnMoments(source.n_features)
     if scatter:

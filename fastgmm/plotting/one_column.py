@@ -15,7 +15,7 @@ from fastgmm.plotting.style import (
     dense_covariances,
     palette,
 )
-from fastgmm.sources import Source, as_source
+from fastgmm.sources import Source, as_source, source_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,7 @@ def histogram_1d(X: Any, bins: int = 200) -> Histogram:
 
 
 def _range(source: Source) -> tuple[float, float]:
-    grid, names = source.grid(None), scoring.column_names(source)
+    grid, names = source.grid(None), source_names(source)
     low, high = np.inf, -np.inf
     for chunk in source.chunks(grid, 0, grid.n_blocks):
         scoring.check_finite(chunk, names)

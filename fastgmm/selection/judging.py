@@ -16,9 +16,10 @@ from fastgmm.executors import Placement, Work
 from fastgmm.folds import Folds, within
 from fastgmm.maximization import n_free_parameters
 from fastgmm.progress import Observer, PassBegan, reporting
-from fastgmm.scoring import EntropyScoring, Scoring, column_names
+from fastgmm.scoring import EntropyScoring, Scoring
 from fastgmm.selection.choice import degenerate
 from fastgmm.selection.results import Candidate
+from fastgmm.sources import source_names
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,17 @@ class Judgement:
     def _works(self) -> Iterator[tuple[tuple[int, int], Work[Any]]]:
         """Yield what is to be found for which candidate and part, where there is a fit."""
         source = self.placement.source
-        columns, dtype = column_names(source), source.dtype
+        names, dtype = source_names(source), source.dtype
         for i, model in enumerate(self.models):
             if self.fits[0][i].failure is None:
-                yield (i, 0), EntropyScoring(model._density(dtype), columns)
+                yield (i, 0), EntropyScoring(model._density(dtype), names)
         for i, model in enumerate(self.models):
             if self._failure(i) is None:
                 for part, fits in enumerate(self.fits[1:], start=1):
                     assert self.folds is not None
                     density = FAMILIES[model.covariance_type].prepare(fits[i].parameters, dtype)
                     held_out = self.folds.held_out(part - 1)
-                    yield (i, part), within(held_out, Scoring(density, columns))
+                    yield (i, part), within(held_out, Scoring(density, names))
 
     def _failure(self, candidate: int) -> str | None:
         """Return what ended a candidate's fit, or one outside of a fold."""

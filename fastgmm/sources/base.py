@@ -84,8 +84,3 @@ class Countable(Protocol):
         self, map_blocks: Callable[[Callable[[int], int], Iterable[int]], Iterable[int]]
     ) -> Source:
         """Return a copy that knows; ``map_blocks`` is ``map`` or the same on a pool of threads."""
-
-
-def describe_columns(source: Source, column: int) -> str:
-    """Name a column for a message: its index and, where there is one, its name."""
-    return f"column {column}" + ("" if source.columns is None else f" ({source.columns[column]!r})")

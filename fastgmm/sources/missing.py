@@ -80,6 +80,12 @@ class CompleteRows:
         """Those of the base."""
         return stamps_of(self.base)
 
+    @property
+    def first_rows(self) -> tuple[tuple[int, str], ...]:
+        """Those of the base; none where rows were left out, which their numbers do not count."""
+        none: tuple[tuple[int, str], ...] = ()
+        return none if self.n_dropped else getattr(self.base, "first_rows", none)
+
     def describe(self) -> str:
         """Say how many rows were dropped and why, for people."""
         n_rows = self.base_grid.n_samples

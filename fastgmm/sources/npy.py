@@ -116,6 +116,11 @@ class NpySource:
         """Of the files, as they were opened."""
         return [file.stamp for file in self.files]
 
+    @property
+    def first_rows(self) -> tuple[tuple[int, str], ...]:
+        """The first row and the path of each file."""
+        return tuple((file.first_row, file.path) for file in self.files)
+
     def grid(self, chunk_size: int | None) -> Grid:
         """Return the row grid."""
         return row_grid(self.n_samples, self.n_features, chunk_size)

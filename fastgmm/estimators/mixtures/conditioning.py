@@ -15,7 +15,7 @@ from fastgmm.estimators.mixtures.predictions import Predictor
 from fastgmm.exceptions import DataError
 from fastgmm.parameters import Parameters
 from fastgmm.scoring import responsibilities
-from fastgmm.sources import NO_WEIGHTS, Chunk
+from fastgmm.sources import NO_NAMES, NO_WEIGHTS, Chunk, Names
 from fastgmm.validation import check_array
 
 
@@ -213,7 +213,7 @@ class Conditional(Predictor):
 
 
 def moments_of_chunk(
-    density: Density, lines: Lines, chunk: Chunk, columns: tuple[str, ...] | None = None
+    density: Density, lines: Lines, chunk: Chunk, names: Names = NO_NAMES
 ) -> FloatArray:
     """Return (t, 2 e) means, then variances, of the columns that follow from a chunk's.
 
@@ -222,7 +222,7 @@ def moments_of_chunk(
     cancels.
     """
     rows = chunk.rows.astype(np.float64, copy=False)
-    posterior = shares_of(density, chunk._replace(rows=rows), columns)
+    posterior = shares_of(density, chunk._replace(rows=rows), names)
     t, e = len(chunk.rows), lines.rest_means.shape[1]
     mean, variance, weight = np.zeros((t, e)), np.zeros((t, e)), np.zeros((t, 1))
     for k, r in enumerate(posterior.T[:, :, np.newaxis]):
@@ -235,17 +235,16 @@ def moments_of_chunk(
     return np.hstack([mean, variance]).astype(chunk.rows.dtype)
 
 
-def shares_of(density: Density, chunk: Chunk, columns: tuple[str, ...] | None = None) -> FloatArray:
+def shares_of(density: Density, chunk: Chunk, names: Names = NO_NAMES) -> FloatArray:
     """Return (t, k) responsibilities; DataError for values whose density nobody can tell from 0."""
-    shares = responsibilities(density, chunk, columns)
+    shares = responsibilities(density, chunk, names)
     untold = np.flatnonzero(np.isnan(shares).any(axis=1))
     if len(untold):
         values = chunk.rows[untold[0]]
         column = int(np.argmax(np.abs(values)))
-        name = f"{column} ({columns[column]!r})" if columns else str(column)
         raise DataError(
-            f"The values in row {chunk.first_row + untold[0]} are too far from every component for "
-            f"their density to be told from zero (column {name} has {values[column]:g}): give "
-            "values nearer to the model's"
+            f"The values in {names.row(chunk.first_row + untold[0])} are too far from every "
+            "component for their density to be told from zero "
+            f"({names.column(column)} has {values[column]:g}): give values nearer to the model's"
         )
     return shares

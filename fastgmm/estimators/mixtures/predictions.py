@@ -21,13 +21,12 @@ from fastgmm.scoring import (
     PREDICTIONS,
     EntropyScoring,
     Scoring,
-    column_names,
     component_log_densities,
     distances,
     log_densities,
     where_complete,
 )
-from fastgmm.sources import NO_WEIGHTS, Chunk, Source, as_source, check_unchanged
+from fastgmm.sources import NO_WEIGHTS, Chunk, Source, as_source, check_unchanged, source_names
 from fastgmm.validation import as_random_state
 
 if TYPE_CHECKING:
@@ -193,7 +192,7 @@ class Predictor(PortableMixture):
         """Return or write what a function makes of each row.
 
         ``function`` takes the rows' dtype and returns what is called with a chunk and with
-        ``columns``, their names or None; it returns ``width`` columns, or one without a second
+        ``names``, what messages call them; it returns ``width`` columns, or one without a second
         axis.
         """
         self._check_is_fitted()
@@ -202,7 +201,7 @@ class Predictor(PortableMixture):
         source = self._source(X)
         if out is not None:
             sinks.checked_sink(out, source)
-        work = partial(self._marking(function, source), columns=column_names(source))
+        work = partial(self._marking(function, source), names=source_names(source))
         with closing(self._executor_for(source).place(source, self.chunk_size)) as placement:
             if out is None:
                 return sinks.to_array(placement.map(work), placement.grid.n_samples)
@@ -233,14 +232,14 @@ class Predictor(PortableMixture):
         from fastgmm.sources.dask_collections import map_rows
 
         source = cast("DaskSource", self._source(X))
-        work = partial(self._marking(function, source), columns=column_names(source))
+        work = partial(self._marking(function, source), names=source_names(source))
         dtype = np.dtype(np.int64) if integer else source.dtype
         return map_rows(work, source, names, width, dtype)
 
     def _predictions(self, what: str, placement: Placement) -> Iterator[NDArray[Any]]:
         source = placement.source
         density = self._density(source.dtype)
-        return placement.map(partial(PREDICTIONS[what], density, columns=column_names(source)))
+        return placement.map(partial(PREDICTIONS[what], density, names=source_names(source)))
 
     def _density(self, dtype: np.dtype[np.floating]) -> Density:
         """Return what rows of a dtype are scored with, made once unless it is large.
@@ -294,7 +293,7 @@ class Predictor(PortableMixture):
     ) -> list[float]:
         """Return what a scoring finds in the rows that a fit would take."""
         source = self._source(X, sample_weight, self.missing)
-        work = scoring(self._density(source.dtype), column_names(source))
+        work = scoring(self._density(source.dtype), source_names(source))
         with closing(self._executor_for(source).place(source, self.chunk_size)) as placement:
             if placement.grid.n_samples == 0:
                 raise DataError("Found array with 0 sample(s): there are no rows to score")

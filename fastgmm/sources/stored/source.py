@@ -177,6 +177,11 @@ class StoredSource:
             "arrays": [table.digest(self.selection.read) for table in self.tables],
         }
 
+    @property
+    def first_rows(self) -> tuple[tuple[int, str], ...]:
+        """The first row and the path of each array."""
+        return tuple((table.first_row, table.array.path) for table in self.tables)
+
     def grid(self, chunk_size: int | None) -> Grid:
         """Return the row grid: the chunks of the store have no say in it."""
         return row_grid(self.n_samples, self.n_features, chunk_size)
