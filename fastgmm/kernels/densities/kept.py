@@ -17,8 +17,10 @@ from fastgmm.kernels.emission import (
     index,
     loop,
     number_at,
+    opaque,
     vector_at,
 )
+from fastgmm.kernels.memory import fill
 from fastgmm.simd import (
     broadcast,
     first_on,
@@ -27,10 +29,13 @@ from fastgmm.simd import (
     lanes_on,
     load,
     load_broadcast,
+    load_part,
     store,
     total,
+    transpose_block,
 )
 from fastgmm.simd.memory import load_part_at, store_at
+from fastgmm.simd.shuffles import transposed
 from fastgmm.simd.vectors import llvm_vector, splat, vector_of
 
 PAIRS, PAIRS_BY_VECTORS = 4.0, 240.0
@@ -57,61 +62,96 @@ def _by_fours(builder: Any, n: Any, emit: Callable[[Any, int], None]) -> None:
 
 
 @intrinsic
-def keep_rows(
+def keep_square(
     typingctx: Any,
     rows: Any,
     start: Any,
-    size: Any,
     n_columns: Any,
+    column: Any,
     centre: Any,
     kept: Any,
+    to: Any,
     row: Any,
+    columns: Any,
+    place: Any,
+    stride: Any,
 ) -> Any:
-    """Copy ``size`` rows from ``start`` on, less ``centre``, to ``kept``, ``row`` numbers apart.
+    """Copy as many rows and columns as a vector has lanes, less ``centre``: as both.
 
-    Whole vectors are written, zeros behind the last column; ``centre`` has zeros there, too.
+    Row i is ``start`` + i, of ``column`` and its neighbours, zeros behind the last; it goes to
+    ``to`` + i ``row``. Column j goes to ``place`` + j ``stride``.
     """
     vector_type = vector_of(rows.dtype)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
-        rows_at, centre_at, kept_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 4, 5)
+        rows_at, centre_at, kept_at, columns_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 4, 5, 8)
         )
-        start, n, d, row = (arguments[i] for i in (1, 2, 3, 6))
-        whole = builder.sdiv(d, index(vector.count))
-        done = builder.mul(whole, index(vector.count))
-        left = builder.sub(d, done)
-
-        def copy_rows(t: Any, count: int) -> None:
-            number = builder.add(start, t)
-            from_ = [builder.mul(builder.add(number, index(r)), d) for r in range(count)]
-            to = [builder.mul(builder.add(t, index(r)), row) for r in range(count)]
-
-            def copy(j: Any, x: list[Any]) -> None:
-                centre = vector_at(builder, centre_at, j, vector)
-                for place, value in zip(to, x, strict=True):
-                    value = builder.fsub(value, centre)
-                    store_at(builder, builder.gep(kept_at, [builder.add(place, j)]), value)
-
-            def copy_vectors(turn: Any, carried: list[Any]) -> list[Any]:
-                j = builder.mul(turn, index(vector.count))
-                places = [builder.add(source, j) for source in from_]
-                for place in places:
-                    ask_for_rows(builder, rows_at, place, vector)
-                copy(j, [vector_at(builder, rows_at, place, vector) for place in places])
-                return []
-
-            loop(builder, whole, [], copy_vectors)
-            with builder.if_then(builder.icmp_signed(">", left, index(0))):
-                places = [builder.gep(rows_at, [builder.add(source, done)]) for source in from_]
-                copy(done, [load_part_at(builder, place, vector, left) for place in places])
-
-        _by_fours(builder, n, copy_rows)
+        start, d, column, to, row, place, stride = (arguments[i] for i in (1, 2, 3, 6, 7, 9, 10))
+        d, row, stride = (opaque(builder, number, column) for number in (d, row, stride))
+        inside = builder.sub(d, column)
+        centre = vector_at(builder, centre_at, column, vector)
+        from_ = builder.add(builder.mul(start, d), column)
+        copied = []
+        for _ in range(vector.count):
+            ask_for_rows(builder, rows_at, from_, vector)
+            some = load_part_at(builder, builder.gep(rows_at, [from_]), vector, inside)
+            copied.append(builder.fsub(some, centre))
+            store_at(builder, builder.gep(kept_at, [to]), copied[-1])
+            from_, to = builder.add(from_, d), builder.add(to, row)
+        for values in transposed(builder, copied):
+            store_at(builder, builder.gep(columns_at, [place]), values)
+            place = builder.add(place, stride)
         return context.get_dummy_value()
 
     size = types.intp
-    return types.void(rows, size, size, size, centre, kept, size), codegen
+    sizes = (size, size)
+    return types.void(rows, size, *sizes, centre, kept, *sizes, columns, *sizes), codegen
+
+
+@part
+def keep_chunk(
+    rows: Any,
+    start: int,
+    first: int,
+    size: int,
+    d: int,
+    centre: Any,
+    kept: Any,
+    row: int,
+    columns: Any,
+    stride: int,
+) -> None:
+    """Copy the rows of a chunk, from ``first`` to less than ``size``, about the centre.
+
+    They are kept, zeros behind the last, and are the columns. Both are written at once: with a copy
+    that is turned afterwards passes took 1.02 to 1.05 times as long.
+    """
+    width = lanes_of(rows)
+    for t in range(first, first + stride, width):
+        if t + width <= size:
+            for j in range(0, d, width):
+                keep_square(
+                    rows, start + t, d, j, centre, kept, t * row + j, row,
+                    columns, j * stride + t - first, stride,
+                )  # fmt: skip
+        else:
+            for i in range(t, size):
+                for j in range(0, d, width):
+                    x = load_part(rows, (start + i) * d + j, d - j)
+                    store(kept, i * row + j, x - load(centre, j))
+            fill(kept, max(t, size) * row, (t + width) * row, 0)
+            turn_vector(kept, t, d, row, columns, t - first, stride)
+
+
+@part
+def turn_vector(
+    kept: Any, first: int, d: int, row: int, columns: Any, to: int, stride: int
+) -> None:
+    """Write a vector of kept rows, from ``first`` on, to the columns from ``to`` on."""
+    for j in range(0, d, lanes_of(kept)):
+        transpose_block(kept, first * row + j, row, columns, j * stride + to, stride)
 
 
 @intrinsic

@@ -29,10 +29,11 @@ from fastgmm.kernels.columns import chunk_rows, load_about, numbers_ahead, padde
 from fastgmm.kernels.densities.chosen import least_share
 from fastgmm.kernels.densities.kept import (
     add_chosen_rows,
-    keep_rows,
+    keep_chunk,
     note_given,
     scale_rows,
     takes_chosen,
+    turn_vector,
 )
 from fastgmm.kernels.densities.products import (
     LINEAR_HEIGHT,
@@ -40,10 +41,11 @@ from fastgmm.kernels.densities.products import (
     add_lanes,
     add_outer,
     product_height,
+    sum_of_squares,
     write_linear,
 )
 from fastgmm.kernels.matrix_blocks import add_whitened_squares
-from fastgmm.kernels.memory import aligned, cleared, fill, flattened
+from fastgmm.kernels.memory import aligned, cleared, flattened
 from fastgmm.kernels.softmax import share_out
 from fastgmm.kernels.steps import MOST_ROWS, Steps, implement, tile_of
 from fastgmm.simd import (
@@ -52,7 +54,6 @@ from fastgmm.simd import (
     lanes_of,
     load,
     store,
-    transpose_block,
 )
 
 TILE_BYTES = 2**15
@@ -217,18 +218,6 @@ def linear_height(n_components: int, left: int) -> int:
     return BLOCK_HEIGHT if low else LINEAR_HEIGHT
 
 
-@part
-def turn(scratch: Any, d: int, first: int, stride: int) -> None:
-    """Write a chunk's kept rows, from the tile's row ``first`` on, as columns."""
-    width = lanes_of(scratch.rows)
-    for j in range(0, d, width):
-        for t in range(0, stride, width):
-            transpose_block(
-                scratch.rows, (first + t) * scratch.row + j, scratch.row,
-                scratch.columns, j * stride + t, stride,
-            )  # fmt: skip
-
-
 def linear_log_density(tile: Any, density: Any, scratch: Any) -> None:
     """Write constants + slopes x features (see kernels/steps.py)."""
     rows, start, size, joint, stride = tile
@@ -237,17 +226,16 @@ def linear_log_density(tile: Any, density: Any, scratch: Any) -> None:
     m = slopes.size // n_components
     width = lanes_of(rows)
     kept = keeps_rows(d, rows)
-    if kept:
-        end = (size + stride - 1) // stride * stride
-        keep_rows(rows, start, size, d, scratch.centre, scratch.rows, scratch.row)
-        fill(scratch.rows, size * scratch.row, end * scratch.row, 0)
     for first in range(0, size, stride):
         chunk = first // stride
         # the first row is for the shares
         at = chunk * pitch_of(scratch.n_dots, stride, rows) + stride
         columns = scratch.features
         if kept:
-            turn(scratch, d, first, stride)
+            keep_chunk(
+                rows, start, first, size, d, scratch.centre, scratch.rows, scratch.row,
+                scratch.columns, stride,
+            )  # fmt: skip
             columns, squares_at, at = scratch.columns, at, 0
         else:
             some = min(stride, size - first)
@@ -256,9 +244,12 @@ def linear_log_density(tile: Any, density: Any, scratch: Any) -> None:
         if m > d:
             for t in range(0, stride, width):
                 square = broadcast(rows.dtype.type(0))
-                for j in range(d):
-                    z = load(columns, at + t + j * stride)
-                    square = fma(z, z, square)
+                if kept:
+                    square = sum_of_squares(columns, at + t, stride, d)
+                else:
+                    for j in range(d):
+                        z = load(columns, at + t + j * stride)
+                        square = fma(z, z, square)
                 store(columns, at + t + d * stride, square)
                 store(scratch.features, squares_at + t, square)
         out = chunk * pitch_of(n_components, stride, rows)
@@ -286,7 +277,9 @@ def add_common_squares(density: Any, scratch: Any, chunk: Any, stride: Any, high
     width = lanes_of(squares)
     columns, at = scratch.features, (chunk * pitch_of(scratch.n_dots, stride, squares) + stride)
     if keeps_rows(d, squares):
-        turn(scratch, d, chunk * stride, stride)
+        for t in range(0, stride, width):
+            first = chunk * stride + t
+            turn_vector(scratch.rows, first, d, scratch.row, scratch.columns, t, stride)
         columns, at = scratch.columns, 0
     for t in range(0, stride, width):
         store(squares, t, broadcast(squares.dtype.type(0)))
