@@ -7,7 +7,7 @@ import numpy as np
 
 from fastgmm.collapse import ON_COLLAPSE, Collapse, Outcome, collapsed
 from fastgmm.covariance import FAMILIES, Density
-from fastgmm.em.convergence import LOOKS_BACK, has_converged
+from fastgmm.em.convergence import has_converged
 from fastgmm.em.models import Failing, Model, Settings, Standing, Start, Training
 from fastgmm.exceptions import FitError, RangeError
 from fastgmm.executors import Placement
@@ -34,7 +34,7 @@ class Run:
 
     def is_converged(self, model: Model) -> bool:
         """Return whether a model has gained enough."""
-        bounds = [model.start.lower_bound, *model.lower_bounds[-LOOKS_BACK:]]
+        bounds = [model.start.lower_bound, *model.lower_bounds]
         total_weight = model.training.constants.total_weight
         return has_converged(self.settings.tol, bounds, total_weight, self.dtype)
 

@@ -26,8 +26,9 @@ class GaussianMixture(Fitting):
     tol : float or "statistical"
         Stop when the mean log likelihood per row (nats) gains less than this in an iteration.
         ``"statistical"``: when less than 0.01 nats of *total* log likelihood are left to gain
-        (projected by Aitken's rule), which leaves every parameter well within its standard error
-        at any number of rows.
+        (projected by Aitken's rule from gains that show above rounding), which leaves every
+        parameter well within its standard error at any number of rows. On a plateau, where gains
+        foretell less than is to come, more may be left.
     reg_covar : float
         Added to the diagonal of every covariance matrix.
     max_iter : int
