@@ -99,6 +99,17 @@ def as_random_state(seed: Any) -> np.random.RandomState:
     raise ValueError(f"{seed!r} cannot be used to seed a numpy.random.RandomState instance")
 
 
+def whole_number(number: Any) -> int:
+    """Return a whole number, which may come as a float or an array of one; raises ValueError."""
+    try:
+        whole = int(number)
+    except (TypeError, ValueError, OverflowError):
+        whole = None
+    if whole is None or whole != number:
+        raise ValueError(f"Invalid value for 'n_samples': {number} is no whole number")
+    return whole
+
+
 def check_array(name: str, value: Any, shape: tuple[int, ...]) -> Float64Array:
     """Return a start or model parameter as float64 of the given shape, or raise ValueError."""
     array = np.ascontiguousarray(value, dtype=np.float64)

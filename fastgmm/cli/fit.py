@@ -248,7 +248,8 @@ def fit(
             watched(quiet, log_json, resume) as watching,
         ):
             model.set_callbacks(watch, stop, *watching).fit(rows.source)
-        model.set_params(warm_start=False).save(output)
+            # before anything is closed, which may fail
+            model.set_params(warm_start=False).save(output)
     if not quiet:
         tell("\n".join(summary(model, rows, watch)))
         tell(f"model written to {output}")

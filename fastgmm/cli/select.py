@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from fastgmm.atomic_file import atomic_file
 from fastgmm.cli.clusters import client_of, one_place, place_of, reporting
@@ -165,6 +166,7 @@ def select(
     from fastgmm.selection import select as sweep
 
     place = one_place(place_of(settings), performance_report, settings["persist"])
+    _check_folds(click.get_current_context(), settings["criterion"])
     settings |= {"n_threads": place.threads, "checkpoint": checkpoint, "resume": resume}
     counted = _Rows()
     with interruptible(checkpoint, resume, max_seconds) as stop:
@@ -176,7 +178,8 @@ def select(
         ):
             watching = [counted, stop, *watching]
             selection = sweep(rows.source, **settings, client=client, callbacks=watching)
-        selection.best.save(output)
+            # before anything is closed, which may fail
+            selection.best.save(output)
         if table is not None:
             write_table(selection, table)
         if plot is not None:
@@ -184,6 +187,16 @@ def select(
     if not quiet:
         tell("\n".join(summary(selection, rows, counted.n_samples)))
         tell(f"model written to {output}")
+
+
+def _check_folds(context: click.Context, criterion: str) -> None:
+    """Refuse folds that nobody would make."""
+    given = context.get_parameter_source("n_folds") is not ParameterSource.DEFAULT
+    if given and criterion != "cv":
+        raise click.UsageError(
+            f"--n-folds has no say with --criterion {criterion}: add --criterion cv, or leave it "
+            "out"
+        )
 
 
 class _Rows:

@@ -27,6 +27,7 @@ from fastgmm.initialization import (
     DataConstants,
     StartRows,
     StreamedStart,
+    check_counting,
     first_parameters,
     start_by,
     survey,
@@ -199,6 +200,7 @@ class Fitting(Conditional):
                 observe(PassBegan("start", n_samples))
                 return placement.reduce(works, report)
 
+            check_counting(constants.n_counting, self.n_components)
             floor = count_floor(placement.source.dtype, constants.total_weight / n_samples)
             k, n_init, shape = self.n_components, entry.n_init, self.covariance_type
             made = streamed(placement, read, k, random_state, n_init, shape, ridge, floor)

@@ -43,7 +43,8 @@ class GaussianMixture(Fitting):
         (n,), -1 for rows that begin in no component, or from responsibilities (n, k); a tuple from
         parameters (weights, means, covariances). A callable is called as
         ``init_params(rows, n_components, random_state)``, with those rows whose weight is not zero,
-        and returns one of these for them.
+        and returns one of these for them. Above 2^23 elements nobody knows beforehand which rows
+        these are: then a tuple or a callable, no array.
     weights_init, means_init, precisions_init : array-like, optional
         Start parameters, (k,), (k, d) and the shape of ``precisions_``; they replace those of the
         start by ``init_params``.

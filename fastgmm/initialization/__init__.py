@@ -11,7 +11,7 @@ import numpy as np
 from fastgmm._typing import Float64Array
 from fastgmm.executors import Placement
 from fastgmm.initialization.constants import DataConstants
-from fastgmm.initialization.first_pass import StartRows, Survey, survey
+from fastgmm.initialization.first_pass import StartRows, Survey, check_counting, survey
 from fastgmm.initialization.given import GivenStart, given_start
 from fastgmm.initialization.kmeans import kmeans, kmeans_plus_plus
 from fastgmm.initialization.kmeans_parallel import Read, kmeans_parallel
@@ -32,6 +32,7 @@ __all__ = [
     "StartRows",
     "StreamedStart",
     "Survey",
+    "check_counting",
     "first_parameters",
     "reseeded",
     "start_by",

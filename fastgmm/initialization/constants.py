@@ -25,6 +25,11 @@ class DataConstants(NamedTuple):
     scatter: Scatter | None = None
     """The total scatter; None where nobody asked for it."""
 
+    @property
+    def n_counting(self) -> int:
+        """Rows of positive weight."""
+        return round(self.total_weight / self.row_weight)
+
 
 class Moments(NamedTuple):
     """Weight, means and scatter of some rows; a monoid.

@@ -65,6 +65,14 @@ class Survey(NamedTuple):
         return self.gathered.start_rows(n_components, part)
 
 
+def check_counting(n_rows: int, n_components: int) -> None:
+    """Raise DataError if fewer rows have a positive weight than there are components."""
+    if n_rows < n_components:
+        raise DataError(
+            f"Only {n_rows} rows have a positive weight: too few for {n_components} components"
+        )
+
+
 class StartMaterial(NamedTuple):
     """All rows, or as large a sample as any of the starts needs: whichever of them these take."""
 
@@ -92,11 +100,7 @@ class StartMaterial(NamedTuple):
         if weights is not None and not weights.all():
             counting = weights > 0.0
             rows, weights = rows[counting], weights[counting]
-        if len(rows) < n_components:
-            raise DataError(
-                f"Only {len(rows)} rows have a positive weight: too few for {n_components} "
-                "components"
-            )
+        check_counting(len(rows), n_components)
         return StartRows(rows, weights, counting)
 
 

@@ -53,9 +53,10 @@ def _read(
     if array is None or array.ndim not in (1, 2) or len(array) != n_rows:
         raise ValueError(
             f"init_params gives {_described(value, array)} for the {n_rows} rows that "
-            f"starts are made from (all of them, or above {WHOLE_ELEMENTS} numbers a sample, for a "
-            "function): give labels (n,), responsibilities (n, n_components) or a tuple (weights, "
-            "means, covariances)"
+            "starts are made from: give labels (n,), responsibilities (n, n_components) or a tuple "
+            "(weights, means, covariances). These rows are all but those that missing='drop' "
+            f"leaves out, or above {WHOLE_ELEMENTS} numbers a sample: then give a tuple, or a "
+            "function of the rows"
         )
     if counting is not None:
         array = array[counting]

@@ -169,6 +169,8 @@ def select(
             f"select() got an unexpected keyword argument {unknown[0]!r}: the settings that "
             f"candidates share are {', '.join(FORWARDED)}"
         )
+    if callable(callbacks):
+        raise TypeError("callbacks of select is a sequence: write callbacks=[f] for one")
     for callback in callbacks:
         if not CALLABLE.accepts(callback):
             raise TypeError(

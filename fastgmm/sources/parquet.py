@@ -4,6 +4,7 @@ Row groups may have any size: what is read is decoded batch by batch, so that me
 blocks and never a row group that was written in one piece.
 """
 
+import os
 from bisect import bisect_right
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -265,6 +266,10 @@ def _reading(path: str) -> Iterator[None]:
         yield
     except pa.ArrowMemoryError:  # no fault of the file
         raise
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{os.fsencode(path)!r}: Arrow reads no file whose name is not UTF-8, rename it"
+        ) from error
     except (pa.ArrowException, OSError) as error:
         if getattr(error, "errno", None) is not None:  # the system's; Arrow's own have none
             raise unreadable(path, error) from error

@@ -49,6 +49,7 @@ def the_line(result):
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--covariance-type", "round"], "spherical"),
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--threads", "1", "--workers", "2"], "choose"),
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--fixed", "means"], "with --start-from"),
+        (["select", "DATA", "-o", "out.npz", "--n-folds", "3"], "add --criterion cv"),
         (["fit", "DATA", "-k", "2", "-o", "out.npz", "--fixed", "mean"], "weights, means, cov"),
         (["fit", "DATA", "-k", "3", "-o", "out.npz", "--start-from", "MODEL"], "give -k 2"),
         (

@@ -164,6 +164,26 @@ def test_errors_keep_their_code_where_nobody_hears_them(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["fit", "select"])
+def test_a_report_that_cannot_be_written_costs_no_model(data, tmp_path, two_workers, command):
+    """No file may be longer than 16 kB, which the model is not and the report would be."""
+    pytest.importorskip("bokeh")
+    words = [command, data, "-k", "2", "-o", "m.npz", "--max-iter", "2", "-q"]
+    where = ["--scheduler", two_workers.scheduler.address, "--performance-report", "r.html"]
+    done = subprocess.run(
+        [sys.executable, "-m", "fastgmm", *words, *where],
+        env=ENVIRONMENT,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2**14, 2**14)),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("r.html is not written: File too large") == 1
+    assert GaussianMixture.load(tmp_path / "m.npz").n_iter_ == 2
+    assert sorted(file.name for file in tmp_path.glob("*.html*")) == []
+
+
+@pytest.mark.parametrize("command", ["fit", "select"])
 def test_dasks_report_is_of_the_fit(run, data, tmp_path, two_workers, command):
     pytest.importorskip("bokeh")
     report = tmp_path / "report.html"

@@ -20,7 +20,7 @@ from fastgmm import GaussianMixture, em, select
 from fastgmm.covariance import FAMILIES
 from fastgmm.exceptions import DataError
 from fastgmm.executors import ThreadExecutor
-from fastgmm.initialization import STARTS
+from fastgmm.initialization import START_NAMES, STARTS
 from fastgmm.sources import ArraySource
 
 every_shape = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
@@ -107,7 +107,7 @@ def test_too_few_rows_of_positive_weight():
     X, _ = blobs(700, 3, 3)
     weights = np.zeros(len(X))
     weights[:2] = 1.0
-    for name in STARTS:
+    for name in START_NAMES:
         with pytest.raises(DataError, match="Only 2 rows have a positive weight: too few for 3"):
             GaussianMixture(3, init_params=name).fit(X, sample_weight=weights)
 

@@ -3,9 +3,11 @@
 import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
 from distributed import Client
 
+from fastgmm import GaussianMixture
 from fastgmm.exceptions import ClusterError
 from fastgmm.executors.dask import active_client, clients, connected, local_workers
 
@@ -62,3 +64,12 @@ def test_a_missing_scheduler_file_is_named(tmp_path: Path) -> None:
         connected(scheduler_file=tmp_path / "none.json"),
     ):
         pass
+
+
+def test_a_client_that_is_closed_already_is_refused_at_once(two_workers, tmp_path):
+    client = Client(two_workers.scheduler.address, set_as_default=False)
+    model = GaussianMixture(2).set_client(client)
+    client.close()
+    np.save(tmp_path / "rows.npy", np.arange(20.0).reshape(10, 2))
+    with pytest.raises(ClusterError, match="client is closed"):
+        model.fit(tmp_path / "rows.npy")

@@ -104,7 +104,7 @@ def test_starts_draw_the_same_whatever_their_number(init_params):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (LABELS[:-1], r"shape \(699,\).* for the 700 rows"),
+        (LABELS[:-1], r"shape \(699,\).* for the 700 rows .* missing='drop' leaves out"),
         (LABELS[:, None, None], "give labels"),
         (np.array(["a"] * len(X)), r"no array of numbers \(but .* ndarray\) for the 700"),
         ([[0.0], [1.0, 2.0]], "no array of numbers .* type list"),

@@ -280,6 +280,7 @@ def test_an_init_function_is_asked_for_every_start():
         ({"means_init": X[:2]}, TypeError, "unexpected keyword argument 'means_init'"),
         ({"client": "foo"}, TypeError, r"distributed.Client or None, but 'foo' is neither"),
         ({"callbacks": [print, 3]}, TypeError, "take an event, but 3 is none"),
+        ({"callbacks": print}, TypeError, r"a sequence: write callbacks=\[f\]"),
         ({"callbacks": [list]}, TypeError, "<class 'list'> is none"),
         ({"n_components": 3001}, ValueError, "n_components = 3001, n_samples = 3000"),
     ],

@@ -325,3 +325,9 @@ def test_a_widened_collection_has_the_same_rows_in_float64() -> None:
         chunks = [chunk.rows for chunk in wide.chunks(grid, 0, grid.n_blocks)]
         assert {chunk.dtype for chunk in chunks} == {np.dtype(np.float64)}
         np.testing.assert_array_equal(np.concatenate(chunks), single)
+
+
+def test_tables_without_columns_are_refused():
+    for X in (collection()[:, :0], frame(pd.DataFrame(ROWS, columns=["a", "b", "c"]))[[]]):
+        with pytest.raises(DataError, match=r"0 feature\(s\)"):
+            as_source(X)

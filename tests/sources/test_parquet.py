@@ -322,3 +322,13 @@ def test_names_of_folders_are_no_columns(tmp_path: Path) -> None:
     assert open_dataset(tmp_path / "d").columns == ("a",)
     with pytest.raises(DataError, match="no column 'year': it has a, and names of folders are non"):
         open_dataset(tmp_path / "d", columns=["a", "year"])
+
+
+def test_a_name_that_is_not_utf8_is_named_in_the_error(tmp_path):
+    pq.write_table(pa.table({"x": [1.0, 2.0]}), tmp_path / "rows.parquet")
+    try:
+        (tmp_path / "rows.parquet").rename(tmp_path / "caf\udce9.parquet")
+    except OSError:
+        pytest.skip("this file system has only names in UTF-8")
+    with pytest.raises(DataError, match=r"caf.*rename it"):
+        open_dataset(tmp_path)

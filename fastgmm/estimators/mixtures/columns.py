@@ -2,7 +2,7 @@
 
 import numbers
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,8 @@ def chosen_columns(columns: Any, n_features: int, names: Sequence[str] | None) -
 
     Raises ValueError where there is no such column, none is given or one comes twice.
     """
-    given = [columns] if isinstance(columns, str | numbers.Integral) else list(columns)
+    several = isinstance(columns, Iterable) and not isinstance(columns, str)
+    given = list(columns) if several and np.ndim(columns) > 0 else [columns]
     chosen = np.array([_position(column, n_features, names) for column in given], np.int64)
     if len(chosen) == 0:
         raise ValueError("No columns are given: name one or more")

@@ -13,7 +13,7 @@ from fastgmm.estimators.settings import SETTINGS, names_of
 from fastgmm.exceptions import NotFittedError
 from fastgmm.maximization import n_free_parameters
 from fastgmm.parameters import Parameters
-from fastgmm.validation import as_random_state
+from fastgmm.validation import as_random_state, whole_number
 
 
 class Ended(NamedTuple):
@@ -204,7 +204,7 @@ class Mixture(ScikitLearnEstimator):
         True
         """
         parameters = self._current()
-        n_samples = _whole(n_samples)
+        n_samples = whole_number(n_samples)
         if n_samples < 1:
             raise ValueError(
                 f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one "
@@ -215,14 +215,3 @@ class Mixture(ScikitLearnEstimator):
         counts = draws.multinomial(n_samples, parameters.weights / parameters.weights.sum())
         rows = self._family.draw(parameters, counts, draws)
         return rows, np.repeat(np.arange(len(counts)), counts)
-
-
-def _whole(number: Any) -> int:
-    """Return a whole number, which may come as a float or an array of one; raises ValueError."""
-    try:
-        whole = int(number)
-    except (TypeError, ValueError, OverflowError):
-        whole = None
-    if whole is None or whole != number:
-        raise ValueError(f"Invalid value for 'n_samples': {number} is no whole number")
-    return whole

@@ -27,7 +27,7 @@ from fastgmm.scoring import (
     where_complete,
 )
 from fastgmm.sources import NO_WEIGHTS, Chunk, Source, as_source, check_unchanged, source_names
-from fastgmm.validation import as_random_state
+from fastgmm.validation import as_random_state, whole_number
 
 if TYPE_CHECKING:
     from fastgmm.sources.dask_collections.source import DaskSource
@@ -153,6 +153,7 @@ class Predictor(PortableMixture):
         >>> abs(value - 1.4189) < 4 * error < 0.01
         True
         """
+        n_samples = whole_number(n_samples)
         if n_samples < 2:
             raise ValueError(f"Entropy is estimated from 2 rows or more, not {n_samples}")
         draws = as_random_state(self.random_state if random_state is None else random_state)

@@ -3,6 +3,7 @@
 import json
 import logging
 import signal
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,6 +15,7 @@ from typing import Any, TypeAlias
 import dask
 import distributed
 
+from fastgmm.atomic_file import atomic_file
 from fastgmm.exceptions import ClusterError
 from fastgmm.executors.limits import available_threads
 
@@ -148,11 +150,23 @@ def performance_report(file: Path) -> Iterator[None]:
     ------
     ClusterError
         Bokeh, which draws it, is not installed.
+
+    Warns
+    -----
+    UserWarning
+        The report cannot be written: no reason to lose what it reports of.
     """
     if find_spec("bokeh") is None:
         raise ClusterError("a performance report needs Bokeh: pip install fastgmm[dashboard]")
-    with distributed.performance_report(filename=str(file)):
-        yield
+    is_done = False
+    try:
+        with atomic_file(file) as temporary, distributed.performance_report(filename=temporary):
+            yield
+            is_done = True
+    except OSError as error:
+        if not is_done:
+            raise
+        warnings.warn(f"{file} is not written: {error.strerror or error}", stacklevel=3)
 
 
 def _address_in(scheduler_file: Path) -> str:

@@ -57,6 +57,10 @@ class Cluster:
         self.client = client
         self._given = client
         self._address = getattr(client.scheduler, "address", None)  # a closed client has none
+        if self._address is None and client.status == "closed":
+            raise ClusterError(
+                "the Dask client is closed: give set_client() another one, or None for this machine"
+            )
         self._held: list[Held] = []
         self._futures: list[Future] = []
         self._warming: tuple[str, Thread] | None = None

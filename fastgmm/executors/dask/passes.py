@@ -178,7 +178,8 @@ class Pass:
         if self._rounds > ROUNDS:
             raise ClusterError(
                 f"the Dask cluster lost {what} {self._rounds} times: look into "
-                "the scheduler's log, and fit again when the cluster is stable"
+                "the scheduler's log, and fit again when the cluster is stable (a persisted X may "
+                "be lost, too: persist it again)"
             )
         self._cluster.await_worker(what)
         try:

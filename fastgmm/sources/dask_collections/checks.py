@@ -21,6 +21,7 @@ def checked_rows(X: Any) -> Any:
                 "data frame"
             )
         _check_frame(X)
+        _check_columns(X)
         return X
     if X.ndim != 2:
         raise DataError(
@@ -33,6 +34,7 @@ def checked_rows(X: Any) -> Any:
         raise DataError(f"X holds {X.dtype}, not numbers: use X.astype(float)")
     if np.isnan(X.shape[1]):
         raise DataError("X has an unknown number of columns: call X.compute_chunk_sizes() first")
+    _check_columns(X)
     if X.numblocks[1] > 1:
         warnings.warn(
             f"X is chunked along its columns ({X.numblocks[1]} chunks) and is rechunked to whole "
@@ -42,6 +44,11 @@ def checked_rows(X: Any) -> Any:
         )
         X = X.rechunk({1: -1})
     return X
+
+
+def _check_columns(X: Any) -> None:
+    if X.shape[1] == 0:
+        raise DataError("Found array with 0 feature(s) while a minimum of 1 is required.")
 
 
 def _ndim(collection: Any) -> int:

@@ -239,6 +239,9 @@ def test_moments_of_collections_are_lazy():
         ([0, "height"], "Column 'height' is given twice"),
         ([0.5], r"0\.5 is not a column"),
         ([True], "True is not a column"),
+        (0.0, r"0\.0 is not a column"),
+        (slice(0, 2), "slice.* is not a column"),
+        (np.array(1), r"array\(1\) is not a column"),
     ],
 )
 def test_what_is_no_column_is_refused(columns, message):

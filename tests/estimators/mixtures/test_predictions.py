@@ -94,6 +94,13 @@ def test_entropy_of_one_component_is_that_of_the_formula(model):
     assert error == pytest.approx(np.sqrt(1.5 / 20_000), rel=0.05)  # a third of chi-square(3)
 
 
+def test_entropy_takes_whole_numbers_however_they_are_written(model):
+    assert model.entropy(1e3, random_state=0) == model.entropy(1000, random_state=0)
+    for wrong in (None, 10.5, "many", 1):
+        with pytest.raises(ValueError, match=r"whole number|2 rows or more"):
+            model.entropy(wrong)
+
+
 def test_entropy_of_a_mixture_is_its_integral_within_the_stated_error():
     model = GaussianMixture.from_parameters([0.3, 0.7], [[0.0], [3.0]], [[[1.0]], [[0.25]]])
 
