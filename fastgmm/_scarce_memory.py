@@ -5,6 +5,7 @@ another process can do that. Large libraries take 70 (LLVM) and 30 (Arrow), most
 which is soon over, and what has been allocated and freed meanwhile stays unless it is given back.
 """
 
+import atexit
 import ctypes
 import logging
 import math
@@ -75,7 +76,7 @@ def require_room_to_compile() -> None:
 def run_elsewhere(code: str, given: bytes) -> None:
     """Have another process run ``code`` with ``given`` as its standard input.
 
-    What goes wrong there, compiling here will show.
+    What goes wrong there, compiling here will show. It does not outlive this process.
     """
     if not sys.executable or getattr(sys, "frozen", False):
         log.debug("no other process can compile: this one is no Python interpreter")
@@ -83,19 +84,22 @@ def run_elsewhere(code: str, given: bytes) -> None:
     path = os.pathsep.join(filter(None, sys.path))
     # a BLAS takes 32 MB a thread, for nothing
     environment = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
+    command, pipe = [sys.executable, "-c", code], subprocess.PIPE
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            input=given,
-            capture_output=True,
-            env=environment,
-            timeout=PATIENCE,
-        )
+        with subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment
+        ) as process:
+            atexit.register(process.kill)  # this thread may end before it
+            try:
+                _, complaint = process.communicate(given, timeout=PATIENCE)
+            finally:
+                process.kill()
+                atexit.unregister(process.kill)
     except (OSError, subprocess.SubprocessError) as error:
         log.debug("no other process can compile: %s", error)
     else:
-        if done.returncode:
-            log.debug("another process failed to compile: %s", done.stderr.decode(errors="replace"))
+        if process.returncode:
+            log.debug("another process failed to compile: %s", complaint.decode(errors="replace"))
 
 
 class _Mapping(NamedTuple):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from hanging import LONG
@@ -63,3 +64,33 @@ def test_a_rehearsal_uses_the_kernels_of_the_iterations():
         of_scatter = 2 if covariance_type == "tied" and covariance_type not in seen else 0
         assert len(late) == of_scatter, late
         seen.add(covariance_type)
+
+
+LEAVE_EARLY = """
+import sys, threading, time
+from pathlib import Path
+from fastgmm._scarce_memory import run_elsewhere
+
+code = "import os, sys, time; print(os.getpid(), file=open(sys.stdin.read(), 'w')); time.sleep(600)"
+threading.Thread(target=run_elsewhere, args=(code, sys.argv[1].encode()), daemon=True).start()
+while not (Path(sys.argv[1]).exists() and Path(sys.argv[1]).read_text()):
+    time.sleep(0.01)
+"""
+
+
+def test_what_compiles_ahead_does_not_outlive_the_process(tmp_path):
+    file = tmp_path / "pid"
+    subprocess.run([sys.executable, "-c", LEAVE_EARLY, file], check=True, timeout=LONG)
+    pid = int(file.read_text())
+    give_up = time.monotonic() + LONG
+    while is_alive(pid) and time.monotonic() < give_up:
+        time.sleep(0.01)
+    assert not is_alive(pid)
+
+
+def is_alive(pid):
+    """Whether there is such a process that has not ended: nobody may be left to ask for its end."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False
