@@ -55,12 +55,12 @@ def has_converged(
     """
     if tol != "statistical":
         return bool(abs(gain_of(lower_bounds)) < tol)
-    totals = [bound * total_weight for bound in lower_bounds if math.isfinite(bound)]
-    noise = _noise(abs(lower_bounds[-1]), total_weight, dtype)
-    drop = max((a - b for a, b in pairwise(totals[-1 - DROPS_SEEN :])), default=0.0)
-    noise = min(max(noise, drop), MOST_NOISE * noise)
+    bounds = lower_bounds if math.isfinite(lower_bounds[0]) else lower_bounds[1:]
+    noise = _noise(abs(bounds[-1]), total_weight, dtype)
+    drop = max((a - b for a, b in pairwise(bounds[-1 - DROPS_SEEN :])), default=0.0)
+    noise = min(max(noise, drop * total_weight), MOST_NOISE * noise)
     # twice in a row: one lucky ratio on a plateau is not the tail
-    return all(_is_exhausted(some, noise) for some in (totals, totals[:-1]))
+    return all(_is_exhausted(some, total_weight, noise) for some in (bounds, bounds[:-1]))
 
 
 def _noise(log_density: float, total_weight: float, dtype: np.dtype[np.floating]) -> float:
@@ -77,8 +77,8 @@ def _noise(log_density: float, total_weight: float, dtype: np.dtype[np.floating]
     return float(max(summing, rows, parameters))
 
 
-def _is_exhausted(totals: Sequence[float], noise: float) -> bool:
-    """Return whether total log likelihoods have no more than ``REMAINING_GAIN`` left to gain.
+def _is_exhausted(bounds: Sequence[float], total_weight: float, noise: float) -> bool:
+    """Return whether no more than ``REMAINING_GAIN`` is left to gain after some lower bounds.
 
     Of a geometric tail (Aitken): g (r + r^2 + ...) with r = g / previous g. Where the gain of an
     iteration drowns in rounding, g is that of several together: the fewest that show tell what is
@@ -86,13 +86,14 @@ def _is_exhausted(totals: Sequence[float], noise: float) -> bool:
     standard deviations apart lacked 37 nats at 2 million rows when one gain less than the noise
     was enough.
     """
-    together, n_gains = 1, len(totals) - 1
+    together, n_gains = 1, len(bounds) - 1
     if n_gains < 3:
         return False
     shows = False
     while 2 * together <= n_gains:
-        latest = totals[::-together][:4]
-        last, previous, *before = (newer - older for newer, older in pairwise(latest))
+        latest = [bounds[-1 - i * together] for i in range(min(n_gains // together, 3) + 1)]
+        gains = [(newer - older) * total_weight for newer, older in pairwise(latest)]
+        last, previous, *before = gains
         if previous >= CLEAR * noise:
             shows = True
             if not _is_steady(last, previous, *before) or _tail(last, previous) > REMAINING_GAIN:
@@ -101,8 +102,9 @@ def _is_exhausted(totals: Sequence[float], noise: float) -> bool:
                 return True
         together = max(together + 1, together * 5 // 4)
     wanted = 3 if LONGEST_TAIL * noise <= REMAINING_GAIN else UNSEEN
-    seen = totals[-1 - wanted :]
-    return not shows and n_gains >= wanted and max(seen) - min(seen) < CLEAR * noise
+    seen = bounds[-1 - wanted :]
+    moved = (max(seen) - min(seen)) * total_weight
+    return not shows and n_gains >= wanted and moved < CLEAR * noise
 
 
 def _is_steady(last: float, previous: float, before: float = math.inf) -> bool:
