@@ -9,12 +9,15 @@ from fastgmm.collapse import ON_COLLAPSE, Collapse, Outcome, collapsed
 from fastgmm.covariance import FAMILIES, Density
 from fastgmm.em.convergence import has_converged
 from fastgmm.em.models import Failing, Model, Settings, Standing, Start, Training
-from fastgmm.exceptions import FitError, RangeError
+from fastgmm.exceptions import FitError, IllDefinedCovarianceError, RangeError
 from fastgmm.executors import Placement
 from fastgmm.maximization import cancels, count_floor, maximum_likelihood, prepared
 from fastgmm.parameters import Parameters, given_of
 from fastgmm.progress import ComponentsReseeded, ModelEnded, ModelResumed, Observer
 from fastgmm.statistics import Statistics
+
+
+OF_THE_START = " These are the start's: another init_params may begin components with more rows."
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class Run:
                 family, start.parameters, training.ridge, self.dtype
             )
         except FitError as error:
+            if isinstance(error, IllDefinedCovarianceError):
+                error = IllDefinedCovarianceError(error.components, error.advice + OF_THE_START)
             self.fail(model, error)
             self.observe(ModelEnded(index, 0, converged=False))
         return model

@@ -139,3 +139,8 @@ def test_models_forget_what_they_were_given_when_saved(tmp_path):
     again = GaussianMixture.load(tmp_path / "model.npz")
     assert again.init_params == "kmeans"
     np.testing.assert_array_equal(again.means_, model.means_)
+
+
+def test_a_start_of_single_rows_without_a_ridge_is_told_to_be_the_starts():
+    with pytest.raises(ValueError, match=r"ill-defined .* another init_params"):
+        GaussianMixture(3, init_params="k-means++", reg_covar=0.0, random_state=0).fit(X)
