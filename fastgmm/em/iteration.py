@@ -16,7 +16,6 @@ from fastgmm.parameters import Parameters, given_of
 from fastgmm.progress import ComponentsReseeded, ModelEnded, ModelResumed, Observer
 from fastgmm.statistics import Statistics
 
-
 OF_THE_START = " These are the start's: another init_params may begin components with more rows."
 
 
