@@ -94,7 +94,8 @@ def interruptible(
     """Let what runs here be stopped, and say how to go on; refuse options without a checkpoint."""
     if checkpoint is None and (resume or max_seconds is not None):
         raise click.UsageError("--resume and --max-seconds need --checkpoint FILE")
-    with stoppable(max_seconds) as stop, resumable(checkpoint, resume):
+    # what is to be stopped may be so at once, before another line of this
+    with resumable(checkpoint, resume), stoppable(max_seconds) as stop:
         yield stop
 
 
