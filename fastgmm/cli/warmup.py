@@ -127,8 +127,8 @@ def use_every_kernel(covariance_type: str, dtype: str, n_features: int) -> None:
     rows = np.random.default_rng(0).normal(size=(n_rows, n_features)).astype(dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # one iteration does not converge
-        # two components have machine code of their own
-        for start, n_components in zip(START_NAMES, cycle((3, 2)), strict=False):
+        # two and three components have machine code of their own
+        for start, n_components in zip(START_NAMES, cycle((4, 3, 2)), strict=False):
             model = GaussianMixture(
                 n_components,
                 covariance_type=covariance_type,

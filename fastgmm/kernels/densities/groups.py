@@ -2,7 +2,7 @@
 
 A group is some vectors of rows. Its columns, features, sums and shares stay in registers;
 densities, and what the moments take of a group, wait in L1 until some groups' moments are added, in
-as many registers as there are. Two components need not wait (``pairs.py``).
+as many registers as there are. Two or three components need not wait (``few.py``).
 """
 
 from collections.abc import Callable

@@ -5,13 +5,13 @@ each other and for the cache, cost as much again. Here a group of vectors of row
 registers, columns, features, sums and shares; only its densities, and what the moments take of it,
 go through memory, for a few groups at a time: their moments are then sums that stay in registers,
 of as many components as there are registers for (1.1 to 1.2 times as fast as a group at a time).
-Two components stay in registers throughout.
+Two or three components stay in registers throughout (``few.py``).
 
 Near a common centre all log densities are linear in the features of a row: its columns and |x|^2
 (``LinearDensity``), or its columns and their products (``UnrolledDensity``: log_scale - |W x + b|^2
 multiplied out takes no more products). The moments are sums of the same features.
 
-Of more than two components, densities are taken relative to what they are about at the means, not
+Of more components, densities are taken relative to what they are about at the means, not
 to a row's highest: no maximum and no difference a component. Rows so far away that their densities
 might not fit are found by these and by their columns, and left to tiles with the rows around them.
 """
@@ -26,9 +26,9 @@ from fastgmm._jit import cgutils, intrinsic, ir, kernel, overload, part, types
 from fastgmm._typing import BoolArray, FloatArray
 from fastgmm.kernels.columns import pitch_of
 from fastgmm.kernels.densities.features import products_of
+from fastgmm.kernels.densities.few import Few
 from fastgmm.kernels.densities.groups import Groups
 from fastgmm.kernels.densities.linear import VECTORS_TOGETHER, LinearDensity
-from fastgmm.kernels.densities.pairs import Pairs
 from fastgmm.kernels.densities.products import add_lanes, chosen
 from fastgmm.kernels.densities.unrolled import UnrolledDensity
 from fastgmm.kernels.emission import data_of
@@ -52,6 +52,11 @@ MOST_SUMS = 320
 CHUNK_BYTES = 24 * 2**10
 MOST_TOGETHER = 8
 """Groups whose densities wait in L1 for their moments; two instead of eight cost 5 %."""
+
+MOST_FEATURES_OF_KNOWN = {2: MOST_FEATURES, 3: 4}
+"""So many components have code of their own, if features are no more: with five, three components
+gain nothing by it, and with six and nine, whose sums are too many for registers, they lose a
+tenth."""
 
 FEW_LEFT = 2
 """More batches than this are left to tiles before all are, once these are more than half."""
@@ -88,16 +93,15 @@ def add_whole_groups(
     none are left, the statistics are merged into those of the first block.
     """
     k, m = len(density.means), n_linear_features(density)
-    way = way_of(k)
+    known = known_components(density)
+    way = Few if known else Groups
     n_rows, group = len(rows), way.vectors_of(m) * lanes(rows.dtype)
-    together = None
-    if way is Groups:
-        in_l1 = CHUNK_BYTES // ((k + 1 + m) * group * rows.itemsize)
-        together = min(max(in_l1, 1), MOST_TOGETHER)
+    in_l1 = CHUNK_BYTES // ((k + 1 + m) * group * rows.itemsize)
+    together = 0 if known else min(max(in_l1, 1), MOST_TOGETHER)
     batch = VECTORS_TOGETHER * lanes(rows.dtype)
     starts = range(0, n_rows, block_rows)
     left = np.zeros((len(starts), -(-block_rows // batch)), np.bool_)
-    found = add_rows(rows, density, statistics, left, block_rows, group, together)
+    found = add_rows(rows, density, statistics, left, block_rows, group, together, known)
     if not found and block_rows % group == 0 and n_rows % group == 0:
         return []
     return [
@@ -119,14 +123,16 @@ def _left_of(
     return [slice(bounds[first], bounds[last]) for first, last in edges.reshape(-1, 2)]
 
 
-def way_of(n_components: int) -> type[Groups]:
-    """Return what emits the groups of so many components."""
-    return Pairs if n_components == 2 else Groups
+def known_components(density: Any) -> tuple[int, ...]:
+    """Return the components, if they are few enough to have machine code for their number."""
+    k = len(density.means)
+    is_known = 0 < n_linear_features(density) <= MOST_FEATURES_OF_KNOWN.get(k, 0)
+    return tuple(range(k)) if is_known else ()
 
 
 def enough_rows(dtype: np.dtype[np.floating]) -> int:
     """Return how many rows use all machine code there may be: a group of any kind, and one more."""
-    return max(way.vectors_of(1) for way in (Pairs, Groups)) * lanes(dtype) + 1
+    return max(way.vectors_of(1) for way in (Few, Groups)) * lanes(dtype) + 1
 
 
 @kernel
@@ -137,12 +143,13 @@ def add_rows(
     left: Any,
     block_rows: int,
     group: int,
-    together: Any,
+    together: int,
+    known: Any,
 ) -> Any:
     """Add blocks of rows in groups of so many; mark *batches* in ``left`` that are not.
 
     A batch is VECTORS_TOGETHER vectors, summed before their lanes are and float32 becomes float64.
-    The densities of so many groups ``together`` wait for their moments; None: two components.
+    The densities of so many groups ``together`` wait for their moments, if none are ``known``.
     Return how many batches are left. Each block has statistics of its own (``states.py``), and a
     row of ``left``; if all rows are added these are merged.
     """
@@ -151,11 +158,11 @@ def add_rows(
     flat = flattened(rows)
     slopes, constants, reference = less_reference(density)
     farthest = aligned(1, density.means)
-    farthest[0] = farthest_of(slopes, n_components, d)
+    farthest[0] = farthest_of(slopes, constants, d)
     m = slopes.size // n_components
     width = lanes_of(flat)
-    joint = room_of(together, n_components, group, flat)
-    features = room_of(together, 1 + m, group, flat)
+    joint = aligned(together * pitch_of(n_components, group, flat), flat)
+    features = aligned(together * pitch_of(1 + m, group, flat), flat)
     n_sums = n_components * (1 + m)
     whole = (n_sums + width - 1) // width * width
     sums, totals = cleared(whole * width, flat), aligned(whole, statistics.counts)
@@ -173,7 +180,7 @@ def add_rows(
             n = min(at_once, n_groups - first)
             hopeless = n_missed > FEW_LEFT and 2 * n_missed > batch
             if not hopeless and add_groups(
-                flat, (start + first * group) * d, n, together, d, m, n_components, density,
+                flat, (start + first * group) * d, n, together, known, d, m, n_components, density,
                 density.centre, slopes, constants, farthest, joint, features, sums, log_likelihood,
             ):  # fmt: skip
                 add_lanes(sums, n_sums, totals)
@@ -205,24 +212,6 @@ def add_totals(totals: Any, n_components: int, m: int, statistics: Any) -> None:
             statistics.second[k, p] += totals[first + 1 + d + p]
 
 
-def room_of(together: Any, n_rows: int, group: int, like: Any) -> FloatArray:
-    """Return memory for a matrix (n_rows, group) of each of so many groups, or of none."""
-    raise NotImplementedError("implemented for kernels only")
-
-
-@overload(room_of, makes_arrays=True)
-def _room_of(together: Any, n_rows: Any, group: Any, like: Any) -> Any:
-    return _no_room if isinstance(together, types.NoneType) else _room
-
-
-def _room(together: Any, n_rows: Any, group: Any, like: Any) -> Any:
-    return aligned(together * pitch_of(n_rows, group, like), like)
-
-
-def _no_room(together: Any, n_rows: Any, group: Any, like: Any) -> Any:
-    return aligned(0, like)
-
-
 def products_in(density: Any) -> list[Any] | None:
     """Return the features behind the columns: each is a sum of products x_i x_j.
 
@@ -241,6 +230,7 @@ def add_groups(
     start: Any,
     n_groups: Any,
     together: Any,
+    known: Any,
     n_columns: Any,
     n_features: Any,
     n_components: Any,
@@ -263,21 +253,21 @@ def add_groups(
     products of these: those that the type of ``density`` names, or |x|^2, left out where m = d.
     ``slopes`` (k, m) are flat, of logarithms to base two; ``farthest`` (1,) is how far from the
     centre columns may be, or their squares where these are features. ``joint`` and ``weighted``
-    have room for densities, and for shares and these times the features, of ``together`` groups;
-    None stands for two components, which need none.
+    have room for densities, and for shares and these times the features, of ``together`` groups.
+    Components that are ``known``, a tuple of which the type tells how many, need no room.
     """
     vector_type = vector_of(rows.dtype)
     products = products_in(density)
-    several = Pairs if isinstance(together, types.NoneType) else Groups
+    way = partial(Few, len(known)) if len(known) else Groups
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointers = [
             data_of(context, signature.args[i], arguments[i], builder)
-            for i in (0, *range(8, len(arguments)))
+            for i in (0, *range(9, len(arguments)))
         ]
-        start, n, together, d, m, n_components = arguments[1:7]
+        start, n, together, _, d, m, n_components = arguments[1:8]
         numbers = [start, n, together, n_components]
-        groups = partial(several, builder, llvm_vector(vector_type), pointers, numbers)
+        groups = partial(way, builder, llvm_vector(vector_type), pointers, numbers)
         if products is not None:
             return groups(1 + products[-1][0][0], products).add()
         fits = cgutils.alloca_once(builder, ir.IntType(1))
@@ -293,18 +283,20 @@ def add_groups(
         return builder.load(fits)
 
     size = types.intp
-    sizes = (size, size, together, size, size, size)
+    sizes = (size, size, size, known, size, size, size)
     parameters = (density, centre, slopes, constants, farthest, joint, weighted, sums)
     return types.boolean(rows, *sizes, *parameters, log_likelihood), codegen
 
 
 @part
-def farthest_of(slopes: Any, n_components: int, d: int) -> float:
+def farthest_of(slopes: Any, constants: Any, d: int) -> float:
     """Return within what columns about the centre no log density to base two is out of range.
 
     These are |x_j|, or their squares where there are squares among the features: then a density
-    cannot be too high but by rounding, which errs by eps times the sum of all products.
+    cannot be too high but by rounding, which errs by eps times the sum of all products. If a
+    parameter is no number, none are: its density might lose a comparison, and not show.
     """
+    n_components = constants.size
     m = slopes.size // n_components
     double = slopes.itemsize == 8
     most = 2.0**58 if double else 2.0**26
@@ -319,6 +311,8 @@ def farthest_of(slopes: Any, n_components: int, d: int) -> float:
                 linear += abs(slopes[k * m + f])
             else:
                 quadratic += abs(slopes[k * m + f])
+        if math.isnan(linear + quadratic + constants[k]):
+            return -1.0
         if m == d:
             farthest = min(farthest, most / linear)
         else:

@@ -1,0 +1,109 @@
+"""Two or three components in few columns: from rows to sums in registers.
+
+The highest density divided by itself is 1, so that one exponential a row is saved; which one is the
+highest, the components find out one by one, and of each bout the loser needs its exponential. With
+sums that stay in registers, two components are 1.1 to 1.3 times as fast as ``Groups`` would be,
+three 1.05 to 1.14 times in one and two columns, and four 0.71 to 0.95 times.
+"""
+
+from typing import Any
+
+from fastgmm._jit import ir
+from fastgmm.kernels.densities.groups import MOST_BITS, Groups
+from fastgmm.kernels.emission import index, loop
+from fastgmm.simd.arithmetic import added, fused, larger, reciprocal_of, smaller
+from fastgmm.simd.powers import powers_of_two, without_exponent
+from fastgmm.simd.vectors import FLAGS, constant, integers_like
+
+
+class Few(Groups):
+    """Emits groups of a number of components that is known beforehand.
+
+    Twice as many vectors a group as of others: their steps, which wait for each other, fill both
+    units for arithmetic (1.06 to 1.2 times as fast as four; twelve: 0.87 to 0.94).
+    """
+
+    def __init__(self, n_known: int, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.n_known = n_known
+
+    @staticmethod
+    def vectors_of(n_features: int) -> int:
+        """Return how many vectors of rows a group has."""
+        return 8
+
+    def add(self) -> Any:
+        """Add all groups; return whether their densities fit."""
+        builder, vector = self.builder, self.vector
+        none = constant(vector, 0.0)
+        n_sums = self.n_known * (1 + self.count)
+
+        def add_group(turn: Any, carried: list[Any]) -> list[Any]:
+            x = self.features_of(turn)
+            highest, scale, responsibilities = self.responsibilities(x)
+            sums = self.moments(x, responsibilities, carried[:n_sums])
+            return [*sums, *self.add_highest(highest, scale, x, carried[n_sums:])]
+
+        zeros = ir.Constant(integers_like(vector), [0] * self.width)
+        carried = [none] * n_sums + [constant(vector, 1.0), zeros, none, none, none]
+        carried = loop(builder, self.n_groups, carried, add_group)
+        for i, value in enumerate(carried[:n_sums]):
+            self.store(self.sums, index(i * self.width), value)
+        product, exponents, powers, least, away = carried[n_sums:]
+        powers = added(builder, powers, builder.sitofp(exponents, vector))
+        # no power is too small here, but so far away products of columns lack digits
+        within = builder.fcmp_ordered(">=", least, constant(vector, -MOST_BITS[self.bits]))
+        return self.finish(product, powers, within, away)
+
+    def responsibilities(self, x: list[list[Any]]) -> tuple[list[Any], list[Any], list[list[Any]]]:
+        """Return the highest log density of all vectors, the sum in its unit, and what is whose."""
+        builder = self.builder
+        highest, *others = self.log_densities([index(k) for k in range(self.n_known)], x)
+        bouts = []
+        for other in others:
+            pairs = list(zip(highest, other, strict=True))
+            stays = [builder.fcmp_ordered(">=", *pair) for pair in pairs]
+            highest = [larger(builder, *pair) for pair in pairs]
+            bouts.append((stays, [smaller(builder, *pair) for pair in pairs]))
+        scale = [constant(self.vector, 1.0)] * len(x)
+        ratios = []
+        for _, lower in bouts:
+            differences = [builder.fsub(*pair) for pair in zip(lower, highest, strict=True)]
+            ratios.append(powers_of_two(builder, differences))
+            scale = [added(builder, *pair) for pair in zip(scale, ratios[-1], strict=True)]
+        share = [reciprocal_of(builder, each) for each in scale]
+        # from the last bout back to the first: the winner's share is that of a bout before
+        won, responsibilities = share, []
+        for (stays, _), ratio in zip(reversed(bouts), reversed(ratios), strict=True):
+            lost = [builder.fmul(*pair) for pair in zip(share, ratio, strict=True)]
+            cases = list(zip(stays, won, lost, strict=True))
+            responsibilities.append([builder.select(yes, less, more) for yes, more, less in cases])
+            won = [builder.select(*case) for case in cases]
+        return highest, scale, [won, *reversed(responsibilities)]
+
+    def moments(
+        self, x: list[list[Any]], responsibilities: list[list[Any]], sums: list[Any]
+    ) -> list[Any]:
+        """Return the sums of responsibilities times 1 and the features, with a group's."""
+        builder, new = self.builder, list(sums)
+        for v in self.vectors:
+            for k, of_component in enumerate(responsibilities):
+                at = k * (1 + self.count)
+                new[at] = added(builder, new[at], of_component[v])
+                for f, feature in enumerate(x[v], at + 1):
+                    new[f] = fused(builder, of_component[v], feature, new[f])
+        return new
+
+    def add_highest(
+        self, highest: list[Any], scale: list[Any], x: list[list[Any]], carried: list[Any]
+    ) -> list[Any]:
+        """Add log densities, multiply sums in their unit; note the least and how far rows are."""
+        builder = self.builder
+        product, exponents, powers, least, away = carried
+        for v in self.vectors:
+            powers = added(builder, powers, highest[v])
+            least = smaller(builder, highest[v], least)
+            product = builder.fmul(product, scale[v], flags=FLAGS)  # up to 3 each
+        product, exponent = without_exponent(builder, product)
+        exponents = builder.add(exponents, exponent)
+        return [product, exponents, powers, least, self.farther(x, away)]
