@@ -99,14 +99,14 @@ def as_random_state(seed: Any) -> np.random.RandomState:
     raise ValueError(f"{seed!r} cannot be used to seed a numpy.random.RandomState instance")
 
 
-def whole_number(number: Any) -> int:
+def whole_number(name: str, number: Any) -> int:
     """Return a whole number, which may come as a float or an array of one; raises ValueError."""
     try:
         whole = int(number)
     except (TypeError, ValueError, OverflowError):
         whole = None
     if whole is None or whole != number:
-        raise ValueError(f"Invalid value for 'n_samples': {number} is no whole number")
+        raise ValueError(f"Invalid value for '{name}': {number} is no whole number")
     return whole
 
 

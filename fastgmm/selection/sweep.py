@@ -24,6 +24,7 @@ from fastgmm.initialization import (
     DataConstants,
     StreamedStart,
     Survey,
+    check_counting,
     survey,
 )
 from fastgmm.maximization import REGULARIZATIONS, count_floor, ridge_beside
@@ -169,6 +170,7 @@ class Sweep:
             return placement.reduce(works, reporting(observe))
 
         def make(training: em.Training, model: GaussianMixture, read: Read) -> list[Parameters]:
+            check_counting(training.constants.n_counting, model.n_components)
             mean_weight = training.constants.total_weight / placement.grid.n_samples
             return streamed(
                 placement,

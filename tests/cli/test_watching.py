@@ -34,6 +34,18 @@ NAMES = {
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
+def with_short_files(n_bytes, folder, *words):
+    """A command in a folder, none of whose files may be longer than so many bytes."""
+    return subprocess.run(
+        [sys.executable, "-m", "fastgmm", *map(str, words)],
+        env=ENVIRONMENT,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, n_bytes)),
+    )
+
+
 def records_in(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -103,16 +115,9 @@ def test_a_log_is_also_a_pipe_or_standard_output(run, data, tmp_path):
 
 
 def test_a_log_on_a_full_disk_is_one_warning(data, tmp_path):
-    """No file may be longer than 8 kB, which the model is not and the log would be."""
-    words = ["fit", data, "-k", "2", "-o", "m.npz", "--tol", "0", "--max-iter", "60", "-q"]
-    done = subprocess.run(
-        [sys.executable, "-m", "fastgmm", *words, "--log-json", "log.jsonl"],
-        env=ENVIRONMENT,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2**13, 2**13)),
-    )
+    # which the model is not and the log would be
+    words = ["fit", data, "-k", 2, "-o", "m.npz", "--tol", 0, "--max-iter", 60, "-q"]
+    done = with_short_files(2**13, tmp_path, *words, "--log-json", "log.jsonl")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("The log log.jsonl cannot be written (File too large)") == 1
     assert GaussianMixture.load(tmp_path / "m.npz").n_iter_ == 60
@@ -165,18 +170,11 @@ def test_errors_keep_their_code_where_nobody_hears_them(tmp_path):
 
 @pytest.mark.parametrize("command", ["fit", "select"])
 def test_a_report_that_cannot_be_written_costs_no_model(data, tmp_path, two_workers, command):
-    """No file may be longer than 16 kB, which the model is not and the report would be."""
     pytest.importorskip("bokeh")
-    words = [command, data, "-k", "2", "-o", "m.npz", "--max-iter", "2", "-q"]
+    words = [command, data, "-k", 2, "-o", "m.npz", "--max-iter", 2, "-q"]
     where = ["--scheduler", two_workers.scheduler.address, "--performance-report", "r.html"]
-    done = subprocess.run(
-        [sys.executable, "-m", "fastgmm", *words, *where],
-        env=ENVIRONMENT,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2**14, 2**14)),
-    )
+    # which the model is not and the report would be
+    done = with_short_files(2**14, tmp_path, *words, *where)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("r.html is not written: File too large") == 1
     assert GaussianMixture.load(tmp_path / "m.npz").n_iter_ == 2

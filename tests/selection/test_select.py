@@ -12,7 +12,7 @@ from reference import as_matrices, e_step
 
 from fastgmm import GaussianMixture, open_dataset, select
 from fastgmm.covariance import FAMILIES
-from fastgmm.exceptions import InvalidParameterError
+from fastgmm.exceptions import DataError, InvalidParameterError
 from fastgmm.initialization import first_pass
 from fastgmm.progress import FitBegan, FitEnded, PassBegan, StartMade
 from fastgmm.selection import CRITERIA
@@ -93,6 +93,14 @@ def test_starts_that_read_all_rows_share_their_passes():
     # 18 candidates' starts on three sets of rows, in about as many passes as one
     assert passes < found.passes.seeding < 2 * passes
     assert np.isfinite([candidate.cv for candidate in found.table]).all()
+
+
+@pytest.mark.parametrize("init_params", ["kmeans", "random", "k-means||"])
+def test_fewer_rows_that_count_than_components_are_refused(init_params):
+    weights = np.arange(len(X)) < 2.0
+    what = {"sample_weight": weights, "init_params": init_params, "random_state": 0}
+    with pytest.raises(DataError, match="Only 2 rows have a positive weight: too few for 3"):
+        select(X, 3, "full", **what)
 
 
 def test_whoever_waits_for_a_pass_that_fails_is_told():

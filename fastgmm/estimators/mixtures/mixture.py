@@ -204,7 +204,7 @@ class Mixture(ScikitLearnEstimator):
         True
         """
         parameters = self._current()
-        n_samples = whole_number(n_samples)
+        n_samples = whole_number("n_samples", n_samples)
         if n_samples < 1:
             raise ValueError(
                 f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one "

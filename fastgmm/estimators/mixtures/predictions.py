@@ -153,7 +153,7 @@ class Predictor(PortableMixture):
         >>> abs(value - 1.4189) < 4 * error < 0.01
         True
         """
-        n_samples = whole_number(n_samples)
+        n_samples = whole_number("n_samples", n_samples)
         if n_samples < 2:
             raise ValueError(f"Entropy is estimated from 2 rows or more, not {n_samples}")
         draws = as_random_state(self.random_state if random_state is None else random_state)
