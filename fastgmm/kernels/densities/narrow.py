@@ -11,18 +11,18 @@ Near a common centre all log densities are linear in the features of a row: its 
 (``LinearDensity``), or its columns and their products (``UnrolledDensity``: log_scale - |W x + b|^2
 multiplied out takes no more products). The moments are sums of the same features.
 
-Of more components, densities are taken relative to what they are about at the means, not
-to a row's highest: no maximum and no difference a component. Rows so far away that their densities
-might not fit are found by these and by their columns, and left to tiles with the rows around them.
+Densities are taken relative to what they are about at the means, or to one component's where that
+is in range (``relative.py``), not to a row's highest: no maximum and no difference a component.
+Rows so far away that their densities might not fit are found by these and by their columns, and
+left to tiles with the rows around them.
 """
 
-import math
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from fastgmm._jit import cgutils, intrinsic, ir, kernel, overload, part, types
+from fastgmm._jit import cgutils, intrinsic, ir, kernel, part, types
 from fastgmm._typing import BoolArray, FloatArray
 from fastgmm.kernels.columns import pitch_of
 from fastgmm.kernels.densities.features import products_of
@@ -30,6 +30,12 @@ from fastgmm.kernels.densities.few import Few
 from fastgmm.kernels.densities.groups import Groups
 from fastgmm.kernels.densities.linear import VECTORS_TOGETHER, LinearDensity
 from fastgmm.kernels.densities.products import add_lanes, chosen
+from fastgmm.kernels.densities.relative import (
+    less_reference,
+    mean_of_first,
+    relate_to_widest,
+    within_range,
+)
 from fastgmm.kernels.densities.unrolled import UnrolledDensity
 from fastgmm.kernels.emission import data_of
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened
@@ -53,10 +59,9 @@ CHUNK_BYTES = 24 * 2**10
 MOST_TOGETHER = 8
 """Groups whose densities wait in L1 for their moments; two instead of eight cost 5 %."""
 
-MOST_FEATURES_OF_KNOWN = {2: MOST_FEATURES, 3: 4}
-"""So many components have code of their own, if features are no more: with five, three components
-gain nothing by it, and with six and nine, whose sums are too many for registers, they lose a
-tenth."""
+MOST_FEATURES_OF_KNOWN = {2: MOST_FEATURES, 3: 5}
+"""So many components have code of their own, if features are no more: three with six and nine,
+whose sums are too many for registers, lose 3 to 6 % by it."""
 
 FEW_LEFT = 2
 """More batches than this are left to tiles before all are, once these are more than half."""
@@ -157,12 +162,15 @@ def add_rows(
     n_components = density.means.shape[0]
     flat = flattened(rows)
     slopes, constants, reference = less_reference(density)
-    farthest = aligned(1, density.means)
-    farthest[0] = farthest_of(slopes, constants, d)
     m = slopes.size // n_components
+    farthest = aligned(max(d, 1), density.means)
+    within_range(slopes, constants, d, farthest)
+    is_known, room = len(known) > 0, aligned(d, density.means)
+    n_given, widest = relate_to_widest(slopes, constants, density, is_known, farthest, room)
     width = lanes_of(flat)
     joint = aligned(together * pitch_of(n_components, group, flat), flat)
     features = aligned(together * pitch_of(1 + m, group, flat), flat)
+    fill(joint, 0, joint.size, 1)  # of a density that is given nothing is written
     n_sums = n_components * (1 + m)
     whole = (n_sums + width - 1) // width * width
     sums, totals = cleared(whole * width, flat), aligned(whole, statistics.counts)
@@ -180,8 +188,9 @@ def add_rows(
             n = min(at_once, n_groups - first)
             hopeless = n_missed > FEW_LEFT and 2 * n_missed > batch
             if not hopeless and add_groups(
-                flat, (start + first * group) * d, n, together, known, d, m, n_components, density,
-                density.centre, slopes, constants, farthest, joint, features, sums, log_likelihood,
+                flat, (start + first * group) * d, n, together, known, n_given, d, m, n_components,
+                density, density.centre, slopes, constants, farthest, joint, features, sums,
+                log_likelihood,
             ):  # fmt: skip
                 add_lanes(sums, n_sums, totals)
                 n_added += n * group
@@ -192,24 +201,31 @@ def add_rows(
         n_left += n_missed
         if n_added > 0:
             own = state_of(statistics, block, n_blocks)
-            own.log_likelihood[0] += log_likelihood[0] + LN2 * (reference * n_added)
-            add_totals(totals, n_components, m, own)
+            bits = reference
+            if n_given > 0:
+                bits += mean_of_first(slopes, constants, totals)
+            own.log_likelihood[0] += log_likelihood[0] + LN2 * (bits * n_added)
+            add_totals(totals, n_components, m, widest, own)
     if n_left == 0 and block_rows % group == 0 and n_rows % group == 0:
         merge_states(statistics, n_blocks)
     return n_left
 
 
 @part
-def add_totals(totals: Any, n_components: int, m: int, statistics: Any) -> None:
-    """Add sums of responsibilities times 1 and the features (k, 1 + m)."""
+def add_totals(totals: Any, n_components: int, m: int, first: int, statistics: Any) -> None:
+    """Add sums of responsibilities times 1 and the features (k, 1 + m).
+
+    Component ``first`` has changed its place with the first one.
+    """
     d = statistics.first.shape[1]
-    for k in range(n_components):
-        first = k * (1 + m)
-        statistics.counts[k] += totals[first]
+    for place in range(n_components):
+        k = first if place == 0 else (0 if place == first else place)
+        at = place * (1 + m)
+        statistics.counts[k] += totals[at]
         for j in range(d):
-            statistics.first[k, j] += totals[first + 1 + j]
+            statistics.first[k, j] += totals[at + 1 + j]
         for p in range(m - d):
-            statistics.second[k, p] += totals[first + 1 + d + p]
+            statistics.second[k, p] += totals[at + 1 + d + p]
 
 
 def products_in(density: Any) -> list[Any] | None:
@@ -231,6 +247,7 @@ def add_groups(
     n_groups: Any,
     together: Any,
     known: Any,
+    n_given: Any,
     n_columns: Any,
     n_features: Any,
     n_components: Any,
@@ -263,10 +280,10 @@ def add_groups(
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointers = [
             data_of(context, signature.args[i], arguments[i], builder)
-            for i in (0, *range(9, len(arguments)))
+            for i in (0, *range(10, len(arguments)))
         ]
-        start, n, together, _, d, m, n_components = arguments[1:8]
-        numbers = [start, n, together, n_components]
+        start, n, together, _, n_given, d, m, n_components = arguments[1:9]
+        numbers = [start, n, together, n_given, n_components]
         groups = partial(way, builder, llvm_vector(vector_type), pointers, numbers)
         if products is not None:
             return groups(1 + products[-1][0][0], products).add()
@@ -283,111 +300,6 @@ def add_groups(
         return builder.load(fits)
 
     size = types.intp
-    sizes = (size, size, size, known, size, size, size)
+    sizes = (size, size, size, known, size, size, size, size)
     parameters = (density, centre, slopes, constants, farthest, joint, weighted, sums)
     return types.boolean(rows, *sizes, *parameters, log_likelihood), codegen
-
-
-@part
-def farthest_of(slopes: Any, constants: Any, d: int) -> float:
-    """Return within what columns about the centre no log density to base two is out of range.
-
-    These are |x_j|, or their squares where there are squares among the features: then a density
-    cannot be too high but by rounding, which errs by eps times the sum of all products. If a
-    parameter is no number, none are: its density might lose a comparison, and not show.
-    """
-    n_components = constants.size
-    m = slopes.size // n_components
-    double = slopes.itemsize == 8
-    most = 2.0**58 if double else 2.0**26
-    if m == d:
-        most = 1000.0 if double else 120.0
-    # shares are up to 2^500 (2^60) in ``Groups``, and must leave room for features
-    farthest = 2.0**500 if double else 2.0**60
-    for k in range(n_components):
-        linear, quadratic = 0.0, 0.0
-        for f in range(m):
-            if f < d:
-                linear += abs(slopes[k * m + f])
-            else:
-                quadratic += abs(slopes[k * m + f])
-        if math.isnan(linear + quadratic + constants[k]):
-            return -1.0
-        if m == d:
-            farthest = min(farthest, most / linear)
-        else:
-            half = 0.5 * most
-            farthest = min(farthest, half / quadratic, (half / linear) ** 2)
-    return farthest
-
-
-def less_reference(density: Any) -> tuple[FloatArray, FloatArray, float]:
-    """Return slopes (k m,) and constants (k,) of log densities (base two), and a reference.
-
-    The reference, the highest of the components' log densities at their own means, is taken off the
-    constants. It has a float32's digits: rounding enters when nats are made of all rows' share.
-    """
-    raise NotImplementedError("implemented for two densities, for kernels only")
-
-
-@overload(less_reference, makes_arrays=True)
-def _less_reference(density: Any) -> Any:
-    return {LinearDensity: _of_linear, UnrolledDensity: _of_unrolled}[density.instance_class]
-
-
-def _of_linear(density: Any) -> Any:
-    n_components, m = density.slopes.shape
-    d = density.means.shape[1]
-    slopes = aligned(n_components * m, density.means)
-    constants = aligned(n_components, density.means)
-    reference = -math.inf
-    for k in range(n_components):
-        at_mean, square = float(density.log_scale[k]) - density.squares[k], 0.0
-        for j in range(d):
-            away = float(density.means[k, j]) - density.centre[j]
-            at_mean += density.slopes[k, j] * away
-            square += away * away
-        if m > d:
-            at_mean += density.slopes[k, d] * square
-        reference = max(reference, at_mean)
-        for f in range(m):
-            slopes[k * m + f] = density.slopes[k, f]
-    reference = float(np.float32(reference))
-    for k in range(n_components):
-        constants[k] = float(density.log_scale[k]) - density.squares[k] - reference
-    return slopes, constants, reference
-
-
-def _of_unrolled(density: Any) -> Any:
-    """-|W x + b|^2 = -b.b - 2 (b W) x - sum over rows w of W of (w x)^2, in float64.
-
-    What is rounded here errs alike for all rows: in float32 it shows in the log likelihood.
-    """
-    n_components, d = density.means.shape
-    p = density.whitening.shape[1]
-    is_triangle = p > d
-    m = d + p
-    slopes, sums = aligned(n_components * m, density.means), aligned(m, np.empty(0))
-    constants = aligned(n_components, density.means)
-    reference = -math.inf
-    for k in range(n_components):
-        reference = max(reference, float(density.log_scale[k]))
-    reference = float(np.float32(reference))
-    for k in range(n_components):
-        fill(sums, 0, m, 0)
-        constant = density.log_scale[k] - reference
-        for i in range(d):
-            bias = float(density.biases[k, i])
-            constant -= bias * bias
-            start = i * (i + 1) // 2 if is_triangle else 0
-            for j in range(0 if is_triangle else i, i + 1):
-                w = float(density.whitening[k, start + j])
-                sums[j] -= 2 * w * bias
-                before = j * (j + 1) // 2 if is_triangle else 0
-                for other in range(0 if is_triangle else j, j):
-                    sums[d + before + other] -= 2 * w * density.whitening[k, start + other]
-                sums[d + before + j] -= w * w
-        constants[k] = constant
-        for f in range(m):
-            slopes[k * m + f] = sums[f]
-    return slopes, constants, reference
