@@ -225,7 +225,7 @@ def relate_to_widest(
     (2^20) bits. ``row`` (d,) is room to work in.
 
     Components that are known beforehand are related at any distance, but none of their rows are
-    near if a thousandth of a bit would be lost (float64: 1e-8).
+    near if differences of that many bits lacked 1e-4 (float64: 1e-9) of one.
     """
     n_components, d = density.means.shape
     m = slopes.size // n_components
@@ -235,7 +235,7 @@ def relate_to_widest(
     widest, bits = widest_of(slopes, constants, density, row)
     if not (is_known or bits <= (MOST_BELOW if double else MOST_BELOW_SINGLE)):
         return 0, 0
-    if not bits <= (2.0**26 if double else 2.0**13):
+    if not bits <= (2.0**23 if double else 2.0**11):
         fill(farthest, 0, farthest.size, -1)
     constants[0], constants[widest] = constants[widest], constants[0]
     for f in range(m):
