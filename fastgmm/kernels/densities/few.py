@@ -1,9 +1,11 @@
 """Two or three components in few columns: from rows to sums in registers.
 
-The highest density divided by itself is 1, so that one exponential a row is saved, at any distance;
-which one is the highest, the components find out one by one, and of each bout the loser needs its
-exponential. With sums that stay in registers, two components are 1.1 to 1.3 times as fast as
-``Groups`` would be, and three 1.05 to 1.15 times in one and two columns; four are slower.
+Log densities are differences from the first component's, whose own is 0 (``relative.py``): 1.02 to
+1.13 times as fast as with its own products. The highest density divided by itself is 1, so that one
+exponential a row is saved; which one is the highest, the components find out one by one, and of
+each bout the loser needs its exponential. With sums that stay in registers, two components are 1.2
+to 1.4 times as fast as ``Groups`` would be, three 1.1 to 1.2 times in one and two columns, and four
+0.87 to 1.0 times.
 """
 
 from typing import Any
@@ -56,7 +58,7 @@ class Few(Groups):
     def responsibilities(self, x: list[list[Any]]) -> tuple[list[Any], list[Any], list[list[Any]]]:
         """Return the highest log density of all vectors, the sum in its unit, and what is whose."""
         builder = self.builder
-        others = self.log_densities([index(k) for k in range(self.n_known - 1)], x)
+        others = self.log_densities([index(k) for k in range(1, self.n_known)], x)
         highest = [constant(self.vector, 0.0)] * len(x)
         bouts = []
         for other in others:

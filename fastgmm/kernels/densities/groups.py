@@ -15,7 +15,6 @@ from fastgmm.kernels.emission import (
     index,
     loop,
     number_at,
-    opaque,
     vector_at,
 )
 from fastgmm.simd.arithmetic import added, fused, larger, reciprocal_of, smaller
@@ -73,13 +72,8 @@ class Groups:
         self.bits = bits_of(vector)
         self.rows, self.centre, self.slopes, self.constants, self.farthest = pointers[:5]
         self.densities, self.weighted, self.sums, self.log_likelihood = pointers[5:]
-        self.start, self.n_groups, self.together, self.n_given, self.n_components = numbers
+        self.start, self.n_groups, self.together, self.n_components = numbers
         self.row = index(len(self.vectors) * vector.count)
-        # of those whose densities are not given, counted from the first of them
-        self.n_others = builder.sub(self.n_components, self.n_given)
-        self.constants = builder.gep(self.constants, [self.n_given])
-        first = builder.mul(self.n_given, index(self.count))
-        self.slopes = builder.gep(self.slopes, [first])
 
     @staticmethod
     def vectors_of(n_features: int) -> int:
@@ -108,11 +102,11 @@ class Groups:
         at = self.builder.add(begin, self.builder.mul(row, self.row))
         return self.builder.add(at, index(v * self.width))
 
-    def for_components(self, n: Any, sizes: list[int], body: Callable[[list[Any]], None]) -> None:
-        """Run a body for n components, as many at a time as there are of the sizes."""
+    def for_components(self, sizes: list[int], body: Callable[[list[Any]], None]) -> None:
+        """Run a body for all components, as many at a time as there are of the sizes."""
         builder, done = self.builder, index(0)
         for size in sizes:
-            turns = builder.sdiv(builder.sub(n, done), index(size))
+            turns = builder.sdiv(builder.sub(self.n_components, done), index(size))
 
             def some(turn: Any, nothing: list[Any], done: Any = done, size: int = size) -> Any:
                 first = builder.add(done, builder.mul(turn, index(size)))
@@ -166,22 +160,20 @@ class Groups:
         return values
 
     def write_log_densities(self, begin: Any, x: list[Any]) -> None:
-        """Write the log densities of all components that are not given."""
+        """Write the log densities of all components."""
 
         def components(ks: list[Any]) -> None:
             for value, k in zip(self.log_densities(ks, x), ks, strict=True):
                 for v in self.vectors:
                     self.store(self.densities, self.place(begin, k, v), value[v])
 
-        sizes = [1] if self.count <= FEW_FEATURES else [2, 1]
-        self.for_components(self.n_others, sizes, components)
+        self.for_components([1] if self.count <= FEW_FEATURES else [2, 1], components)
 
     def exponentiate(self, begin: Any) -> list[Any]:
         """Replace log densities by densities; return their sums.
 
         To write them first costs nothing: in one loop there are too few registers.
         """
-        builder = self.builder
 
         def component(k: Any, scale: list[Any]) -> list[Any]:
             places = [self.place(begin, k, v) for v in self.vectors]
@@ -191,17 +183,13 @@ class Groups:
             for first in range(0, len(places), at_once):
                 some = places[first : first + at_once]
                 values = [self.load(self.densities, at) for at in some]
-                powers += powers_of_two(builder, values)
+                powers += powers_of_two(self.builder, values)
             for at, power in zip(places, powers, strict=True):
                 self.store(self.densities, at, power)
-            return [added(builder, a, b) for a, b in zip(scale, powers, strict=True)]
+            return [added(self.builder, a, b) for a, b in zip(scale, powers, strict=True)]
 
-        # what is given is the first component, whose density is 1
-        given = splat(builder, builder.sitofp(self.n_given, self.vector.element), self.width)
-        # opaque, or what sums begin with waits in registers while log densities are made: four full
-        # components in two columns were 0.93 times as fast
-        n_others = opaque(builder, self.n_others, begin)
-        return loop(builder, n_others, [given] * len(self.vectors), component)
+        nothing = [constant(self.vector, 0.0)] * len(self.vectors)
+        return loop(self.builder, self.n_components, nothing, component)
 
     def write_weighted(self, begin: Any, scale: list[Any], x: list[Any]) -> None:
         """Write shares, and these times the features."""
@@ -250,8 +238,7 @@ class Groups:
                 self.store(self.sums, at, value)
 
         most = max(SUMS_IN_REGISTERS // count, 1)
-        sizes = [size for size in (8, 4, 2, 1) if size <= most]
-        self.for_components(self.n_components, sizes, components)
+        self.for_components([size for size in (8, 4, 2, 1) if size <= most], components)
 
     def likelihood(self, scale: list[Any], x: list[list[Any]], carried: list[Any]) -> list[Any]:
         """Multiply a product by sums of densities; note their extremes and the columns'."""
@@ -278,9 +265,8 @@ class Groups:
             def add_group(turn: Any, carried: list[Any]) -> list[Any]:
                 x = self.features_of(builder.add(first, turn))
                 begin = self.begin(turn, self.n_components)
-                others = self.place(begin, self.n_given, 0)
-                self.write_log_densities(others, x)
-                scale = self.exponentiate(others)
+                self.write_log_densities(begin, x)
+                scale = self.exponentiate(begin)
                 self.write_weighted(self.begin(turn, index(1 + self.count)), scale, x)
                 return self.likelihood(scale, x, carried)
 

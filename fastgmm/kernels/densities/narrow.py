@@ -11,10 +11,9 @@ Near a common centre all log densities are linear in the features of a row: its 
 (``LinearDensity``), or its columns and their products (``UnrolledDensity``: log_scale - |W x + b|^2
 multiplied out takes no more products). The moments are sums of the same features.
 
-Densities are taken relative to what they are about at the means, or to one component's where that
-is in range (``relative.py``), not to a row's highest: no maximum and no difference a component.
-Rows so far away that their densities might not fit are found by these and by their columns, and
-left to tiles with the rows around them.
+Of more components, densities are taken relative to what they are about at the means, not to a row's
+highest: no maximum and no difference a component. Rows so far away that their densities might not
+fit are found by these and by their columns, and left to tiles with the rows around them.
 """
 
 from functools import partial
@@ -165,12 +164,13 @@ def add_rows(
     m = slopes.size // n_components
     farthest = aligned(max(d, 1), density.means)
     within_range(slopes, constants, d, farthest)
-    is_known, room = len(known) > 0, aligned(d, density.means)
-    n_given, widest = relate_to_widest(slopes, constants, density, is_known, farthest, room)
+    widest = 0
+    if len(known) > 0:
+        room = aligned(d, density.means)
+        widest = relate_to_widest(slopes, constants, density, farthest, room)
     width = lanes_of(flat)
     joint = aligned(together * pitch_of(n_components, group, flat), flat)
     features = aligned(together * pitch_of(1 + m, group, flat), flat)
-    fill(joint, 0, joint.size, 1)  # of a density that is given nothing is written
     n_sums = n_components * (1 + m)
     whole = (n_sums + width - 1) // width * width
     sums, totals = cleared(whole * width, flat), aligned(whole, statistics.counts)
@@ -188,9 +188,8 @@ def add_rows(
             n = min(at_once, n_groups - first)
             hopeless = n_missed > FEW_LEFT and 2 * n_missed > batch
             if not hopeless and add_groups(
-                flat, (start + first * group) * d, n, together, known, n_given, d, m, n_components,
-                density, density.centre, slopes, constants, farthest, joint, features, sums,
-                log_likelihood,
+                flat, (start + first * group) * d, n, together, known, d, m, n_components, density,
+                density.centre, slopes, constants, farthest, joint, features, sums, log_likelihood,
             ):  # fmt: skip
                 add_lanes(sums, n_sums, totals)
                 n_added += n * group
@@ -202,7 +201,7 @@ def add_rows(
         if n_added > 0:
             own = state_of(statistics, block, n_blocks)
             bits = reference
-            if n_given > 0:
+            if len(known) > 0:
                 bits += mean_of_first(slopes, constants, totals)
             own.log_likelihood[0] += log_likelihood[0] + LN2 * (bits * n_added)
             add_totals(totals, n_components, m, widest, own)
@@ -247,7 +246,6 @@ def add_groups(
     n_groups: Any,
     together: Any,
     known: Any,
-    n_given: Any,
     n_columns: Any,
     n_features: Any,
     n_components: Any,
@@ -280,10 +278,10 @@ def add_groups(
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointers = [
             data_of(context, signature.args[i], arguments[i], builder)
-            for i in (0, *range(10, len(arguments)))
+            for i in (0, *range(9, len(arguments)))
         ]
-        start, n, together, _, n_given, d, m, n_components = arguments[1:9]
-        numbers = [start, n, together, n_given, n_components]
+        start, n, together, _, d, m, n_components = arguments[1:8]
+        numbers = [start, n, together, n_components]
         groups = partial(way, builder, llvm_vector(vector_type), pointers, numbers)
         if products is not None:
             return groups(1 + products[-1][0][0], products).add()
@@ -300,6 +298,6 @@ def add_groups(
         return builder.load(fits)
 
     size = types.intp
-    sizes = (size, size, size, known, size, size, size, size)
+    sizes = (size, size, size, known, size, size, size)
     parameters = (density, centre, slopes, constants, farthest, joint, weighted, sums)
     return types.boolean(rows, *sizes, *parameters, log_likelihood), codegen
