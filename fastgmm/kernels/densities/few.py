@@ -47,11 +47,11 @@ class Few(Groups):
             return [*sums, *self.add_highest(highest, scale, x, carried[n_sums:])]
 
         zeros = ir.Constant(integers_like(vector), [0] * self.width)
-        carried = [none] * n_sums + [constant(vector, 1.0), zeros, none] + [none] * self.n_far
+        carried = [none] * n_sums + [constant(vector, 1.0), zeros, none, none]
         carried = loop(builder, self.n_groups, carried, add_group)
         for i, value in enumerate(carried[:n_sums]):
             self.store(self.sums, index(i * self.width), value)
-        product, exponents, powers, *away = carried[n_sums:]
+        product, exponents, powers, away = carried[n_sums:]
         powers = added(builder, powers, builder.sitofp(exponents, vector))
         return self.finish(product, powers, [], away)
 
@@ -100,7 +100,7 @@ class Few(Groups):
     ) -> list[Any]:
         """Add log densities, multiply sums in their unit; note how far away rows are."""
         builder = self.builder
-        product, exponents, powers, *away = carried
+        product, exponents, powers, away = carried
         for v in self.vectors:
             product = builder.fmul(product, scale[v], flags=FLAGS)  # up to 3 each
         product, exponent = without_exponent(builder, product)
@@ -109,4 +109,4 @@ class Few(Groups):
             pairs = zip(highest[::2], highest[1::2], strict=True)
             highest = [added(builder, *pair) for pair in pairs]
         powers = added(builder, powers, highest[0])
-        return [product, exponents, powers, *self.farther(x, away)]
+        return [product, exponents, powers, self.farther(x, away)]

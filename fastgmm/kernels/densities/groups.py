@@ -64,10 +64,6 @@ class Groups:
     ) -> None:
         self.d, self.products, self.count = d, products, d + len(products)
         self.vectors = range(self.vectors_of(self.count))
-        # these sums of products, or the columns themselves, tell how far away rows are
-        sums = enumerate(products, d)
-        self.squares = [f for f, sum_ in sums if all(i == j for i, j in sum_)]
-        self.n_far = len(self.squares) or d
         self.builder, self.vector, self.width = builder, vector, vector.count
         self.bits = bits_of(vector)
         self.rows, self.centre, self.slopes, self.constants, self.farthest = pointers[:5]
@@ -137,15 +133,17 @@ class Groups:
             features.append(feature)
         return features
 
-    def farther(self, x: list[list[Any]], away: list[Any]) -> list[Any]:
-        """Return the largest of ``away`` and of squares, or of columns where there are none."""
+    def farther(self, x: list[list[Any]], away: Any) -> Any:
+        """Return the largest of ``away`` and of the features that tell how far away rows are."""
         builder = self.builder
         for features in x:
-            sizes = [features[f] for f in self.squares]
-            if not sizes:
+            squares = [f for f, sum_ in enumerate(self.products) if all(i == j for i, j in sum_)]
+            sizes = [features[self.d + f] for f in squares]
+            if not squares:
                 name = f"llvm.fabs.v{self.width}f{self.bits}"
                 sizes = [call(builder, name, self.vector, each) for each in features]
-            away = [larger(builder, *pair) for pair in zip(sizes, away, strict=True)]
+            for size in sizes:
+                away = larger(builder, size, away)
         return away
 
     def log_densities(self, ks: list[Any], x: list[Any]) -> list[list[Any]]:
@@ -243,7 +241,7 @@ class Groups:
     def likelihood(self, scale: list[Any], x: list[list[Any]], carried: list[Any]) -> list[Any]:
         """Multiply a product by sums of densities; note their extremes and the columns'."""
         builder = self.builder
-        product, exponents, least, most, *away = carried
+        product, exponents, least, most, away = carried
         for v in self.vectors:
             least, most = smaller(builder, scale[v], least), larger(builder, scale[v], most)
             # in this order: the product of all of them might be too small
@@ -251,7 +249,7 @@ class Groups:
             if v % SUMS_TOGETHER == SUMS_TOGETHER - 1:
                 product, exponent = without_exponent(builder, product)
                 exponents = builder.add(exponents, exponent)
-        return [product, exponents, least, most, *self.farther(x, away)]
+        return [product, exponents, least, most, self.farther(x, away)]
 
     def add(self) -> Any:
         """Add all groups; return whether their densities fit."""
@@ -278,8 +276,8 @@ class Groups:
         zeros = ir.Constant(integers_like(vector), [0] * self.width)
         n_chunks = builder.add(self.n_groups, builder.sub(together, index(1)))
         n_chunks = builder.sdiv(n_chunks, together)
-        carried = loop(builder, n_chunks, [one, zeros, one, one, *[none] * self.n_far], add_chunk)
-        product, exponents, least, most, *away = carried
+        carried = loop(builder, n_chunks, [one, zeros, one, one, none], add_chunk)
+        product, exponents, least, most, away = carried
         limit = 2.0 ** MOST_BITS[self.bits]
         within = [
             builder.fcmp_ordered(">=", least, constant(vector, 1 / limit)),
@@ -287,14 +285,12 @@ class Groups:
         ]
         return self.finish(product, builder.sitofp(exponents, vector), within, away)
 
-    def finish(self, product: Any, powers: Any, within: list[Any], away: list[Any]) -> Any:
+    def finish(self, product: Any, powers: Any, within: list[Any], away: Any) -> Any:
         """Add the log of 2^powers times a product if all densities fit; return whether they do."""
         builder, vector = self.builder, self.vector
-        farthest = [self.number(self.farthest, index(i)) for i in range(len(away))]
-        sizes = zip(away, farthest, strict=True)
-        near = [builder.fcmp_ordered("<=", size, most) for size, most in sizes]
+        farthest = self.number(self.farthest, index(0))
         all_fit = builder.fcmp_ordered("ord", product, product)  # no NaN
-        for each in (*within, *near):
+        for each in (*within, builder.fcmp_ordered("<=", away, farthest)):
             all_fit = builder.and_(all_fit, each)
         all_fit = builder.bitcast(all_fit, ir.IntType(self.width))
         fits = builder.icmp_unsigned("==", all_fit, ir.Constant(all_fit.type, -1))

@@ -30,10 +30,10 @@ from fastgmm.kernels.densities.groups import Groups
 from fastgmm.kernels.densities.linear import VECTORS_TOGETHER, LinearDensity
 from fastgmm.kernels.densities.products import add_lanes, chosen
 from fastgmm.kernels.densities.relative import (
+    farthest_of,
     less_reference,
     mean_of_first,
     relate_to_widest,
-    within_range,
 )
 from fastgmm.kernels.densities.unrolled import UnrolledDensity
 from fastgmm.kernels.emission import data_of
@@ -162,8 +162,8 @@ def add_rows(
     flat = flattened(rows)
     slopes, constants, reference = less_reference(density)
     m = slopes.size // n_components
-    farthest = aligned(max(d, 1), density.means)
-    within_range(slopes, constants, d, farthest)
+    farthest = aligned(1, density.means)
+    farthest[0] = farthest_of(slopes, constants, d)
     widest = 0
     if len(known) > 0:
         room = aligned(d, density.means)

@@ -96,8 +96,8 @@ def _of_unrolled(density: Any) -> Any:
 
 
 @part
-def within_range(slopes: Any, constants: Any, d: int, farthest: Any) -> None:
-    """Write within what columns about the centre no log density is out of range: ``farthest`` (d,).
+def farthest_of(slopes: Any, constants: Any, d: int) -> float:
+    """Return within what columns about the centre no log density to base two is out of range.
 
     These are |x_j|, or their squares where there are squares among the features: then a density
     cannot be too high but by rounding, which errs by eps times the sum of all products. If a
@@ -106,38 +106,26 @@ def within_range(slopes: Any, constants: Any, d: int, farthest: Any) -> None:
     n_components = constants.size
     m = slopes.size // n_components
     double = slopes.itemsize == 8
+    most = 2.0**58 if double else 2.0**26
+    if m == d:
+        most = 1000.0 if double else 120.0
     # shares are up to 2^500 (2^60) in groups, and must leave room for features
-    fill(farthest, 0, farthest.size, 2.0**500 if double else 2.0**60)
+    farthest = 2.0**500 if double else 2.0**60
     for k in range(n_components):
-        keep_near(slopes, k, m, d, 2.0**58 if double else 2.0**26, farthest)
-        total, linear = float(constants[k]), 0.0
+        linear, quadratic = 0.0, 0.0
         for f in range(m):
-            total += slopes[k * m + f]
-            linear += abs(slopes[k * m + f])
-        if m == d:  # the largest of the columns counts for all
-            for j in range(d):
-                farthest[j] = min(farthest[j], (1000.0 if double else 120.0) / linear)
-        if math.isnan(total):
-            fill(farthest, 0, farthest.size, -1)
-            return
-
-
-@part
-def keep_near(slopes: Any, k: int, m: int, d: int, most: float, farthest: Any) -> None:
-    """Take ``farthest`` down to within what the terms of a component are so many bits."""
-    n_squares = min(m - d, d)
-    share = 0.5 * most / max(n_squares, 1)
-    for j in range(d):
-        linear = abs(slopes[k * m + j])
-        if n_squares == 0:
-            farthest[j] = min(farthest[j], most / d / linear)
-            continue
-        if n_squares < d:  # one of all columns
-            for i in range(d):
-                linear = max(linear, abs(slopes[k * m + i]))
-        at = d + (j * (j + 3) // 2 if m - d > d else min(j, n_squares - 1))
-        square = abs(slopes[k * m + at])
-        farthest[j] = min(farthest[j], share / square, (share / linear) ** 2)
+            if f < d:
+                linear += abs(slopes[k * m + f])
+            else:
+                quadratic += abs(slopes[k * m + f])
+        if math.isnan(linear + quadratic + constants[k]):
+            return -1.0
+        if m == d:
+            farthest = min(farthest, most / linear)
+        else:
+            half = 0.5 * most
+            farthest = min(farthest, half / quadratic, (half / linear) ** 2)
+    return farthest
 
 
 @part
@@ -212,11 +200,11 @@ def log_density_at(slopes: Any, constants: Any, density: Any, k: int, other: int
 def relate_to_widest(slopes: Any, constants: Any, density: Any, farthest: Any, row: Any) -> int:
     """Make log densities differences from the widest component's.
 
-    Return which one that is: it has changed its place with the first. ``farthest`` (d,) comes to be
-    within what its terms are at most 2^40 (2^20) bits; none are where differences are of so many
-    bits that they would lack 1e-9 (6e-5) of one. ``row`` (d,) is room to work in.
+    Return which one that is: it has changed its place with the first. No row is near enough
+    (``farthest``) where differences are of so many bits that they would lack 1e-9 (float32: 6e-5)
+    of one. ``row`` (d,) is room to work in.
     """
-    n_components, d = density.means.shape
+    n_components = constants.size
     m = slopes.size // n_components
     double = slopes.itemsize == 8
     widest, bits = widest_of(slopes, constants, density, row)
@@ -229,7 +217,6 @@ def relate_to_widest(slopes: Any, constants: Any, density: Any, farthest: Any, r
         constants[k] -= constants[0]
         for f in range(m):
             slopes[k * m + f] -= slopes[f]
-    keep_near(slopes, 0, m, d, 2.0**40 if double else 2.0**20, farthest)
     return widest
 
 
