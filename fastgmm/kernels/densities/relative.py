@@ -242,22 +242,18 @@ def widest_of(slopes: Any, constants: Any, density: Any, row: Any) -> tuple[int,
 def mean_of_first(slopes: Any, constants: Any, totals: Any) -> float:
     """Return the first component's mean log density at rows: all components' sums are all rows'.
 
-    ``totals`` (k, 1 + m) are sums of responsibilities times 1 and the features. The terms, of some
-    tens of bits either way, are summed with what each addition loses (Neumaier 1974): without, the
-    log likelihood of 500 rows erred by 2.5 eps instead of 1.
+    ``totals`` (k, 1 + m) are sums of responsibilities times 1 and the features. Their rounding
+    makes log likelihoods err by 1 to 6 eps where clusters are 3 to 30 deviations apart, instead of
+    0.5 to 2.
     """
     n_components = constants.size
     m = slopes.size // n_components
-    count = 0.0
+    mean, count = float(constants[0]), 0.0
     for k in range(n_components):
         count += totals[k * (1 + m)]
-    mean, lost = float(constants[0]), 0.0
     for f in range(m):
         total = 0.0
         for k in range(n_components):
             total += totals[k * (1 + m) + 1 + f]
-        term = slopes[f] * (total / count)
-        new = mean + term
-        lost += (mean - new) + term if abs(mean) >= abs(term) else (term - new) + mean
-        mean = new
-    return mean + lost
+        mean += slopes[f] * (total / count)
+    return mean
