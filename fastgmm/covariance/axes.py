@@ -19,11 +19,21 @@ def diagonal_density(
 
     In few columns it is that of full covariances whose triangles have nothing but a diagonal.
     """
-    d = parameters.means.shape[1]
+    n_components, d = parameters.means.shape
     scaled = _scaled(parameters, parameters.covariances, precisions_cholesky, dtype)
-    if d > kernels.unrolled.MOST_COLUMNS:
-        return scaled
-    return kernels.unrolled.UnrolledDensity(*scaled, ((0,),) * d)
+    if d <= kernels.unrolled.MOST_COLUMNS:
+        return kernels.unrolled.UnrolledDensity(*scaled, ((0,),) * d)
+    if scaled.near and kernels.near_axes.keeps(n_components, d, dtype):
+        fields = kernels.near_axes.NearAxesDensity._fields
+        return kernels.near_axes.NearAxesDensity(*(getattr(scaled, name) for name in fields))
+    return scaled
+
+
+def diagonal_about(density: Density, origins: FloatArray) -> Density:
+    """Move the origins: each component's rows are taken about its own."""
+    if isinstance(density, kernels.near_axes.NearAxesDensity):
+        density = kernels.axes.AxesDensity(near=True, **density._asdict())
+    return apart(density, origins)
 
 
 def _scaled(

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fastgmm.kernels import bands, expectation, factorisation, pixels, rows
     from fastgmm.kernels.clustering import assignment, seeding, sketch
-    from fastgmm.kernels.densities import axes, linear, narrow, triangles, unrolled
+    from fastgmm.kernels.densities import axes, linear, narrow, near_axes, triangles, unrolled
 
 _FOLDERS = {
     "": ("bands", "expectation", "factorisation", "pixels", "rows"),
     "clustering.": ("assignment", "seeding", "sketch"),
-    "densities.": ("axes", "linear", "narrow", "triangles", "unrolled"),
+    "densities.": ("axes", "linear", "narrow", "near_axes", "triangles", "unrolled"),
 }
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "factorisation",
     "linear",
     "narrow",
+    "near_axes",
     "pixels",
     "rows",
     "seeding",

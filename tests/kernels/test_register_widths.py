@@ -37,6 +37,11 @@ def test_groups_add_up_with_32_byte_registers():
 
 
 @pytest.mark.slow
+def test_kept_squares_add_up_with_32_byte_registers():
+    passed_with(32, "tests/kernels/test_near_axes.py", "-k", "textbook and float64")
+
+
+@pytest.mark.slow
 def test_moments_are_sums_with_16_byte_registers():
     passed_with(16, "tests/kernels/test_chosen.py", "-k", "either_way and float64")
 

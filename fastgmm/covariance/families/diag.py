@@ -6,7 +6,6 @@ from fastgmm._typing import Float64Array, IntArray
 from fastgmm.covariance import axes, replacing
 from fastgmm.covariance.conditioning import Regression, independent
 from fastgmm.covariance.drawing import draw_axes
-from fastgmm.covariance.nearness import apart
 from fastgmm.covariance.protocol import Density, Share, alone
 from fastgmm.parameters import Parameters
 
@@ -46,7 +45,7 @@ def regularise(covariances: Float64Array, ridge: Float64Array) -> None:
 
 
 complete = axes.complete
-about = apart
+about = axes.diagonal_about
 join = axes.join
 precisions = axes.precisions
 replace = replacing.replace

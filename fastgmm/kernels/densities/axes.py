@@ -125,22 +125,22 @@ def axes_log_density(tile: Any, density: Any, scratch: Any) -> None:
                 for c in range(k, k + height):
                     scaled_distances(
                         columns, t, stride, d, scales, shifts, 1, CHUNK_VECTORS, True,
-                        log_scale, c, joint, stride, rows, ahead,
+                        log_scale, c, joint, t, stride, rows, ahead,
                     )  # fmt: skip
             elif height == 4:
                 scaled_distances(
                     columns, t, stride, d, scales, shifts, 4, CHUNK_VECTORS, False,
-                    log_scale, k, joint, stride, rows, ahead,
+                    log_scale, k, joint, t, stride, rows, ahead,
                 )  # fmt: skip
             elif height == 2:
                 scaled_distances(
                     columns, t, stride, d, scales, shifts, 2, CHUNK_VECTORS, False,
-                    log_scale, k, joint, stride, rows, ahead,
+                    log_scale, k, joint, t, stride, rows, ahead,
                 )  # fmt: skip
             else:
                 scaled_distances(
                     columns, t, stride, d, scales, shifts, 1, CHUNK_VECTORS, False,
-                    log_scale, k, joint, stride, rows, ahead,
+                    log_scale, k, joint, t, stride, rows, ahead,
                 )  # fmt: skip
 
 

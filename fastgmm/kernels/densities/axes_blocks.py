@@ -33,13 +33,15 @@ def scaled_distances(
     log_scale: Any,
     component: Any,
     joint: Any,
+    to: Any,
     joint_row: Any,
     ahead: Any,
     ahead_start: Any,
 ) -> Any:
     """Write log_scale - sum over j of (scale x_j + offset)^2 for ``height`` components.
 
-    ``x`` holds ``width`` vectors of rows for every feature j, ``joint`` for every component.
+    ``x`` holds ``width`` vectors of rows for every feature j, ``joint``, from ``to`` on, for
+    every component.
     Centred, it is (scale (x_j - mean))^2. ``scales`` and ``shifts`` (offsets or means) are flat
     (k, d). Meanwhile d vectors of ``ahead``, from ``ahead_start`` on, are fetched into the cache.
     """
@@ -50,9 +52,9 @@ def scaled_distances(
         vector = llvm_vector(vector_type)
         lanes = vector.count
         x_at, scales_at, shifts_at, log_scale_at, joint_at, ahead_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 4, 5, 9, 11, 13)
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 4, 5, 9, 11, 14)
         )
-        t, step, n, k, joint_step, ahead_of = (arguments[i] for i in (1, 2, 3, 10, 12, 14))
+        t, step, n, k, to, joint_step, ahead_of = (arguments[i] for i in (1, 2, 3, 10, 12, 13, 15))
         first = builder.mul(k, n)
 
         def body(turn: Any, sums: list[Any]) -> list[Any]:
@@ -83,13 +85,13 @@ def scaled_distances(
         for r in range(rows):
             row = builder.mul(builder.add(k, index(r)), joint_step)
             for v in range(vectors):
-                at = builder.add(builder.add(row, t), index(v * lanes))
+                at = builder.add(builder.add(row, to), index(v * lanes))
                 store_at(builder, builder.gep(joint_at, [at]), sums[r * vectors + v])
         return context.get_dummy_value()
 
     size = types.intp
     parameters = (scales, shifts, height, width, centred, log_scale, size)
-    return types.void(x, size, size, size, *parameters, joint, size, ahead, size), codegen
+    return types.void(x, size, size, size, *parameters, joint, size, size, ahead, size), codegen
 
 
 MOMENTS_WIDTH = 3 if WIDE else 1

@@ -1,17 +1,13 @@
-"""Rows of a tile, kept in whole vectors of columns: copied, turned into columns, scaled, added.
+"""Rows of a tile, kept in whole vectors of columns: copied, turned into columns, scaled, squared.
 
-Added one by one are the rows that count for a component, where few do (``chosen.py``); how all are
-multiplied with responsibilities is in ``products.py``.
+How they are multiplied with responsibilities is in ``products.py``.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from fastgmm._jit import intrinsic, part, types
-from fastgmm.kernels.blocks import slot_of
-from fastgmm.kernels.columns import ask_for_rows, chunk_rows, pitch_of
-from fastgmm.kernels.densities.chosen import few_chosen
-from fastgmm.kernels.densities.products import product_height
+from fastgmm.kernels.columns import ask_for_rows
 from fastgmm.kernels.emission import (
     data_of,
     index,
@@ -22,27 +18,16 @@ from fastgmm.kernels.emission import (
 )
 from fastgmm.kernels.memory import fill
 from fastgmm.simd import (
-    broadcast,
-    first_on,
-    fma,
     lanes_of,
-    lanes_on,
     load,
-    load_broadcast,
     load_part,
     store,
-    total,
     transpose_block,
 )
 from fastgmm.simd.arithmetic import fused
-from fastgmm.simd.memory import load_part_at, store_at
+from fastgmm.simd.memory import load_at, load_part_at, store_at
 from fastgmm.simd.shuffles import transposed
 from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
-
-PAIRS, PAIRS_BY_VECTORS = 4.0, 240.0
-"""Kept rows are added one by one where one of so many pairs of a row and a component counts: of
-``PAIRS_BY_VECTORS`` / (vectors that the columns make), 30 (60) in 64 columns in float64 (float32),
-but of no fewer than ``PAIRS``."""
 
 
 def _by_fours(builder: Any, n: Any, emit: Callable[[Any, int], None]) -> None:
@@ -207,89 +192,90 @@ def scale_rows(typingctx: Any, kept: Any, row: Any, n_vectors: Any, shares: Any,
         )
         row, n_vectors, n = (arguments[i] for i in (1, 2, 4))
 
-        def scale(t: Any, count: int) -> None:
-            turns = [builder.add(t, index(r)) for r in range(count)]
-            shares = [
-                splat(builder, number_at(builder, shares_at, each), vector.count) for each in turns
-            ]
+        def scale(at: Any, share: Any) -> None:
+            place = builder.gep(kept_at, [at])
+            store_at(builder, place, builder.fmul(share, load_at(builder, place, vector)))
 
-            def scale_vectors(turn: Any, carried: list[Any]) -> list[Any]:
-                j = builder.mul(turn, index(vector.count))
-                for each, share in zip(turns, shares, strict=True):
-                    at = builder.add(builder.mul(each, row), j)
-                    value = builder.fmul(share, vector_at(builder, kept_at, at, vector))
-                    store_at(builder, builder.gep(kept_at, [at]), value)
-                return []
-
-            loop(builder, n_vectors, [], scale_vectors)
-
-        _by_fours(builder, n, scale)
+        _for_vectors(builder, vector, n, row, n_vectors, shares_at, scale)
         return context.get_dummy_value()
 
     size_type = types.intp
     return types.void(kept, size_type, size_type, shares, size_type), codegen
 
 
-@part
-def takes_chosen(
-    joint: Any, n_components: int, d: int, n_chunks: int, scratch: Any, until: int
-) -> bool:
-    """Whether few of a tile's rows count for a component; ``until`` rows came before it."""
-    width, run = lanes_of(joint), chunk_rows(joint)
-    pitch = pitch_of(n_components, run, joint)
-    pairs = max(PAIRS, PAIRS_BY_VECTORS * width / d)
-    note_given(n_components, scratch)
-    for chunk in range(n_chunks):
-        at = chunk * pitch
-        if not few_chosen(joint, at, run, n_components, d, run, pairs, scratch.given, until):
-            return False
-    return True
+@intrinsic
+def square_rows(
+    typingctx: Any,
+    kept: Any,
+    row: Any,
+    n_vectors: Any,
+    behind: Any,
+    shares: Any,
+    size: Any,
+    scaled: Any,
+) -> Any:
+    """Write the squares of each of ``size`` rows ``behind`` numbers after these.
 
-
-@part
-def note_given(n_components: int, scratch: Any) -> None:
-    """Write the sums of all components' responsibilities until now."""
-    width, height = lanes_of(scratch.dots), product_height(n_components)
-    for k in range(n_components):
-        at = slot_of(k, n_components, height) * scratch.n_dots
-        scratch.given[k] = scratch.dot_totals[at] + total(load(scratch.dots, at * width))
-
-
-@part
-def add_chosen_rows(
-    joint: Any, n_components: int, n_chunks: int, n_vectors: int, share: float, scratch: Any
-) -> None:
-    """Add responsibilities times kept rows, component by component, of the rows that count.
-
-    They have more than ``share`` of what the component has been given until now.
+    ``scaled``, rows and squares are multiplied by the row's share. The squares of what pads a row
+    are zeros, as it is.
     """
-    rows, row, sums = scratch.rows, scratch.row, scratch.sums
-    features, chosen, parts = scratch.features, scratch.chosen, scratch.parts
-    width, run = lanes_of(rows), chunk_rows(rows)
-    height = product_height(n_components)
-    for k in range(n_components):
-        bound = broadcast(rows.dtype.type(share * scratch.given[k]))
-        n = 0
-        for chunk in range(n_chunks):
-            at = chunk * pitch_of(n_components, run, rows) + k * run
-            shares_at = chunk * pitch_of(scratch.n_dots, run, rows)
-            for first in range(0, run, width):
-                r = load(joint, at + first) * load(features, shares_at + first)
-                on = lanes_on(r > bound)
-                if on == 0:
-                    continue
-                t = chunk * run + first
-                store(parts, t, r)
-                while on != 0:
-                    chosen[n] = t + first_on(on)
-                    n += 1
-                    on &= on - 1
-        to = slot_of(k, n_components, height) * row
-        if n == 0:
-            continue
-        for j in range(0, n_vectors * width, width):
-            added = broadcast(rows.dtype.type(0))
-            for i in range(n):
-                t = chosen[i]
-                added = fma(load_broadcast(parts, t), load(rows, t * row + j), added)
-            store(sums, to + j, load(sums, to + j) + added)
+    vector_type = vector_of(kept.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        kept_at, shares_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 4)
+        )
+        row, n_vectors, behind, n, scaled = (arguments[i] for i in (1, 2, 3, 5, 6))
+
+        def square(at: Any, share: Any) -> None:
+            place = builder.gep(kept_at, [at])
+            x = weighted = load_at(builder, place, vector)
+            if share is not None:
+                weighted = builder.fmul(share, x)
+                store_at(builder, place, weighted)
+            place = builder.gep(kept_at, [builder.add(at, behind)])
+            store_at(builder, place, builder.fmul(weighted, x))
+
+        with builder.if_else(scaled) as (then, other):
+            with then:
+                _for_vectors(builder, vector, n, row, n_vectors, shares_at, square)
+            with other:
+                _for_vectors(builder, vector, n, row, n_vectors, None, square)
+        return context.get_dummy_value()
+
+    number = types.intp
+    sizes = (number, number, number)
+    return types.void(kept, *sizes, shares, number, types.boolean), codegen
+
+
+def _for_vectors(
+    builder: Any,
+    vector: Any,
+    n_rows: Any,
+    row: Any,
+    n_vectors: Any,
+    shares: Any,
+    emit: Callable[[Any, Any], None],
+) -> None:
+    """Call ``emit(at, share)`` for the vectors of each row, the last first.
+
+    What is written behind them may begin in what pads the last. Without ``shares`` a share is None.
+    """
+
+    def of_rows(t: Any, count: int) -> None:
+        turns = [builder.add(t, index(r)) for r in range(count)]
+        own: list[Any] = [None] * count
+        if shares is not None:
+            own = [splat(builder, number_at(builder, shares, t), vector.count) for t in turns]
+
+        def of_vectors(turn: Any, carried: list[Any]) -> list[Any]:
+            left = builder.sub(builder.sub(n_vectors, index(1)), turn)
+            j = builder.mul(left, index(vector.count))
+            for each, share in zip(turns, own, strict=True):
+                emit(builder.add(builder.mul(each, row), j), share)
+            return []
+
+        loop(builder, n_vectors, [], of_vectors)
+
+    _by_fours(builder, n_rows, of_rows)

@@ -27,7 +27,7 @@ from fastgmm.kernels.columns import pitch_of
 from fastgmm.kernels.densities.features import products_of
 from fastgmm.kernels.densities.few import Few
 from fastgmm.kernels.densities.groups import Groups
-from fastgmm.kernels.densities.linear import VECTORS_TOGETHER, LinearDensity
+from fastgmm.kernels.densities.linear import LinearDensity
 from fastgmm.kernels.densities.products import add_lanes, chosen
 from fastgmm.kernels.densities.relative import (
     farthest_of,
@@ -35,6 +35,7 @@ from fastgmm.kernels.densities.relative import (
     mean_of_first,
     relate_to_widest,
 )
+from fastgmm.kernels.densities.sums import VECTORS_TOGETHER
 from fastgmm.kernels.densities.unrolled import UnrolledDensity
 from fastgmm.kernels.emission import data_of
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened

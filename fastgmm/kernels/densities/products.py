@@ -74,6 +74,7 @@ def write_linear(
     at: Any,
     stride: Any,
     slopes: Any,
+    slopes_start: Any,
     n_features: Any,
     component: Any,
     height: Any,
@@ -94,9 +95,11 @@ def write_linear(
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
         features_at, slopes_at, constants_at, joint_at, ahead_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 7, 8, 10)
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 8, 9, 11)
         )
-        first, step, m, k, rows, place, ahead = (arguments[i] for i in (1, 2, 4, 5, 6, 9, 11))
+        first, step, packed, m, k, rows, place, ahead = (
+            arguments[i] for i in (1, 2, 4, 5, 6, 7, 10, 12)
+        )
 
         def write(count: int) -> None:
             numbers = [
@@ -104,7 +107,7 @@ def write_linear(
             ]
             sums = outer_products(
                 builder,
-                Operand(slopes_at, builder.mul(k, m), index(1), m),
+                Operand(slopes_at, packed, index(count), index(1)),
                 Operand(features_at, first, step, None),
                 m,
                 count,
@@ -128,7 +131,7 @@ def write_linear(
         return context.get_dummy_value()
 
     size = types.intp
-    parameters = (slopes, size, size, size, constants, joint, size, ahead, size)
+    parameters = (slopes, size, size, size, size, constants, joint, size, ahead, size)
     return types.void(features, size, size, *parameters), codegen
 
 
