@@ -38,13 +38,15 @@ def statistics_of(X, weights, density):
 
 
 # blocks of components that are full, or begun inside another; shares in responsibilities, of which
-# there are fewer than of columns and squares, or in these; columns that fill their vectors, or not
-SHAPES = [(16, 24), (16, 37), (16, 32), (31, 47), (32, 70), (48, 75)]
+# there are fewer than of columns and squares, or in these; columns that fill their vectors, or not,
+# and squares of what pads them behind the last
+SHAPES = [(16, 24), (16, 37), (16, 32), (31, 47), (32, 70), (48, 75), (70, 105)]
+CASES = [(*shape, *kind) for shape in SHAPES for kind in ((np.float64, 1e-11), (np.float32, 2e-5))]
+CASES += [(33, 51, np.float64, 1e-11)]
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
-@pytest.mark.parametrize(("dtype", "rtol"), [(np.float64, 1e-11), (np.float32, 2e-5)])
-@pytest.mark.parametrize(("d", "k"), SHAPES)
+@pytest.mark.parametrize(("d", "k", "dtype", "rtol"), CASES)
 def test_a_pass_is_the_textbooks(d, k, dtype, rtol, weighted):
     X, parameters = mixture(d, k, dtype)
     density = DIAG.prepare(parameters, np.dtype(dtype))

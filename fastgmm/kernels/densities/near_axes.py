@@ -91,7 +91,8 @@ def near_axes_work(density: Any, tile_rows: Any) -> Any:
         flattened(density.biases),
         aligned(padded * run, like),
         centre,
-        sums_of(n_components, tile_rows, 1, 1, 2 * d, like),
+        # what pads the last vector of columns is squared, too
+        sums_of(n_components, tile_rows, 1, 1, d + padded, like),
     )
 
 
