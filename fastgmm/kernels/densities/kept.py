@@ -217,7 +217,7 @@ def square_rows(
     """Write the squares of each of ``size`` rows ``behind`` numbers after these.
 
     ``scaled``, rows and squares are multiplied by the row's share. The squares of what pads a row
-    are zeros, as it is.
+    are zeros; there is room for them behind the last.
     """
     vector_type = vector_of(kept.dtype)
 

@@ -56,7 +56,7 @@ class LinearDensity(NamedTuple):
 
 
 class LinearWork(NamedTuple):
-    """The memory of a pass over a block of rows; all flat, matrices chunk after chunk."""
+    """The memory of a pass over a block of rows; arrays are flat, matrices chunk after chunk."""
 
     slopes: FloatArray
     """(features, height) of each block of components, one behind the other."""

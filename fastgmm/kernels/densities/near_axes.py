@@ -51,7 +51,7 @@ class NearAxesDensity(NamedTuple):
 
 
 class NearAxesWork(NamedTuple):
-    """The memory of a pass over a block of rows; all flat."""
+    """The memory of a pass over a block of rows; arrays are flat."""
 
     scales: FloatArray
     """(k, d)."""
@@ -138,7 +138,6 @@ def near_axes_finish(density: Any, scratch: Any, statistics: Any) -> None:
     n_components, d = density.means.shape
     sums = scratch.sums
     add_up(sums)
-    step = 1 if statistics.second.shape[1] == d else 0
     height = product_height(n_components)
     for k in range(n_components):
         slot = slot_of(k, n_components, height)
@@ -146,7 +145,7 @@ def near_axes_finish(density: Any, scratch: Any, statistics: Any) -> None:
         at = slot * sums.row
         for j in range(d):
             statistics.first[k, j] += sums.totals[at + j]
-            statistics.second[k, j * step] += sums.totals[at + d + j]
+            statistics.second[k, j] += sums.totals[at + d + j]
 
 
 implement(

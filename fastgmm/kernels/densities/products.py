@@ -86,8 +86,8 @@ def write_linear(
 ) -> Any:
     """Write constants + slopes x features of ``height`` components for a chunk of rows.
 
-    The features (m, stride) begin at ``at``, ``slopes`` are flat (k, m); row t of the block's
-    component c goes to ``to + c stride + t``. Meanwhile m vectors of ``ahead``, from
+    The features (m, stride) begin at ``at``, the slopes (m, height) at ``slopes_start``; row t of
+    the block's component c goes to ``to + c stride + t``. Meanwhile m vectors of ``ahead``, from
     ``ahead_start`` on, are fetched into the cache.
     """
     vector_type = vector_of(features.dtype)

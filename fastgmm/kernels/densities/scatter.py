@@ -26,7 +26,7 @@ from fastgmm.simd import (
 )
 
 SCATTER_ROWS = 64
-"""Rows whose products are summed in registers at a time: 64 x 56 doubles (d = 41) stay in L1."""
+"""Rows whose products are summed in registers at a time: 64 x 48 doubles (d = 41) stay in L1."""
 
 BAND = 8
 """Rows of a band of scatter."""

@@ -96,7 +96,8 @@ def sums_of(
     return Sums(
         aligned((n_chunks - 1) * pitch_of(n_dots, run, like) + n_rows * run, like),
         n_dots,
-        aligned(tile_rows * row, like),
+        # whole vectors are multiplied, whatever stands behind the columns
+        cleared(tile_rows * row, like),
         row,
         dots,
         cleared(slots * row, like),
