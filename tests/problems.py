@@ -15,9 +15,6 @@ from fastgmm.statistics import Scatter
 SCIKIT_LEARN = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
 COVARIANCE_TYPES = tuple(FAMILIES)
 SCIKIT_LEARNS_TYPES = _sklearn.COVARIANCE_TYPES
-ROUNDING = 16 * np.finfo(float).eps
-"""Of a mean log density: of two and three clusters as far apart as ``blobs``, terms are up to seven
-times as large as what they sum to."""
 
 
 def blobs(n, d, k, seed=0, spread=3.0):

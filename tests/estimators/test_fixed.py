@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from problems import (
     COVARIANCE_TYPES,
-    ROUNDING,
     blobs,
     covariances_of,
     distance,
@@ -54,7 +53,8 @@ def test_the_others_are_the_textbooks(covariance_type, fixed):
 def test_the_likelihood_never_falls(covariance_type, fixed):
     model = fit(X, max_iter=60, reg_covar=0, fixed=fixed, **given(covariance_type))
     rises = np.diff(model.lower_bounds_)
-    assert rises.min() > -ROUNDING * abs(model.lower_bound_)
+    # terms are up to seven times as large as their mean, which errs by up to 9 eps here
+    assert rises.min() > -12 * np.finfo(float).eps * abs(model.lower_bound_)
     assert rises[0] > 0
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from problems import (
     COVARIANCE_TYPES,
-    ROUNDING,
     blobs,
     constants_of,
     distance,
@@ -181,7 +180,9 @@ def test_the_likelihood_never_falls(covariance_type):
         **start_of(X, means, covariance_type),
     )  # fmt: skip
     rises = np.diff(model.lower_bounds_)
-    assert rises.min() > -ROUNDING * abs(model.lower_bound_)
+    # at the maximum the last bits of a sum of 400 logarithms may go either way: each is the widest
+    # component's log density, here down to -14, and what the others' are above it
+    assert rises.min() > -8 * np.finfo(float).eps * abs(model.lower_bound_)
     assert rises[:8].min() > 0
 
 

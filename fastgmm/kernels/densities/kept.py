@@ -6,7 +6,7 @@ How they are multiplied with responsibilities is in ``products.py``.
 from collections.abc import Callable
 from typing import Any
 
-from fastgmm._jit import intrinsic, part, types
+from fastgmm._jit import intrinsic, maker, part, types
 from fastgmm.kernels.columns import ask_for_rows
 from fastgmm.kernels.emission import (
     data_of,
@@ -16,7 +16,7 @@ from fastgmm.kernels.emission import (
     opaque,
     vector_at,
 )
-from fastgmm.kernels.memory import fill
+from fastgmm.kernels.memory import cleared, fill
 from fastgmm.simd import (
     lanes_of,
     load,
@@ -134,6 +134,16 @@ def sum_of_squares(typingctx: Any, columns: Any, at: Any, stride: Any, d: Any) -
 
     size = types.intp
     return vector_type(columns, size, size, size), codegen
+
+
+@maker
+def padded_centre(centre: Any) -> Any:
+    """Return a centre (d,) and zeros up to a whole vector, as ``keep_chunk`` takes it."""
+    width = lanes_of(centre)
+    padded = cleared((centre.size + width - 1) // width * width, centre)
+    for j in range(centre.size):
+        padded[j] = centre[j]
+    return padded
 
 
 @part

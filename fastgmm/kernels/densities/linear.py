@@ -21,7 +21,12 @@ from fastgmm._jit import maker, part
 from fastgmm._typing import FloatArray
 from fastgmm.kernels.blocks import BLOCK_HEIGHT, CHUNK_VECTORS, height_of, slot_of
 from fastgmm.kernels.columns import chunk_rows, load_about, numbers_ahead, pitch_of
-from fastgmm.kernels.densities.kept import keep_chunk, sum_of_squares, turn_vector
+from fastgmm.kernels.densities.kept import (
+    keep_chunk,
+    padded_centre,
+    sum_of_squares,
+    turn_vector,
+)
 from fastgmm.kernels.densities.products import LINEAR_HEIGHT, product_height, write_linear
 from fastgmm.kernels.densities.sums import VECTORS_TOGETHER, add_tile, add_up, sums_of
 from fastgmm.kernels.matrix_blocks import add_whitened_squares
@@ -96,9 +101,6 @@ def linear_work(density: Any, tile_rows: Any) -> Any:
     padded = (d + width - 1) // width * width
     kept = keeps_rows(d, like)
     n_dots = 1 + (m - d if kept else m)
-    centre = cleared(padded, like)
-    for j in range(d):
-        centre[j] = density.centre[j]
     constants = aligned(n_components, like)
     for k in range(n_components):
         constants[k] = density.log_scale[k] - density.squares[k]
@@ -108,7 +110,7 @@ def linear_work(density: Any, tile_rows: Any) -> Any:
         packed_slopes(density.slopes),
         constants,
         aligned(max(padded, m) * run if kept else 0, like),
-        centre,
+        padded_centre(density.centre),
         cleared(d, like),
         aligned(run, like),
         sums_of(n_components, tile_rows, n_dots, n_rows, d if kept else 0, like),

@@ -14,10 +14,10 @@ from fastgmm._typing import FloatArray
 from fastgmm.kernels.blocks import BLOCK_HEIGHT, CHUNK_VECTORS, WIDE, slot_of
 from fastgmm.kernels.columns import chunk_rows, numbers_ahead, pitch_of
 from fastgmm.kernels.densities.axes_blocks import scaled_distances
-from fastgmm.kernels.densities.kept import keep_chunk
+from fastgmm.kernels.densities.kept import keep_chunk, padded_centre
 from fastgmm.kernels.densities.products import product_height
 from fastgmm.kernels.densities.sums import add_tile, add_up, sums_of
-from fastgmm.kernels.memory import aligned, cleared, flattened
+from fastgmm.kernels.memory import aligned, flattened
 from fastgmm.kernels.steps import Steps, implement, tile_of
 from fastgmm.simd import lanes, lanes_of
 
@@ -83,14 +83,11 @@ def near_axes_work(density: Any, tile_rows: Any) -> Any:
     like = density.means
     width, run = lanes_of(like), chunk_rows(like)
     padded = (d + width - 1) // width * width
-    centre = cleared(padded, like)
-    for j in range(d):
-        centre[j] = density.centre[j]
     return NearAxesWork(
         flattened(density.scales),
         flattened(density.biases),
         aligned(padded * run, like),
-        centre,
+        padded_centre(density.centre),
         # what pads the last vector of columns is squared, too
         sums_of(n_components, tile_rows, 1, 1, d + padded, like),
     )
@@ -120,8 +117,8 @@ def near_axes_log_density(tile: Any, density: Any, scratch: Any) -> None:
             ahead = following + min(block, (CHUNK_VECTORS - 1) * BLOCK_HEIGHT) * share
             block += BLOCK_HEIGHT
             scaled_distances(
-                columns, 0, stride, d, scratch.scales, scratch.biases, 4, CHUNK_VECTORS, False,
-                density.log_scale, k, joint, out, stride, rows, ahead,
+                columns, 0, stride, d, scratch.scales, scratch.biases, BLOCK_HEIGHT,
+                CHUNK_VECTORS, False, density.log_scale, k, joint, out, stride, rows, ahead,
             )  # fmt: skip
 
 
