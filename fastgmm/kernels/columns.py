@@ -9,13 +9,15 @@ from fastgmm.kernels.emission import (
     fetch_ahead,
     index,
     literal,
+    loop,
     number_at,
     vector_at,
 )
 from fastgmm.simd import lanes_of
-from fastgmm.simd.memory import load_part_at, store_at
+from fastgmm.simd.arithmetic import fused
+from fastgmm.simd.memory import load_at, load_part_at, store_at
 from fastgmm.simd.shuffles import columns_of, exchanges_of_rows, transposed
-from fastgmm.simd.vectors import bits_of, llvm_vector, shuffle, splat, vector_of
+from fastgmm.simd.vectors import bits_of, constant, llvm_vector, shuffle, splat, vector_of
 
 
 @part
@@ -142,6 +144,83 @@ def columns_of_rows(builder: Any, rows: Any, start: Any, d: int, vector: Any) ->
         for i in range(d)
     ]
     return columns_of(builder, loaded)
+
+
+@intrinsic
+def write_squares(
+    typingctx: Any, columns: Any, at: Any, stride: Any, d: Any, out: Any, to: Any
+) -> Any:
+    """Write |x|^2 of a chunk's rows, whose d columns begin at ``at``, behind these and to ``out``.
+
+    Each in two sums, those of all vectors in one loop: spherical passes over 8 to 16 columns became
+    1.01 times as fast as with a loop for each vector.
+    """
+    vector_type = vector_of(columns.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        columns_at, out_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 4)
+        )
+        at, step, d, to = (arguments[i] for i in (1, 2, 3, 5))
+        apart = [index(v * vector.count) for v in range(CHUNK_VECTORS)]
+
+        def with_squares(column: Any, sums: list[Any]) -> list[Any]:
+            begin = builder.add(at, builder.mul(column, step))
+            x = [vector_at(builder, columns_at, builder.add(begin, v), vector) for v in apart]
+            return [fused(builder, a, a, old) for a, old in zip(x, sums, strict=True)]
+
+        def two(turn: Any, sums: list[Any]) -> list[Any]:
+            first = builder.mul(turn, index(2))
+            even = with_squares(first, sums[:CHUNK_VECTORS])
+            return [*even, *with_squares(builder.add(first, index(1)), sums[CHUNK_VECTORS:])]
+
+        def last(turn: Any, sums: list[Any]) -> list[Any]:
+            return with_squares(builder.sub(d, index(1)), sums)
+
+        zeros = [constant(vector, 0.0)] * (2 * CHUNK_VECTORS)
+        sums = loop(builder, builder.sdiv(d, index(2)), zeros, two)
+        even = loop(builder, builder.srem(d, index(2)), sums[:CHUNK_VECTORS], last)
+        behind = builder.add(at, builder.mul(d, step))
+        for v, a, b in zip(apart, even, sums[CHUNK_VECTORS:], strict=True):
+            squares = builder.fadd(a, b)
+            for pointer, begin in ((columns_at, behind), (out_at, to)):
+                store_at(builder, builder.gep(pointer, [builder.add(begin, v)]), squares)
+        return context.get_dummy_value()
+
+    size = types.intp
+    return types.void(columns, size, size, size, out, size), codegen
+
+
+@intrinsic
+def scale_columns(
+    typingctx: Any, columns: Any, at: Any, stride: Any, n: Any, factors: Any, first: Any
+) -> Any:
+    """Multiply n columns of a chunk from ``at`` on by its rows' factors from ``first`` on."""
+    vector_type = vector_of(columns.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(vector_type)
+        columns_at, factors_at = (
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 4)
+        )
+        at, step, n, first = (arguments[i] for i in (1, 2, 3, 5))
+        apart = [index(v * vector.count) for v in range(CHUNK_VECTORS)]
+        factors = [vector_at(builder, factors_at, builder.add(first, v), vector) for v in apart]
+
+        def scale(turn: Any, carried: list[Any]) -> list[Any]:
+            begin = builder.add(at, builder.mul(turn, step))
+            for v, factor in zip(apart, factors, strict=True):
+                place = builder.gep(columns_at, [builder.add(begin, v)])
+                scaled = builder.fmul(factor, load_at(builder, place, vector))
+                store_at(builder, place, scaled)
+            return []
+
+        loop(builder, n, [], scale)
+        return context.get_dummy_value()
+
+    size = types.intp
+    return types.void(columns, size, size, size, factors, size), codegen
 
 
 @intrinsic

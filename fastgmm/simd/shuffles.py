@@ -8,6 +8,7 @@ from fastgmm.simd.arithmetic import added, larger
 from fastgmm.simd.memory import address, load_at, store_at
 from fastgmm.simd.vectors import (
     VectorType,
+    constant,
     llvm_vector,
     require_vectors,
     shuffle,
@@ -15,14 +16,23 @@ from fastgmm.simd.vectors import (
 )
 
 
+def halved(builder: Any, value: Any, join: Callable[..., Any] = added) -> Any:
+    """Join the upper half of a vector with its lower half."""
+    half = value.type.count // 2
+    low = shuffle(builder, value, value, list(range(half)))
+    high = shuffle(builder, value, value, list(range(half, 2 * half)))
+    return join(builder, low, high)
+
+
+def doubled(builder: Any, value: Any) -> Any:
+    """Return a vector twice as long, with zeros in its upper half."""
+    return shuffle(builder, value, constant(value.type, 0.0), list(range(2 * value.type.count)))
+
+
 def folded(builder: Any, value: Any, join: Callable[..., Any] = added) -> Any:
     """Join the upper half of a vector with its lower half until one number is left."""
-    count = value.type.count
-    while count > 1:
-        count //= 2
-        low = shuffle(builder, value, value, list(range(count)))
-        high = shuffle(builder, value, value, list(range(count, 2 * count)))
-        value = join(builder, low, high)
+    while value.type.count > 1:
+        value = halved(builder, value, join)
     return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
 
 
@@ -139,10 +149,7 @@ def joined_totals(builder: Any, rows: list[Any]) -> Any:
         block *= 2
     result = rows[0]
     while result.type.count > n_sums:
-        half = result.type.count // 2
-        low = shuffle(builder, result, result, list(range(half)))
-        high = shuffle(builder, result, result, list(range(half, 2 * half)))
-        result = added(builder, low, high)
+        result = halved(builder, result)
     return result
 
 

@@ -36,13 +36,14 @@ def next_parameters(X, density, weights=NO_WEIGHTS):
 
 
 # components in blocks of one, two, four, six and eight, the last full or begun inside another;
-# features in blocks of two and three; columns by shuffles and by transposes, or kept as rows, where
-# responsibilities take the shares if they are fewer
+# features in blocks of one, two and three; columns by shuffles and by transposes; 40 and more in 48
+# columns are kept as rows, and responsibilities take the shares if components are fewer than columns
 @pytest.mark.parametrize(
     ("d", "k"),
     [
         *((1, 1), (2, 2), (3, 5), (4, 8), (5, 11), (8, 9), (17, 7)),
         *((4, 6), (4, 7), (4, 10), (4, 13), (4, 14), (16, 7), (16, 20), (39, 12), (64, 3)),
+        *((48, 44), (48, 52)),
     ],
 )
 @pytest.mark.parametrize("weighted", [False, True])
@@ -70,7 +71,7 @@ def test_both_forms_of_a_tied_mixture_are_the_textbooks(d, k, weighted):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize(("d", "k"), [(5, 6), (16, 7), (16, 20), (48, 7), (48, 60)])
+@pytest.mark.parametrize(("d", "k"), [(5, 6), (16, 7), (16, 20), (48, 7), (48, 60), (48, 85)])
 def test_spheres_are_the_textbooks(d, k, dtype):
     rng = np.random.default_rng(d)
     X = rng.normal(size=(777, d)).astype(dtype)
@@ -89,6 +90,19 @@ def test_spheres_are_the_textbooks(d, k, dtype):
     expected = r.sum(axis=0), r.T @ away, (r.T @ (away**2).sum(axis=1))[:, np.newaxis]
     for one, other in zip(statistics[1:], expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol * np.abs(other).max())
+
+
+@pytest.mark.parametrize(("d", "k"), [(5, 6), (48, 7), (48, 44)])
+def test_what_tied_densities_leave_out_is_added_where_rows_are_scored(d, k):
+    X, parameters = mixture(d, k)
+    density = TIED.prepare(parameters, np.dtype(float))
+    assert isinstance(density, kernels.linear.LinearDensity)
+    log_probability = np.empty(len(X))
+    none = np.empty((0, 0))
+    kernels.expectation.score(X, density, log_probability, np.empty(0, np.int64), none)
+    matrices = as_matrices(parameters.covariances, "tied", k, d)
+    _, expected = e_step(X, parameters.weights, parameters.means, matrices)
+    np.testing.assert_allclose(log_probability, expected, rtol=1e-10)
 
 
 def test_a_tied_pass_without_the_scatter_of_the_data_is_an_error():

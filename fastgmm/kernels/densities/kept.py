@@ -24,10 +24,9 @@ from fastgmm.simd import (
     store,
     transpose_block,
 )
-from fastgmm.simd.arithmetic import fused
 from fastgmm.simd.memory import load_at, load_part_at, store_at
 from fastgmm.simd.shuffles import transposed
-from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
+from fastgmm.simd.vectors import llvm_vector, splat, vector_of
 
 
 def _by_fours(builder: Any, n: Any, emit: Callable[[Any, int], None]) -> None:
@@ -94,46 +93,6 @@ def keep_square(
     size = types.intp
     sizes = (size, size)
     return types.void(rows, size, *sizes, centre, kept, *sizes, columns, *sizes), codegen
-
-
-@intrinsic
-def sum_of_squares(typingctx: Any, columns: Any, at: Any, stride: Any, d: Any) -> Any:
-    """Return |x|^2 of a vector of rows, whose columns begin at ``at``, ``stride`` apart.
-
-    In four sums: one waits four cycles for each of its products, and of many columns that is
-    longer than what follows (spherical passes over 128 became 1.03 times as fast).
-    """
-    vector_type = vector_of(columns.dtype)
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = llvm_vector(vector_type)
-        pointer = data_of(context, signature.args[0], arguments[0], builder)
-        at, step, d = arguments[1:]
-
-        def with_squares(first: Any, sums: list[Any]) -> list[Any]:
-            new = []
-            for i, old in enumerate(sums):
-                row = builder.mul(builder.add(first, index(i)), step)
-                x = vector_at(builder, pointer, builder.add(at, row), vector)
-                new.append(fused(builder, x, x, old))
-            return new
-
-        def four(turn: Any, sums: list[Any]) -> list[Any]:
-            return with_squares(builder.mul(turn, index(4)), sums)
-
-        fours = builder.sdiv(d, index(4))
-        done = builder.mul(fours, index(4))
-
-        def last(turn: Any, sums: list[Any]) -> list[Any]:
-            return with_squares(builder.add(done, turn), sums)
-
-        sums = loop(builder, fours, [constant(vector, 0.0)] * 4, four)
-        one, two, three = sums[1:]
-        (zero,) = loop(builder, builder.sub(d, done), sums[:1], last)
-        return builder.fadd(builder.fadd(zero, one), builder.fadd(two, three))
-
-    size = types.intp
-    return vector_type(columns, size, size, size), codegen
 
 
 @maker

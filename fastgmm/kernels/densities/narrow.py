@@ -192,7 +192,7 @@ def add_rows(
                 flat, (start + first * group) * d, n, together, known, d, m, n_components, density,
                 density.centre, slopes, constants, farthest, joint, features, sums, log_likelihood,
             ):  # fmt: skip
-                add_lanes(sums, n_sums, totals)
+                add_lanes(sums, n_sums, 1, totals)
                 n_added += n * group
             else:
                 fill(sums, 0, sums.size, 0)

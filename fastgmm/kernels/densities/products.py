@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from fastgmm._jit import intrinsic, part, types
+from fastgmm._jit import intrinsic, ir, part, types
 from fastgmm.kernels.blocks import (
     BLOCK_HEIGHT,
     CHUNK_VECTORS,
@@ -27,12 +27,14 @@ from fastgmm.kernels.emission import (
     data_of,
     fetch_ahead,
     index,
+    literal,
     loop,
     number_at,
     vector_at,
 )
 from fastgmm.simd.arithmetic import fused
 from fastgmm.simd.memory import load_at, store_at
+from fastgmm.simd.shuffles import doubled, halved
 from fastgmm.simd.vectors import constant, llvm_vector, splat, vector_of
 
 
@@ -175,8 +177,10 @@ def add_dots(
     """Add the products of ``height`` components and all features, over a tile, lane by lane.
 
     ``joint`` has the chunks' (k, rows) matrices one behind the other, ``features`` their
-    (n_features, rows) matrices, ``sums`` (slots, n_features) vectors: one more level, over the
-    lanes, is left to the caller, for as many tiles as precision allows.
+    (n_features, rows) matrices, ``sums`` (slots, n_features) vectors of half as many lanes: to add
+    these is left to the caller, for as many tiles as precision allows. Whole vectors of sums crowd
+    L1: spherical passes over 16 columns and 32 components of float32 took 1.06 times as long, tied
+    ones over 8 and 16 of float64 1.04 times. With a quarter there are too many halves to be joined.
     """
     vector_type = vector_of(joint.dtype)
 
@@ -194,11 +198,12 @@ def add_dots(
 
         def add(f: Any, height: int, width: int) -> None:
             n_sums = height * width
+            half = ir.VectorType(vector.element, vector.count // 2)
             places = []
             for r in range(height):
                 at = builder.add(builder.mul(builder.add(slot, index(r)), n_rows), f)
                 for c in range(width):
-                    place = builder.mul(builder.add(at, index(c)), index(vector.count))
+                    place = builder.mul(builder.add(at, index(c)), index(half.count))
                     places.append(builder.gep(sums_at, [place]))
             ways = min(CHUNK_VECTORS, ways_of(n_sums))
 
@@ -222,11 +227,11 @@ def add_dots(
                 return new
 
             left, right = operand(joint_at, k, n), operand(features_at, f, n_rows)
-            sums = [load_at(builder, place, vector) for place in places]
+            sums = [doubled(builder, load_at(builder, place, half)) for place in places]
             sums += [constant(vector, 0.0)] * (n_sums * (ways - 1))
             sums = loop(builder, chunks, sums, add_chunk)
             for place, value in zip(places, joined_ways(builder, sums, n_sums), strict=True):
-                store_at(builder, place, value)
+                store_at(builder, place, halved(builder, value))
 
         _in_blocks(builder, rows, n_rows, add)
         return context.get_dummy_value()
@@ -316,33 +321,35 @@ def add_outer(
     return types.void(joint, size, size, *parameters), codegen
 
 
-@intrinsic
-def add_lanes(typingctx: Any, sums: Any, n_sums: Any, totals: Any) -> Any:
+@intrinsic(prefer_literal=True)
+def add_lanes(typingctx: Any, sums: Any, n_sums: Any, pieces: Any, totals: Any) -> Any:
     """Add ``n_sums`` vectors' sums of lanes to as many float64 ``totals``, and make them zero.
 
-    Both arrays have room for a multiple of a vector's lanes.
+    Of so many ``pieces`` of a vector each. Both arrays have room for a multiple of a vector's lanes
+    of them.
     """
-    vector_type = vector_of(sums.dtype)
+    vector_type, parts = vector_of(sums.dtype), literal(pieces)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
-        width = vector.count
+        width = vector.count // parts
+        piece = ir.VectorType(vector.element, width)
         sums_at, totals_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 2)
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3)
         )
 
         def add_some(turn: Any, carried: list[Any]) -> list[Any]:
             first = builder.mul(turn, index(width))
             at = builder.mul(first, index(width))
             places = [builder.add(at, index(lane * width)) for lane in range(width)]
-            found = [vector_at(builder, sums_at, place, vector) for place in places]
+            found = [vector_at(builder, sums_at, place, piece) for place in places]
             add_totals(builder, totals_at, first, found)
             for place in places:
-                store_at(builder, builder.gep(sums_at, [place]), constant(vector, 0.0))
+                store_at(builder, builder.gep(sums_at, [place]), constant(piece, 0.0))
             return []
 
         groups = builder.sdiv(builder.add(arguments[1], index(width - 1)), index(width))
         loop(builder, groups, [], add_some)
         return context.get_dummy_value()
 
-    return types.void(sums, types.intp, totals), codegen
+    return types.void(sums, types.intp, pieces, totals), codegen

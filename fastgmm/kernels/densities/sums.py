@@ -14,11 +14,11 @@ import numpy as np
 from fastgmm._jit import maker, part
 from fastgmm._typing import Float64Array, FloatArray, IntArray
 from fastgmm.kernels.blocks import slot_of
-from fastgmm.kernels.columns import chunk_rows, padded_row, pitch_of
+from fastgmm.kernels.columns import chunk_rows, padded_row, pitch_of, scale_columns
 from fastgmm.kernels.densities.chosen import few_chosen, least_share
 from fastgmm.kernels.densities.kept import scale_rows, square_rows
 from fastgmm.kernels.densities.products import add_dots, add_lanes, add_outer, product_height
-from fastgmm.kernels.memory import aligned, cleared
+from fastgmm.kernels.memory import aligned, cleared, fill
 from fastgmm.kernels.softmax import share_out
 from fastgmm.simd import (
     broadcast,
@@ -28,6 +28,7 @@ from fastgmm.simd import (
     lanes_on,
     load,
     load_broadcast,
+    load_part,
     store,
     total,
 )
@@ -58,7 +59,7 @@ class Sums(NamedTuple):
     row: int
     """Numbers from one of these rows to the next."""
     dots: FloatArray
-    """(slots, dots) vectors of sums: a slot for each component of a block."""
+    """(slots, dots) sums, half a vector each: a slot for each component of a block."""
     sums: FloatArray
     """(slots, row) sums of responsibilities times kept rows."""
     dot_totals: Float64Array
@@ -90,7 +91,7 @@ def sums_of(
     slots = (n_components + height - 1) // height * height
     n_sums = (slots * n_dots + width - 1) // width * width
     double = np.empty(0)
-    dots, dot_totals = cleared(n_sums * width, like), cleared(n_sums, double)
+    dots, dot_totals = cleared(n_sums * (width // 2), like), cleared(n_sums, double)
     row = padded_row(n_columns, like) if n_columns > 0 else 0
     n_chunks = tile_rows // run
     return Sums(
@@ -134,18 +135,15 @@ def add_tile(
     # a share times the features is less work than times the responsibilities, as a rule
     shared = kept and n_components < n_columns
     for chunk in range(n_chunks):
+        at = chunk * pitch_of(n_dots, stride, rows)
         if shared:
             out = chunk * pitch_of(n_components, stride, rows)
             share_out(joint, out, stride, n_components, stride // width, shares, chunk * stride)
+            fill(features, at, at + stride, 1)
+            continue
         for t in range(0, stride, width):
-            at = chunk * pitch_of(n_dots, stride, rows) + t
-            share = load(shares, chunk * stride + t)
-            if shared:
-                share = broadcast(rows.dtype.type(1))
-            store(features, at, share)
-            for _ in range(n_dots - 1):
-                at += stride
-                store(features, at, load(features, at) * share)
+            store(features, at + t, load(shares, chunk * stride + t))
+        scale_columns(features, at + stride, stride, n_dots - 1, features, at)
     if kept:
         scaled, n_vectors = not (shared or few), (d + width - 1) // width
         if squared:
@@ -176,7 +174,7 @@ def add_tile(
 @part
 def add_up(sums: Any) -> None:
     """Add the sums over some tiles to the totals."""
-    add_lanes(sums.dots, sums.dot_totals.size, sums.dot_totals)
+    add_lanes(sums.dots, sums.dot_totals.size, 2, sums.dot_totals)
     ones, totals = sums.sums, sums.totals
     for i in range(ones.size):
         totals[i] += ones[i]
@@ -185,13 +183,19 @@ def add_up(sums: Any) -> None:
 
 
 @part
+def pairs_of(n_columns: int, like: Any) -> float:
+    """Return of how many pairs of a row and a component one may count, for rows to be chosen."""
+    return max(PAIRS, PAIRS_BY_VECTORS * lanes_of(like) / n_columns)
+
+
+@part
 def takes_chosen(
     joint: Any, n_components: int, n_columns: int, n_chunks: int, sums: Any, until: int
 ) -> bool:
     """Whether few of a tile's rows count for a component; ``until`` rows came before it."""
-    width, run = lanes_of(joint), chunk_rows(joint)
+    run = chunk_rows(joint)
     pitch = pitch_of(n_components, run, joint)
-    pairs = max(PAIRS, PAIRS_BY_VECTORS * width / n_columns)
+    pairs = pairs_of(n_columns, joint)
     note_given(n_components, sums)
     for chunk in range(n_chunks):
         at = chunk * pitch
@@ -203,10 +207,10 @@ def takes_chosen(
 @part
 def note_given(n_components: int, sums: Any) -> None:
     """Write the sums of all components' responsibilities until now."""
-    width, height = lanes_of(sums.dots), product_height(n_components)
+    half, height = lanes_of(sums.dots) // 2, product_height(n_components)
     for k in range(n_components):
         at = slot_of(k, n_components, height) * sums.n_dots
-        sums.given[k] = sums.dot_totals[at] + total(load(sums.dots, at * width))
+        sums.given[k] = sums.dot_totals[at] + total(load_part(sums.dots, at * half, half))
 
 
 @part
