@@ -36,8 +36,8 @@ def next_parameters(X, density, weights=NO_WEIGHTS):
 
 
 # components in blocks of one, two, four, six and eight, the last full or begun inside another;
-# features in blocks of one, two and three; columns by shuffles and by transposes; 40 and more in 48
-# columns are kept as rows, and responsibilities take the shares if components are fewer than columns
+# features in blocks of one, two and three; columns by shuffles and by transposes; 40 and more
+# in 48 columns are kept as rows, and responsibilities take the shares if they are fewer
 @pytest.mark.parametrize(
     ("d", "k"),
     [
