@@ -98,12 +98,11 @@ class ExpectationStep:
 
         Once in a process for every kind of density: 110 components in 41 columns take 3 ms.
         """
-        narrow = kernels.narrow
-        way = narrow.takes(self.density), narrow.known_components(self.density)
+        way = kernels.narrow.way_of(self.density)
         kind = (type(self.density), weighted, way, *map(_kind_of, self.density))
         if kind in _WARM:
             return
-        n = narrow.enough_rows(self.density.means.dtype)
+        n = kernels.narrow.enough_rows(self.density.means.dtype)
         rows = np.repeat(self.density.means[:1], n, axis=0)
         self.accumulate(self.start(), Chunk(0, rows, np.ones(n if weighted else 0)))
         _WARM.add(kind)

@@ -19,8 +19,8 @@ from fastgmm.expectation import ExpectationStep
 from fastgmm.maximization import maximum_likelihood, prepared
 from fastgmm.statistics import zeros
 
-MOST_COLUMNS = kernels.unrolled.MOST_COLUMNS + 1
-MOST_COMPONENTS = kernels.narrow.MOST_COMPONENTS + 1
+MOST_COLUMNS = max(kernels.unrolled.MOST_COLUMNS, kernels.narrow.MOST_COLUMNS) + 1
+MOST_COMPONENTS = 2 * kernels.near_axes.FEWEST
 """More run the same code, and take time and memory."""
 
 

@@ -27,6 +27,11 @@ LN2 = math.log(2.0)
 LOWEST_POWER = {64: -1020.0, 32: -124.0}
 
 
+def lowest_share_power(bits: int) -> float:
+    """Return the least x for which 2^x counts as a share of a sum."""
+    return math.ceil(LOWEST_SHARE[bits] / LN2)
+
+
 @intrinsic
 def exp2_nonpositive(typingctx: Any, vectors: Any) -> Any:
     """Return 2^x for every lane of a tuple of vectors, none of them positive; NaN stays NaN.
@@ -40,27 +45,48 @@ def exp2_nonpositive(typingctx: Any, vectors: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         x = [builder.extract_value(arguments[0], i) for i in range(vectors.count)]
-        lowest = math.ceil(LOWEST_SHARE[bits_of(x[0].type)] / LN2)
+        lowest = lowest_share_power(bits_of(x[0].type))
         return context.make_tuple(builder, vectors, powers_of_two(builder, x, lowest))
 
     return vectors(vectors), codegen
 
 
-def powers_of_two(builder: Any, x: list[Any], lowest: float | None = None) -> list[Any]:
+def _has_table(vector: Any) -> bool:
+    return bits_of(vector) * vector.count == 512 and "avx512f" in processor_features()
+
+
+def _place(vector: Any) -> int:
+    """Return how many bits of a fraction lie behind integers where rounding is done."""
+    return FRACTION_BITS[bits_of(vector)] - (EXP_TABLE_BITS if _has_table(vector) else 0)
+
+
+def rounding_of(vector: Any) -> float:
+    """Return what, added to a number, rounds it to sixteenths, as the table knows, or integers."""
+    return 1.5 * 2.0 ** _place(vector)
+
+
+def powers_of_two(
+    builder: Any,
+    x: list[Any],
+    lowest: float | None = None,
+    rounding: list[Any] | None = None,
+) -> list[Any]:
     """Return 2^x for x up to 1000 (float32: 120), 0 below ``lowest``, or -1020 (-124).
 
-    Step by step for all vectors.
+    Step by step for all vectors. With ``rounding``, ``rounding_of`` less a number for each lane,
+    powers are of x less that number: a subtraction is saved. What is 0 is told by x in its
+    neighbourhood then.
     """
     vector = x[0].type
-    bits = bits_of(vector)
-    has_table = bits * vector.count == 512 and "avx512f" in processor_features()
-    least = constant(vector, LOWEST_POWER[bits] if lowest is None else lowest)
-    within = [builder.fcmp_unordered(">=", each, least) for each in x]  # NaN stays NaN
-    # adding this rounds to what the table knows, sixteenths, or to integers
-    place = FRACTION_BITS[bits] - (EXP_TABLE_BITS if has_table else 0)
-    magic = constant(vector, 1.5 * 2.0**place)
-    rounded = [builder.fadd(each, magic, flags=FLAGS) for each in x]
-    n = [builder.fsub(each, magic, flags=FLAGS) for each in rounded]
+    bits, place = bits_of(vector), _place(vector)
+    has_table = _has_table(vector)
+    magic = constant(vector, rounding_of(vector))
+    lowest = LOWEST_POWER[bits] if lowest is None else lowest
+    least = constant(vector, rounding_of(vector) + lowest)
+    magics = [magic] * len(x) if rounding is None else rounding
+    rounded = [builder.fadd(*pair, flags=FLAGS) for pair in zip(x, magics, strict=True)]
+    within = [builder.fcmp_unordered(">=", each, least) for each in rounded]  # NaN stays NaN
+    n = [builder.fsub(*pair, flags=FLAGS) for pair in zip(rounded, magics, strict=True)]
     r = [builder.fsub(a, b, flags=FLAGS) for a, b in zip(x, n, strict=True)]
     integers = [builder.bitcast(each, integers_like(vector)) for each in rounded]
     shift = ir.Constant(integers_like(vector), [place] * vector.count)

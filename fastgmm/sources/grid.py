@@ -22,7 +22,7 @@ BLOCKS_FOR_THREADS = 16
 SMALLEST_BLOCK_ELEMENTS = 2**13
 # Of few columns whole groups of rows are added, up to 64 of them; blocks are of whole groups, or
 # the last few rows of each would be a call of their own (narrow.py).
-FEW_COLUMNS, GROUP = 4, 64
+FEW_COLUMNS, GROUP = 16, 64
 # Neighbouring small partitions of a collection make up a block together while there are this many
 # blocks: 32,768 partitions of a row cost an interpreter 0.6 s a pass, 512 blocks of 64 0.01 s.
 BLOCKS_OF_PARTITIONS = 512

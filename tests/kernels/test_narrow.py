@@ -62,6 +62,10 @@ def assert_equal(statistics, expected, rtol=1e-12):
         *product(["full", "tied", "diag", "spherical"], [3], [4, 5]),
         ("full", 2, 15),
         *product(["diag"], [4], [2, 3]),
+        *product(["tied", "spherical"], [4, 7, 8, 16], [2, 5]),
+        ("full", 3, 75),
+        ("tied", 11, 75),
+        ("spherical", 16, 75),
     ],
 )
 def test_groups_add_up_to_what_tiles_do(family, d, k):
@@ -72,13 +76,17 @@ def test_groups_add_up_to_what_tiles_do(family, d, k):
     assert_equal(statistics, by_tiles(family, density, X))
 
 
+# relative to the reference in few columns, to each row's highest density in more
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("family", ["full", "tied", "diag", "spherical"])
+@pytest.mark.parametrize(
+    ("family", "d"),
+    [*product(["full", "tied", "diag", "spherical"], [2]), ("tied", 6), ("spherical", 6)],
+)
 @pytest.mark.parametrize("k", [2, 3, 4])
-def test_rows_at_any_distance_count_as_in_tiles(family, k, dtype):
-    density = mixture(family, 2, k, dtype)
-    exact = mixture(family, 2, k)
-    directions = np.random.default_rng(0).normal(size=(2048, 2))
+def test_rows_at_any_distance_count_as_in_tiles(family, d, k, dtype):
+    density = mixture(family, d, k, dtype)
+    exact = mixture(family, d, k)
+    directions = np.random.default_rng(0).normal(size=(2048, d))
     for distance in (0, 3, 6, 9, 12, 15, 20, 40, 1e3, 1e9):
         X = (directions * distance).astype(dtype)
         statistics, _ = in_groups(family, density, X)
@@ -120,13 +128,15 @@ def test_a_batch_with_a_row_far_away_is_left_to_tiles(k):
         assert_equal(statistics, by_tiles("full", density, Y))
 
 
+@pytest.mark.parametrize(("family", "d"), [("full", 2), ("tied", 5), ("spherical", 5)])
 @pytest.mark.parametrize("k", [2, 3, 4])
-def test_what_is_no_number_is_left_to_tiles(k):
-    X = np.zeros((64, 2))
-    for number in (np.nan, np.inf):
+def test_what_is_no_number_is_left_to_tiles(family, d, k):
+    X = np.zeros((64, d))
+    density = mixture(family, d, k)
+    for number in (np.nan, np.inf, -np.inf):
         X[17, 1] = number
-        statistics = nothing("full", mixture("full", 2, k))
-        left = kernels.narrow.add_whole_groups(X, mixture("full", 2, k), statistics, len(X))
+        statistics = nothing(family, density)
+        left = kernels.narrow.add_whole_groups(X, density, statistics, len(X))
         assert left == [slice(0, 64)]
         assert not any(part.any() for part in statistics)
 
@@ -230,9 +240,9 @@ def test_single_precision_is_as_good_in_groups(family, k):
             np.testing.assert_allclose(one, other, atol=2e-6 * np.abs(other).max())
 
 
-def test_what_is_too_large_for_the_cache_or_one_component_is_left_to_tiles():
-    for d, k in ((3, 33), (2, 54), (1, 65), (4, 2), (1, 1)):
-        assert not kernels.narrow.takes(mixture("full", d, k))
+def test_many_columns_or_one_component_are_left_to_tiles():
+    for family, d, k in (("full", 4, 2), ("full", 1, 1), ("spherical", 17, 2), ("spherical", 5, 1)):
+        assert not kernels.narrow.takes(mixture(family, d, k))
 
 
 @pytest.mark.parametrize("k", [2, 3, 4])

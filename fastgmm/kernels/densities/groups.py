@@ -6,10 +6,12 @@ as many registers as there are. Two or three components need not wait (``few.py`
 """
 
 from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from fastgmm._jit import ir
-from fastgmm.kernels.blocks import CHUNK_VECTORS
+from fastgmm.kernels.blocks import CHUNK_VECTORS, joined_ways
 from fastgmm.kernels.columns import columns_of_rows, pitch
 from fastgmm.kernels.emission import (
     index,
@@ -20,8 +22,14 @@ from fastgmm.kernels.emission import (
 from fastgmm.simd.arithmetic import added, fused, larger, reciprocal_of, smaller
 from fastgmm.simd.elementary import log_of
 from fastgmm.simd.memory import store_at
-from fastgmm.simd.powers import LN2, powers_of_two, without_exponent
-from fastgmm.simd.shuffles import folded
+from fastgmm.simd.powers import (
+    LN2,
+    lowest_share_power,
+    powers_of_two,
+    rounding_of,
+    without_exponent,
+)
+from fastgmm.simd.shuffles import doubled, folded, halved
 from fastgmm.simd.vectors import (
     FLAGS,
     bits_of,
@@ -43,6 +51,9 @@ features slower."""
 SUMS_IN_REGISTERS = 24
 """Of the moments of one or several components."""
 
+FEATURES_AT_ONCE = 12
+"""Of a component's moments: of 18 all at once cost 1.05 times as much as twice nine."""
+
 # A row's sum of densities, relative to the reference, lies between 2^-most and 2^most: densities
 # become 0 below 2^-1020 (float32: 2^-124), so that of responsibilities no more than 2^-520 (2^-64)
 # is lost, and the product of so many rows' sums is a number.
@@ -61,7 +72,9 @@ class Groups:
         numbers: list[Any],
         d: int,
         products: list[Any],
+        n_known: int,
     ) -> None:
+        self.n_known = n_known
         self.d, self.products, self.count = d, products, d + len(products)
         self.vectors = range(self.vectors_of(self.count))
         self.builder, self.vector, self.width = builder, vector, vector.count
@@ -98,19 +111,24 @@ class Groups:
         at = self.builder.add(begin, self.builder.mul(row, self.row))
         return self.builder.add(at, index(v * self.width))
 
-    def for_components(self, sizes: list[int], body: Callable[[list[Any]], None]) -> None:
-        """Run a body for all components, as many at a time as there are of the sizes."""
+    def for_components(
+        self,
+        sizes: list[int],
+        body: Callable[[list[Any], list[Any]], list[Any]],
+        carried: list[Any],
+    ) -> list[Any]:
+        """Carry values through a body for all components, so many at a time as one of the sizes."""
         builder, done = self.builder, index(0)
         for size in sizes:
             turns = builder.sdiv(builder.sub(self.n_components, done), index(size))
 
-            def some(turn: Any, nothing: list[Any], done: Any = done, size: int = size) -> Any:
+            def some(turn: Any, old: list[Any], done: Any = done, size: int = size) -> list[Any]:
                 first = builder.add(done, builder.mul(turn, index(size)))
-                body([builder.add(first, index(i)) for i in range(size)])
-                return []
+                return body([builder.add(first, index(i)) for i in range(size)], old)
 
-            loop(builder, turns, [], some)
+            carried = loop(builder, turns, carried, some)
             done = builder.add(done, builder.mul(turns, index(size)))
+        return carried
 
     def features_of(self, group: Any) -> list[list[Any]]:
         """Return the features of all vectors of a group."""
@@ -146,6 +164,17 @@ class Groups:
                 away = larger(builder, size, away)
         return away
 
+    def nears(self, away: Any) -> Any:
+        """Return whether no row is too far ``away``."""
+        return self.builder.fcmp_ordered("<=", away, self.number(self.farthest, index(0)))
+
+    def joined(self, values: list[Any]) -> Any:
+        """Return the sum of a power of two of vectors: one by one, float32 would lose a digit."""
+        while len(values) > 1:
+            pairs = zip(values[::2], values[1::2], strict=True)
+            values = [added(self.builder, *pair) for pair in pairs]
+        return values[0]
+
     def log_densities(self, ks: list[Any], x: list[Any]) -> list[list[Any]]:
         """Return constants + slopes x features, of some components and all vectors of a group."""
         builder, count = self.builder, self.count
@@ -157,18 +186,24 @@ class Groups:
                 value[:] = [fused(builder, factor, x[v][f], value[v]) for v in self.vectors]
         return values
 
-    def write_log_densities(self, begin: Any, x: list[Any]) -> None:
-        """Write the log densities of all components."""
+    def write_log_densities(self, begin: Any, x: list[Any]) -> list[Any]:
+        """Write the log densities of all components; return ``rounding_of`` less the highest."""
 
-        def components(ks: list[Any]) -> None:
+        def components(ks: list[Any], highest: list[Any]) -> list[Any]:
             for value, k in zip(self.log_densities(ks, x), ks, strict=True):
                 for v in self.vectors:
                     self.store(self.densities, self.place(begin, k, v), value[v])
+                pairs = zip(value, highest, strict=True)
+                highest = [larger(self.builder, *pair) for pair in pairs]
+            return highest
 
-        self.for_components([1] if self.count <= FEW_FEATURES else [2, 1], components)
+        lowest = [constant(self.vector, float("-inf"))] * len(self.vectors)
+        sizes = [1] if self.count <= FEW_FEATURES else [3, 2, 1]
+        highest = self.for_components(sizes, components, lowest)
+        return self.rounding_less(highest)
 
-    def exponentiate(self, begin: Any) -> list[Any]:
-        """Replace log densities by densities; return their sums.
+    def exponentiate(self, begin: Any, rounding: list[Any]) -> list[Any]:
+        """Replace log densities by densities in units of the highest; return their sums.
 
         To write them first costs nothing: in one loop there are too few registers.
         """
@@ -179,15 +214,24 @@ class Groups:
             # of eight vectors at once: 1.01 times as fast in float64, 0.93 to 0.96 in float32
             at_once = CHUNK_VECTORS if self.bits == 32 else len(places)
             for first in range(0, len(places), at_once):
-                some = places[first : first + at_once]
-                values = [self.load(self.densities, at) for at in some]
-                powers += powers_of_two(self.builder, values)
+                some = slice(first, first + at_once)
+                values = [self.load(self.densities, at) for at in places[some]]
+                powers += self.powers(values, rounding[some])
             for at, power in zip(places, powers, strict=True):
                 self.store(self.densities, at, power)
             return [added(self.builder, a, b) for a, b in zip(scale, powers, strict=True)]
 
         nothing = [constant(self.vector, 0.0)] * len(self.vectors)
         return loop(self.builder, self.n_components, nothing, component)
+
+    def rounding_less(self, values: list[Any]) -> list[Any]:
+        """Return ``rounding_of`` less each value: where it is a part of that, the other one."""
+        whole = constant(self.vector, rounding_of(self.vector))
+        return [self.builder.fsub(whole, each, flags=FLAGS) for each in values]
+
+    def powers(self, values: list[Any], rounding: list[Any]) -> list[Any]:
+        """Return densities for log densities."""
+        return powers_of_two(self.builder, values, lowest_share_power(self.bits), rounding)
 
     def write_weighted(self, begin: Any, scale: list[Any], x: list[Any]) -> None:
         """Write shares, and these times the features."""
@@ -198,62 +242,78 @@ class Groups:
                 self.store(self.weighted, self.place(begin, index(f), v), value)
 
     def add_moments(self, n_groups: Any) -> None:
-        """Add the densities of some groups times what is weighted with their shares."""
-        builder, count = self.builder, 1 + self.count
+        """Add the densities of some groups times what is weighted with their shares.
 
-        def components(ks: list[Any]) -> None:
-            rows = [
-                builder.add(builder.mul(k, index(count)), index(f))
-                for k in ks
-                for f in range(count)
-            ]
-            places = [builder.mul(row, index(self.width)) for row in rows]
-            ways = min(
-                len(self.vectors), -(-8 // len(places))
-            )  # fewer sums would wait for each other
+        Of many features some at a time, so that every density that is loaded serves several.
+        """
+        n_features = 1 + self.count
+        n_parts = -(-n_features // FEATURES_AT_ONCE)
+        bounds = [n_features * i // n_parts for i in range(n_parts + 1)]
+        for features in (range(*both) for both in pairwise(bounds)):
+            most = max(SUMS_IN_REGISTERS // len(features), 1)
+            sizes = [size for size in (8, 4, 2, 1) if size <= most]
+            self.for_components(sizes, partial(self._add_products, n_groups, features), [])
 
-            def add_group(turn: Any, old: list[Any]) -> list[Any]:
-                new = list(old)
-                mine = self.begin(turn, self.n_components)
-                theirs = self.begin(turn, index(count))
-                for v in self.vectors:
-                    first = v % ways * len(places)
-                    densities = [self.load(self.densities, self.place(mine, k, v)) for k in ks]
-                    for f in range(count):
-                        feature = self.load(self.weighted, self.place(theirs, index(f), v))
-                        for which in range(first + f, first + len(places), count):
-                            density = densities[(which - first) // count]
-                            new[which] = fused(builder, density, feature, new[which])
-                return new
-
-            found = [self.load(self.sums, at) for at in places]
-            found += [constant(self.vector, 0.0)] * (len(places) * (ways - 1))
-            found = loop(builder, n_groups, found, add_group)
-            for which, at in enumerate(places):
-                value = found[which]
-                for other in found[which + len(places) :: len(places)]:
-                    value = added(builder, value, other)
-                self.store(self.sums, at, value)
-
-        most = max(SUMS_IN_REGISTERS // count, 1)
-        self.for_components([size for size in (8, 4, 2, 1) if size <= most], components)
-
-    def likelihood(self, scale: list[Any], x: list[list[Any]], carried: list[Any]) -> list[Any]:
-        """Multiply a product by sums of densities; note their extremes and the columns'."""
+    def _add_products(
+        self, n_groups: Any, features: range, ks: list[Any], nothing: list[Any]
+    ) -> list[Any]:
         builder = self.builder
-        product, exponents, least, most, away = carried
+        n_features, count = 1 + self.count, len(features)
+        half = ir.VectorType(self.vector.element, self.width // 2)
+        rows = [
+            builder.add(builder.mul(k, index(n_features)), index(f)) for k in ks for f in features
+        ]
+        places = [builder.mul(row, index(half.count)) for row in rows]
+        # fewer sums would wait for each other
+        ways = min(len(self.vectors), -(-8 // len(places)))
+
+        def add_group(turn: Any, old: list[Any]) -> list[Any]:
+            new = list(old)
+            mine = self.begin(turn, self.n_components)
+            theirs = self.begin(turn, index(n_features))
+            for v in self.vectors:
+                first = v % ways * len(places)
+                densities = [self.load(self.densities, self.place(mine, k, v)) for k in ks]
+                for i, f in enumerate(features, first):
+                    feature = self.load(self.weighted, self.place(theirs, index(f), v))
+                    for which, density in zip(range(i, len(new), count), densities, strict=False):
+                        new[which] = fused(builder, density, feature, new[which])
+            return new
+
+        found = [doubled(builder, vector_at(builder, self.sums, at, half)) for at in places]
+        found += [constant(self.vector, 0.0)] * (len(places) * (ways - 1))
+        found = loop(builder, n_groups, found, add_group)
+        for at, value in zip(places, joined_ways(builder, found, len(places)), strict=True):
+            self.store(self.sums, at, halved(builder, value))
+        return nothing
+
+    def no_rows(self) -> list[Any]:
+        """Return what ``likelihood`` carries on.
+
+        A product, its exponents, the sum of its unit's, and how far these go up and down.
+        """
+        one, none = constant(self.vector, 1.0), constant(self.vector, 0.0)
+        zeros = ir.Constant(integers_like(self.vector), [0] * self.width)
+        return [one, zeros, none, none, none]
+
+    def likelihood(
+        self, rounding: list[Any], scale: list[Any], x: list[list[Any]], carried: list[Any]
+    ) -> list[Any]:
+        """Multiply a product by sums of densities; add the logarithms of what their unit is."""
+        builder = self.builder
+        product, exponents, powers, least, most = carried
         for v in self.vectors:
-            least, most = smaller(builder, scale[v], least), larger(builder, scale[v], most)
-            # in this order: the product of all of them might be too small
-            product = builder.fmul(product, scale[v], flags=FLAGS)
-            if v % SUMS_TOGETHER == SUMS_TOGETHER - 1:
-                product, exponent = without_exponent(builder, product)
-                exponents = builder.add(exponents, exponent)
-        return [product, exponents, least, most, self.farther(x, away)]
+            product = builder.fmul(product, scale[v], flags=FLAGS)  # up to k each
+        product, exponent = without_exponent(builder, product)
+        highest = self.rounding_less(rounding)  # as they were, but rounded
+        for each in highest:
+            least, most = smaller(builder, each, least), larger(builder, each, most)
+        powers = added(builder, powers, self.joined(highest))
+        return [product, builder.add(exponents, exponent), powers, least, most]
 
     def add(self) -> Any:
         """Add all groups; return whether their densities fit."""
-        builder, vector, together = self.builder, self.vector, self.together
+        builder, together = self.builder, self.together
 
         def add_chunk(chunk: Any, carried: list[Any]) -> list[Any]:
             first = builder.mul(chunk, together)
@@ -263,37 +323,40 @@ class Groups:
             def add_group(turn: Any, carried: list[Any]) -> list[Any]:
                 x = self.features_of(builder.add(first, turn))
                 begin = self.begin(turn, self.n_components)
-                self.write_log_densities(begin, x)
-                scale = self.exponentiate(begin)
+                rounding = self.write_log_densities(begin, x)
+                scale = self.exponentiate(begin, rounding)
                 self.write_weighted(self.begin(turn, index(1 + self.count)), scale, x)
-                return self.likelihood(scale, x, carried)
+                return self.likelihood(rounding, scale, x, carried)
 
             carried = loop(builder, size, carried, add_group)
             self.add_moments(size)
             return carried
 
-        one, none = constant(vector, 1.0), constant(vector, 0.0)
-        zeros = ir.Constant(integers_like(vector), [0] * self.width)
         n_chunks = builder.add(self.n_groups, builder.sub(together, index(1)))
         n_chunks = builder.sdiv(n_chunks, together)
-        carried = loop(builder, n_chunks, [one, zeros, one, one, none], add_chunk)
-        product, exponents, least, most, away = carried
-        limit = 2.0 ** MOST_BITS[self.bits]
-        within = [
-            builder.fcmp_ordered(">=", least, constant(vector, 1 / limit)),
-            builder.fcmp_ordered("<=", most, constant(vector, limit)),
-        ]
-        return self.finish(product, builder.sitofp(exponents, vector), within, away)
+        return self.finish(*loop(builder, n_chunks, self.no_rows(), add_chunk))
 
-    def finish(self, product: Any, powers: Any, within: list[Any], away: Any) -> Any:
-        """Add the log of 2^powers times a product if all densities fit; return whether they do."""
+    def finish(self, product: Any, exponents: Any, powers: Any, *extremes: Any) -> Any:
+        """Add the log of a product times 2^(exponents + powers), as ``add_likelihood``."""
+        builder = self.builder
+        far = constant(self.vector, rounding_of(self.vector) / 3)  # 1.5 -> 0.5 of a power of two
+        least, most = extremes
+        above = builder.fcmp_ordered(">", least, builder.fneg(far))
+        below = builder.fcmp_ordered("<", most, far)
+        return self.add_likelihood(product, exponents, powers, above, below)
+
+    def add_likelihood(self, product: Any, exponents: Any, powers: Any, *within: Any) -> Any:
+        """Add the log of a product times 2^(exponents + powers) if rows are ``within``.
+
+        Return whether all are, and no density is NaN.
+        """
         builder, vector = self.builder, self.vector
-        farthest = self.number(self.farthest, index(0))
-        all_fit = builder.fcmp_ordered("ord", product, product)  # no NaN
-        for each in (*within, builder.fcmp_ordered("<=", away, farthest)):
+        all_fit = builder.fcmp_ordered("ord", product, powers)  # no NaN
+        for each in within:
             all_fit = builder.and_(all_fit, each)
         all_fit = builder.bitcast(all_fit, ir.IntType(self.width))
         fits = builder.icmp_unsigned("==", all_fit, ir.Constant(all_fit.type, -1))
+        powers = added(builder, powers, builder.sitofp(exponents, vector))
         logarithm = log_of(builder, product)
         value = folded(builder, fused(builder, powers, constant(vector, LN2), logarithm))
         total = builder.load(self.log_likelihood)
@@ -302,3 +365,46 @@ class Groups:
         value = builder.select(fits, builder.fadd(total, value), total)
         builder.store(value, self.log_likelihood)
         return fits
+
+
+class Relative(Groups):
+    """Emits groups whose densities stay relative to the reference, as few columns' fit."""
+
+    def write_log_densities(self, begin: Any, x: list[Any]) -> list[Any]:
+        """Write the log densities of all components; no highest ones are asked for."""
+        super().write_log_densities(begin, x)
+        return []
+
+    def powers(self, values: list[Any], rounding: list[Any]) -> list[Any]:
+        """Return densities for log densities."""
+        return powers_of_two(self.builder, values)
+
+    def no_rows(self) -> list[Any]:
+        """Return what ``likelihood`` carries on: and the extremes of sums and features."""
+        one, none = constant(self.vector, 1.0), constant(self.vector, 0.0)
+        return [*super().no_rows()[:3], one, one, none]
+
+    def likelihood(
+        self, rounding: list[Any], scale: list[Any], x: list[list[Any]], carried: list[Any]
+    ) -> list[Any]:
+        """Multiply a product by sums of densities; note their extremes and the columns'."""
+        builder = self.builder
+        product, exponents, powers, least, most, away = carried
+        for v in self.vectors:
+            least, most = smaller(builder, scale[v], least), larger(builder, scale[v], most)
+            # in this order: the product of all of them might be too small
+            product = builder.fmul(product, scale[v], flags=FLAGS)
+            if v % SUMS_TOGETHER == SUMS_TOGETHER - 1:
+                product, exponent = without_exponent(builder, product)
+                exponents = builder.add(exponents, exponent)
+        return [product, exponents, powers, least, most, self.farther(x, away)]
+
+    def finish(self, product: Any, exponents: Any, powers: Any, *extremes: Any) -> Any:
+        """Add the log of a product times 2^exponents if sums and features are not extreme."""
+        builder, vector = self.builder, self.vector
+        least, most, away = extremes
+        limit = 2.0 ** MOST_BITS[self.bits]
+        enough = builder.fcmp_ordered(">=", least, constant(vector, 1 / limit))
+        not_too_much = builder.fcmp_ordered("<=", most, constant(vector, limit))
+        near = self.nears(away)
+        return self.add_likelihood(product, exponents, powers, enough, not_too_much, near)

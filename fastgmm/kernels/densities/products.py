@@ -27,7 +27,6 @@ from fastgmm.kernels.emission import (
     data_of,
     fetch_ahead,
     index,
-    literal,
     loop,
     number_at,
     vector_at,
@@ -321,35 +320,34 @@ def add_outer(
     return types.void(joint, size, size, *parameters), codegen
 
 
-@intrinsic(prefer_literal=True)
-def add_lanes(typingctx: Any, sums: Any, n_sums: Any, pieces: Any, totals: Any) -> Any:
-    """Add ``n_sums`` vectors' sums of lanes to as many float64 ``totals``, and make them zero.
+@intrinsic
+def add_lanes(typingctx: Any, sums: Any, n_sums: Any, totals: Any) -> Any:
+    """Add the lanes of ``n_sums`` sums to as many float64 ``totals``, and make them zero.
 
-    Of so many ``pieces`` of a vector each. Both arrays have room for a multiple of a vector's lanes
-    of them.
+    Sums are half a vector each. Both arrays have room for a multiple of a vector's lanes of them.
     """
-    vector_type, parts = vector_of(sums.dtype), literal(pieces)
+    vector_type = vector_of(sums.dtype)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
-        width = vector.count // parts
-        piece = ir.VectorType(vector.element, width)
+        width = vector.count // 2
+        half = ir.VectorType(vector.element, width)
         sums_at, totals_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3)
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 2)
         )
 
         def add_some(turn: Any, carried: list[Any]) -> list[Any]:
             first = builder.mul(turn, index(width))
             at = builder.mul(first, index(width))
             places = [builder.add(at, index(lane * width)) for lane in range(width)]
-            found = [vector_at(builder, sums_at, place, piece) for place in places]
+            found = [vector_at(builder, sums_at, place, half) for place in places]
             add_totals(builder, totals_at, first, found)
             for place in places:
-                store_at(builder, builder.gep(sums_at, [place]), constant(piece, 0.0))
+                store_at(builder, builder.gep(sums_at, [place]), constant(half, 0.0))
             return []
 
         groups = builder.sdiv(builder.add(arguments[1], index(width - 1)), index(width))
         loop(builder, groups, [], add_some)
         return context.get_dummy_value()
 
-    return types.void(sums, types.intp, pieces, totals), codegen
+    return types.void(sums, types.intp, totals), codegen

@@ -174,7 +174,7 @@ def add_tile(
 @part
 def add_up(sums: Any) -> None:
     """Add the sums over some tiles to the totals."""
-    add_lanes(sums.dots, sums.dot_totals.size, 2, sums.dot_totals)
+    add_lanes(sums.dots, sums.dot_totals.size, sums.dot_totals)
     ones, totals = sums.sums, sums.totals
     for i in range(ones.size):
         totals[i] += ones[i]
