@@ -128,10 +128,15 @@ def load_about(
             columns[to + j * stride + t] = 0
 
 
-def columns_of_rows(builder: Any, rows: Any, start: Any, d: int, vector: Any) -> list[Any]:
-    """Load d columns of a vector of rows, which follow each other from ``start`` on."""
+def columns_of_rows(
+    builder: Any, rows: Any, start: Any, d: int, vector: Any, *, asks: bool = True
+) -> list[Any]:
+    """Load d columns of a vector of rows, which follow each other from ``start`` on.
+
+    Rows behind them are asked for, unless somebody else ``asks``.
+    """
     lanes = vector.count
-    for i in range(d):
+    for i in range(d if asks else 0):
         ask_for_rows(builder, rows, builder.add(start, index(i * lanes)), vector)
     if d <= lanes and lanes * (lanes.bit_length() - 1) < exchanges_of_rows(d):
         begins = [builder.add(start, index(row * d)) for row in range(lanes)]

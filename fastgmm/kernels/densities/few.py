@@ -25,6 +25,8 @@ class Few(Groups):
     units for arithmetic (1.06 to 1.2 times as fast as four; twelve: 0.87 to 0.94).
     """
 
+    asks = True
+
     @staticmethod
     def vectors_of(n_features: int) -> int:
         """Return how many vectors of rows a group has."""

@@ -1,19 +1,20 @@
-"""Mixtures in up to eight columns: a few vectors of rows from rows to responsibilities in one loop.
+"""Mixtures in few columns: some vectors of rows from rows to responsibilities in one loop.
 
-With so few columns nearly all time goes to exponentials, and the passes over a tile, which wait for
+With few columns much of the time goes to exponentials, and the passes over a tile, which wait for
 each other and for the cache, cost as much again. Here a group of vectors of rows stays in
 registers, columns, features, sums and shares; only its densities, and what the moments take of it,
 go through memory, for a few groups at a time: their moments are then sums that stay in registers,
 of as many components as there are registers for (1.1 to 1.2 times as fast as a group at a time).
-Two or three components stay in registers throughout (``few.py``).
+Two or three components in up to four columns stay in registers throughout (``few.py``).
 
 Near a common centre all log densities are linear in the features of a row: its columns and |x|^2
 (``LinearDensity``), or its columns and their products (``UnrolledDensity``: log_scale - |W x + b|^2
 multiplied out takes no more products). The moments are sums of the same features.
 
-Of more components, densities are taken relative to what they are about at the means, not to a row's
-highest: no maximum and no difference a component. Rows so far away that their densities might not
-fit are found by these and by their columns, and left to tiles with the rows around them.
+Where densities of all rows may have one unit, as in up to three columns, they are relative to what
+they are about at the means: no maximum a component. Rows so far away that their densities might not
+fit are found by these and by their columns, and left to tiles with the rows around them. In more
+columns rows of some component would always be such; there each row's highest density is the unit.
 """
 
 from typing import Any
@@ -42,9 +43,12 @@ from fastgmm.simd import lanes, lanes_of
 from fastgmm.simd.powers import LN2
 from fastgmm.simd.vectors import llvm_vector, vector_of
 
-MOST_COLUMNS = 16
-"""Of a ``LinearDensity``: over 4 to 8 columns groups are 1.1 to 1.4 times as fast as tiles, over 16
-1.03 times, and of five components in nine columns 1.4 times."""
+MOST_COLUMNS, FEWER_COLUMNS = 16, 8
+"""Of a ``LinearDensity`` with many components, and with fewer than"""
+
+MANY_COMPONENTS = 12
+"""these. Over 4 to 8 columns groups are 1.2 to 1.5 times as fast as tiles, over 16 1.04 to 1.1
+times with 12 to 32 components, 0.7 to 0.8 times with four or eight."""
 
 RELATIVE_COLUMNS = 3
 """In so many columns densities are relative to a number for all rows."""
@@ -67,9 +71,10 @@ FEW_LEFT = 2
 
 def n_linear_features(density: Any) -> int:
     """Return in how many features of a row all log densities are linear; 0 if in none, or many."""
-    d = density.means.shape[1]
-    if isinstance(density, LinearDensity) and d <= MOST_COLUMNS:
-        return int(density.slopes.shape[1])
+    k, d = density.means.shape
+    if isinstance(density, LinearDensity):
+        is_narrow = d <= (MOST_COLUMNS if k >= MANY_COMPONENTS else FEWER_COLUMNS)
+        return int(density.slopes.shape[1]) if is_narrow else 0
     if isinstance(density, UnrolledDensity) and density.near:
         m = int(d + density.whitening.shape[1])
         return m if m <= MOST_FEATURES else 0
