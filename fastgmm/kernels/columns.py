@@ -138,17 +138,22 @@ def columns_of_rows(
     lanes = vector.count
     for i in range(d if asks else 0):
         ask_for_rows(builder, rows, builder.add(start, index(i * lanes)), vector)
-    if d <= lanes and lanes * (lanes.bit_length() - 1) < exchanges_of_rows(d):
-        begins = [builder.add(start, index(row * d)) for row in range(lanes)]
-        rows_of = [
-            load_part_at(builder, builder.gep(rows, [begin]), vector, index(d)) for begin in begins
-        ]
-        return transposed(builder, rows_of)[:d]
+    squares = range(0, d, lanes)
+    if len(squares) * lanes * (lanes.bit_length() - 1) <= exchanges_of_rows(d):
+        return [column for j in squares for column in _square(builder, rows, start, d, j, vector)]
     loaded = [
         vector_at(builder, rows, builder.add(start, index(i * vector.count)), vector)
         for i in range(d)
     ]
     return columns_of(builder, loaded)
+
+
+def _square(builder: Any, rows: Any, start: Any, d: int, first: int, vector: Any) -> list[Any]:
+    """Load columns from ``first`` on, no more than a vector of rows has rows, by a transpose."""
+    n = min(d - first, vector.count)
+    places = [builder.add(start, index(row * d + first)) for row in range(vector.count)]
+    loaded = [load_part_at(builder, builder.gep(rows, [at]), vector, index(n)) for at in places]
+    return transposed(builder, loaded)[:n]
 
 
 @intrinsic

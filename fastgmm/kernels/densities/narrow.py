@@ -58,8 +58,9 @@ MOST_FEATURES = 9
 times as fast as tiles). Four with their products and eight with their squares gain nothing."""
 
 CHUNK_BYTES = 24 * 2**10
-MOST_TOGETHER = 8
-"""Groups whose densities wait in L1 for their moments; two instead of eight cost 5 %."""
+FEWEST_TOGETHER, MOST_TOGETHER = 2, 8
+"""Groups whose densities wait in L1 for their moments; of few components two instead of eight cost
+5 %, of 32 in 16 columns, or more, one instead of two 2 to 5 %."""
 
 MOST_FEATURES_OF_KNOWN = {2: MOST_FEATURES, 3: 5}
 """So many components have code of their own, if features are no more: three with six and nine,
@@ -105,7 +106,7 @@ def add_whole_groups(
     way = groups_for(len(known), rows.shape[1], m)
     n_rows, group = len(rows), way.vectors_of(m) * lanes(rows.dtype)
     in_l1 = CHUNK_BYTES // ((k + 1 + m) * group * rows.itemsize)
-    together = 0 if known else min(max(in_l1, 1), MOST_TOGETHER)
+    together = 0 if known else min(max(in_l1, FEWEST_TOGETHER), MOST_TOGETHER)
     batch = VECTORS_TOGETHER * lanes(rows.dtype)
     starts = range(0, n_rows, block_rows)
     left = np.zeros((len(starts), -(-block_rows // batch)), np.bool_)
