@@ -111,6 +111,29 @@ class PassFromMemory:
             )
 
 
+class GroupsFromMemory:
+    """Two million rows in few columns, more than caches hold, block by block: in groups."""
+
+    params = (["float64", "float32"], ["2,4", "8,16", "16,32"])
+    param_names = ("dtype", "d,k")
+
+    def setup(self, dtype, shape):
+        """Draw the rows and compile what is needed."""
+        d, k = map(int, shape.split(","))
+        problem = Problem(d, k, 2_000_000, "spherical", dtype=dtype)
+        family = FAMILIES["spherical"]
+        self.rows = problem.rows()
+        self.density = family.prepare(parameters_of(problem), self.rows.dtype)
+        self.statistics = zeros(k, d, family.second_shape(k, d))
+        self.time_expectation(dtype, shape)
+
+    def time_expectation(self, dtype, shape):
+        """Log densities, responsibilities and moments."""
+        for first in range(0, len(self.rows), BLOCK):
+            rows = self.rows[first : first + BLOCK]
+            kernels.narrow.add_whole_groups(rows, self.density, self.statistics, len(rows))
+
+
 class Score:
     """Log density, label and responsibilities of a block of rows, one thread."""
 

@@ -74,18 +74,19 @@ def powers_of_two(
     """Return 2^x for x up to 1000 (float32: 120), 0 below ``lowest``, or -1020 (-124).
 
     Step by step for all vectors. With ``rounding``, ``rounding_of`` less a number for each lane,
-    powers are of x less that number: a subtraction is saved. What is 0 is told by x in its
-    neighbourhood then.
+    powers are of x less that number, rounded: a subtraction is saved. What is 0 then is told by x
+    rounded, too.
     """
     vector = x[0].type
     bits, place = bits_of(vector), _place(vector)
     has_table = _has_table(vector)
     magic = constant(vector, rounding_of(vector))
-    lowest = LOWEST_POWER[bits] if lowest is None else lowest
-    least = constant(vector, rounding_of(vector) + lowest)
+    least = LOWEST_POWER[bits] if lowest is None else lowest
     magics = [magic] * len(x) if rounding is None else rounding
     rounded = [builder.fadd(*pair, flags=FLAGS) for pair in zip(x, magics, strict=True)]
-    within = [builder.fcmp_unordered(">=", each, least) for each in rounded]  # NaN stays NaN
+    told, least = (x, least) if rounding is None else (rounded, rounding_of(vector) + least)
+    limit = constant(vector, least)
+    within = [builder.fcmp_unordered(">=", each, limit) for each in told]  # NaN stays NaN
     n = [builder.fsub(*pair, flags=FLAGS) for pair in zip(rounded, magics, strict=True)]
     r = [builder.fsub(a, b, flags=FLAGS) for a, b in zip(x, n, strict=True)]
     integers = [builder.bitcast(each, integers_like(vector)) for each in rounded]
