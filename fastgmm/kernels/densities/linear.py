@@ -8,8 +8,8 @@ both steps are one matrix product each, of k d multiply-adds a row, whatever the
 components need of the second moments is a constant of the data (``covariance/tied.py``).
 
 Moments are products with vectors of rows; where so many components share many columns that rows
-may be passed over, with whole vectors of columns (``sums.py``). Of rows of weight one in up to
-three columns only the last few come here, and those far away (``narrow.py``).
+may be passed over, with whole vectors of columns (``sums.py``). Of rows of weight one in few
+columns only the last come here, and those far away (``narrow.py``).
 
 With means s standard deviations from the centre a product loses eps s^2; components far apart
 belong to ``axes.py`` and ``triangles.py`` (``covariance/nearness.py`` decides).
