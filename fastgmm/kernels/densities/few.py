@@ -4,13 +4,13 @@ Log densities are differences from the first component's, whose own is 0 (``rela
 1.13 times as fast as with its own products. The highest density divided by itself is 1, so that one
 exponential a row is saved; which one is the highest, the components find out one by one, and of
 each bout the loser needs its exponential. With sums that stay in registers, two components are 1.2
-to 1.4 times as fast as ``Groups`` would be, three 1.1 to 1.2 times in one and two columns, and four
-0.87 to 1.0 times.
+to 1.4 times as fast as ``Relative`` ones would be, three 1.1 to 1.2 times in one and two columns,
+and four 0.87 to 1.0 times.
 """
 
 from typing import Any
 
-from fastgmm.kernels.densities.groups import Groups
+from fastgmm.kernels.densities.one_unit import Relative
 from fastgmm.kernels.emission import index, loop
 from fastgmm.simd.arithmetic import added, fused, larger, reciprocal_of, smaller
 from fastgmm.simd.powers import powers_of_two, without_exponent
@@ -18,7 +18,7 @@ from fastgmm.simd.shuffles import halved
 from fastgmm.simd.vectors import FLAGS, constant
 
 
-class Few(Groups):
+class Few(Relative):
     """Emits groups of a number of components that is known beforehand.
 
     Twice as many vectors a group as of others: their steps, which wait for each other, fill both
@@ -44,7 +44,7 @@ class Few(Groups):
             sums = self.moments(x, responsibilities, carried[:n_sums])
             return [*sums, *self.add_highest(highest, scale, x, carried[n_sums:])]
 
-        carried = [none] * n_sums + [*self.no_rows()[:3], none]
+        carried = [none] * n_sums + [*self.no_likelihood(), none]
         carried = loop(builder, self.n_groups, carried, add_group)
         for i, value in enumerate(carried[:n_sums]):
             self.store(self.sums, index(i * (self.width // 2)), halved(builder, value))

@@ -4,8 +4,8 @@ A group is some vectors of rows. Its columns, features, sums and shares stay in 
 as these are; densities, and what the moments take of a group, wait in L1 until some groups' moments
 are added. Two or three components need not wait (``few.py``).
 
-Densities are in units of a row's highest (``Groups``), or of one number for all rows (``Relative``:
-1.04 to 1.1 times as fast, where that goes for all components' rows).
+Densities are in units of each row's highest. One unit for all rows saves the maxima, where it goes
+for all components' rows (``one_unit.py``).
 """
 
 from collections.abc import Callable
@@ -36,7 +36,6 @@ from fastgmm.simd.shuffles import doubled, folded, halved
 from fastgmm.simd.vectors import (
     FLAGS,
     bits_of,
-    call,
     constant,
     integers_like,
     splat,
@@ -59,12 +58,6 @@ SUMS_IN_REGISTERS = 24
 
 FEATURES_AT_ONCE = 12
 """Of a component's moments: of 18 all at once cost 1.05 times as much as twice nine."""
-
-# A row's sum of densities, relative to the reference, lies between 2^-most and 2^most: densities
-# become 0 below 2^-1020 (float32: 2^-124), so that of responsibilities no more than 2^-520 (2^-64)
-# is lost, and the product of so many rows' sums is a number.
-MOST_BITS = {64: 500.0, 32: 60.0}
-SUMS_TOGETHER = 2
 
 
 class Groups:
@@ -164,23 +157,6 @@ class Groups:
                 feature = fused(builder, x[i], x[j], feature)
             features.append(feature)
         return features
-
-    def farther(self, x: list[list[Any]], away: Any) -> Any:
-        """Return the largest of ``away`` and of the features that tell how far away rows are."""
-        builder = self.builder
-        for features in x:
-            squares = [f for f, sum_ in enumerate(self.products) if all(i == j for i, j in sum_)]
-            sizes = [features[self.d + f] for f in squares]
-            if not squares:
-                name = f"llvm.fabs.v{self.width}f{self.bits}"
-                sizes = [call(builder, name, self.vector, each) for each in features]
-            for size in sizes:
-                away = larger(builder, size, away)
-        return away
-
-    def nears(self, away: Any) -> Any:
-        """Return whether no row is too far ``away``."""
-        return self.builder.fcmp_ordered("<=", away, self.number(self.farthest, index(0)))
 
     def joined(self, values: list[Any]) -> Any:
         """Return the sum of a power of two of vectors: one by one, float32 would lose a digit."""
@@ -323,14 +299,14 @@ class Groups:
             self.store(self.sums, at, halved(builder, value))
         return nothing
 
-    def no_rows(self) -> list[Any]:
-        """Return what ``likelihood`` carries on.
-
-        A product, its exponents, the sum of its unit's, and how far these go up and down.
-        """
-        one, none = constant(self.vector, 1.0), constant(self.vector, 0.0)
+    def no_likelihood(self) -> list[Any]:
+        """Return the likelihood of no rows: a product, its exponents, the sum of powers beside."""
         zeros = ir.Constant(integers_like(self.vector), [0] * self.width)
-        return [one, zeros, none, none, none]
+        return [constant(self.vector, 1.0), zeros, constant(self.vector, 0.0)]
+
+    def no_rows(self) -> list[Any]:
+        """Return what ``likelihood`` carries on: and how far a row's highest go down and up."""
+        return [*self.no_likelihood(), *[constant(self.vector, 0.0)] * 2]
 
     def likelihood(
         self, rounding: list[Any], scale: list[Any], x: list[list[Any]], carried: list[Any]
@@ -374,7 +350,10 @@ class Groups:
         return self.finish(*loop(builder, n_chunks, self.no_rows(), add_chunk))
 
     def finish(self, product: Any, exponents: Any, powers: Any, *extremes: Any) -> Any:
-        """Add the log of a product times 2^(exponents + powers), as ``add_likelihood``."""
+        """Add to the log likelihood if no row's highest is beyond what ``rounding_of`` rounds.
+
+        Return whether none is.
+        """
         builder = self.builder
         far = constant(self.vector, rounding_of(self.vector) / 3)  # 1.5 -> 0.5 of a power of two
         least, most = extremes
@@ -402,46 +381,3 @@ class Groups:
         value = builder.select(fits, builder.fadd(total, value), total)
         builder.store(value, self.log_likelihood)
         return fits
-
-
-class Relative(Groups):
-    """Emits groups whose densities stay relative to the reference, as few columns' fit."""
-
-    def write_log_densities(self, begin: Any, x: list[Any]) -> list[Any]:
-        """Write the log densities of all components; what nobody takes is not computed."""
-        super().write_log_densities(begin, x)
-        return []
-
-    def powers(self, values: list[Any], rounding: list[Any]) -> list[Any]:
-        """Return densities for log densities."""
-        return powers_of_two(self.builder, values)
-
-    def no_rows(self) -> list[Any]:
-        """Return what ``likelihood`` carries on: and the extremes of sums and features."""
-        one, none = constant(self.vector, 1.0), constant(self.vector, 0.0)
-        return [*super().no_rows()[:3], one, one, none]
-
-    def likelihood(
-        self, rounding: list[Any], scale: list[Any], x: list[list[Any]], carried: list[Any]
-    ) -> list[Any]:
-        """Multiply a product by sums of densities; note their extremes and the columns'."""
-        builder = self.builder
-        product, exponents, powers, least, most, away = carried
-        for v in self.vectors:
-            least, most = smaller(builder, scale[v], least), larger(builder, scale[v], most)
-            # in this order: the product of all of them might be too small
-            product = builder.fmul(product, scale[v], flags=FLAGS)
-            if v % SUMS_TOGETHER == SUMS_TOGETHER - 1:
-                product, exponent = without_exponent(builder, product)
-                exponents = builder.add(exponents, exponent)
-        return [product, exponents, powers, least, most, self.farther(x, away)]
-
-    def finish(self, product: Any, exponents: Any, powers: Any, *extremes: Any) -> Any:
-        """Add the log of a product times 2^exponents if sums and features are not extreme."""
-        builder, vector = self.builder, self.vector
-        least, most, away = extremes
-        limit = 2.0 ** MOST_BITS[self.bits]
-        enough = builder.fcmp_ordered(">=", least, constant(vector, 1 / limit))
-        not_too_much = builder.fcmp_ordered("<=", most, constant(vector, limit))
-        near = self.nears(away)
-        return self.add_likelihood(product, exponents, powers, enough, not_too_much, near)
