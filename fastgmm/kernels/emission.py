@@ -84,6 +84,21 @@ def loop(
     return outcome
 
 
+def either(
+    builder: Any, condition: Any, make: Callable[[], Any], make_other: Callable[[], Any]
+) -> Any:
+    """Return the one value if a condition holds, else the other one; only that one is computed."""
+    with builder.if_else(condition) as (then, otherwise):
+        with then:
+            value, made = make(), builder.block
+        with otherwise:
+            other, other_made = make_other(), builder.block
+    phi = builder.phi(value.type)
+    phi.add_incoming(value, made)
+    phi.add_incoming(other, other_made)
+    return phi
+
+
 def literal(value: Any) -> int:
     """Return a compile-time constant, or raise a typing error."""
     if not isinstance(value, types.IntegerLiteral | types.BooleanLiteral):

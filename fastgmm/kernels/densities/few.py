@@ -26,6 +26,7 @@ class Few(Relative):
     """
 
     asks = True
+    first = 1
 
     @staticmethod
     def vectors_of(n_features: int) -> int:

@@ -53,6 +53,10 @@ features slower."""
 LINES_A_COMPONENT = 2
 """Of rows that are asked for in a component's turn."""
 
+TOGETHER_WITH_FIRST = 4
+"""Components, at most, whose moments are added together with those of the first, whose density is
+1: there are as many, and if only three, in so many columns that less are added together."""
+
 SUMS_IN_REGISTERS = 24
 """Of the moments of one or several components."""
 
@@ -65,6 +69,10 @@ class Groups:
 
     asks = False
     """Whether rows are asked for where others are read."""
+
+    first = 0
+    """The first component whose log density is computed; 1 if they are differences from that of
+    the one before, whose density is 1. Differences lie behind what they are of (``narrow.py``)."""
 
     def __init__(
         self,
@@ -84,6 +92,11 @@ class Groups:
         self.rows, self.centre, self.slopes, self.constants, self.farthest = pointers[:5]
         self.densities, self.weighted, self.sums, self.log_likelihood = pointers[5:]
         self.start, self.n_groups, self.together, self.n_components = numbers
+        self.n_computed = builder.sub(self.n_components, index(self.first))
+        if self.first:
+            behind = builder.mul(self.n_components, index(self.count))
+            self.slopes = builder.gep(self.slopes, [behind])
+            self.constants = builder.gep(self.constants, [self.n_components])
         self.row = index(len(self.vectors) * vector.count)
 
     @staticmethod
@@ -118,9 +131,10 @@ class Groups:
         sizes: list[int],
         body: Callable[[list[Any], list[Any]], list[Any]],
         carried: list[Any],
+        first: int = 0,
     ) -> list[Any]:
-        """Carry values through a body for all components, so many at a time as one of the sizes."""
-        builder, done = self.builder, index(0)
+        """Carry values through a body for components, so many at a time as one of the sizes."""
+        builder, done = self.builder, index(first)
         for size in sizes:
             turns = builder.sdiv(builder.sub(self.n_components, done), index(size))
 
@@ -177,20 +191,26 @@ class Groups:
         return values
 
     def write_log_densities(self, begin: Any, x: list[Any]) -> list[Any]:
-        """Write the log densities of all components; return ``rounding_of`` less the highest."""
+        """Write log densities; return ``rounding_of`` less the highest."""
+        lowest = [constant(self.vector, float("-inf"))] * len(self.vectors)
+        return self.rounding_less(self.highest(begin, x, lowest))
+
+    def highest(self, begin: Any, x: list[Any], known: list[Any]) -> list[Any]:
+        """Write log densities; return the highest of them and what is known."""
 
         def components(ks: list[Any], highest: list[Any]) -> list[Any]:
             for value, k in zip(self.log_densities(ks, x), ks, strict=True):
                 for v in self.vectors:
                     self.store(self.densities, self.place(begin, k, v), value[v])
-                pairs = zip(value, highest, strict=True)
-                highest = [larger(self.builder, *pair) for pair in pairs]
+                highest = self.higher(value, highest)
             return highest
 
-        lowest = [constant(self.vector, float("-inf"))] * len(self.vectors)
         sizes = [1] if self.count <= FEW_FEATURES else [3, 2, 1]
-        highest = self.for_components(sizes, components, lowest)
-        return self.rounding_less(highest)
+        return self.for_components(sizes, components, known, self.first)
+
+    def higher(self, values: list[Any], highest: list[Any]) -> list[Any]:
+        """Return the larger ones, row by row."""
+        return [larger(self.builder, *pair) for pair in zip(values, highest, strict=True)]
 
     def ask_for(self, group: Any, line: Any) -> None:
         """Ask for one of the lines that are read some groups later (see ``ask_for_rows``)."""
@@ -208,9 +228,10 @@ class Groups:
         builder = self.builder
         last = index(self.d * len(self.vectors) - 1)
 
-        def component(k: Any, scale: list[Any]) -> list[Any]:
+        def component(turn: Any, scale: list[Any]) -> list[Any]:
+            k = builder.add(turn, index(self.first))
             for i in range(LINES_A_COMPONENT):
-                line = builder.add(builder.mul(k, index(LINES_A_COMPONENT)), index(i))
+                line = builder.add(builder.mul(turn, index(LINES_A_COMPONENT)), index(i))
                 is_beyond = builder.icmp_signed(">", line, last)
                 self.ask_for(group, builder.select(is_beyond, last, line))
             places = [self.place(begin, k, v) for v in self.vectors]
@@ -225,9 +246,9 @@ class Groups:
                 self.store(self.densities, at, power)
             return [added(self.builder, a, b) for a, b in zip(scale, powers, strict=True)]
 
-        nothing = [constant(self.vector, 0.0)] * len(self.vectors)
-        scale = loop(builder, self.n_components, nothing, component)
-        asked = builder.mul(self.n_components, index(LINES_A_COMPONENT))
+        known = [constant(self.vector, float(self.first))] * len(self.vectors)
+        scale = loop(builder, self.n_computed, known, component)
+        asked = builder.mul(self.n_computed, index(LINES_A_COMPONENT))
 
         def ask(turn: Any, nothing: list[Any]) -> list[Any]:
             self.ask_for(group, builder.add(asked, turn))
@@ -264,11 +285,19 @@ class Groups:
         for features in (range(*both) for both in pairwise(bounds)):
             most = max(SUMS_IN_REGISTERS // len(features), 1)
             sizes = [size for size in (8, 4, 2, 1) if size <= most]
-            self.for_components(sizes, partial(self._add_products, n_groups, features), [])
+            add, done = partial(self._add_products, n_groups, features), 0
+            if self.first:
+                done = min(sizes[0], TOGETHER_WITH_FIRST)
+                add([index(k) for k in range(done)], [], n_ones=1)
+            self.for_components(sizes, add, [], done)
 
     def _add_products(
-        self, n_groups: Any, features: range, ks: list[Any], nothing: list[Any]
+        self, n_groups: Any, features: range, ks: list[Any], nothing: list[Any], n_ones: int = 0
     ) -> list[Any]:
+        """Add densities of some components times features; the first ``n_ones`` are nowhere but 1.
+
+        To multiply by ones would cost as much as everything else does.
+        """
         builder = self.builder
         n_features, count = 1 + self.count, len(features)
         half = ir.VectorType(self.vector.element, self.width // 2)
@@ -285,10 +314,13 @@ class Groups:
             theirs = self.begin(turn, index(n_features))
             for v in self.vectors:
                 first = v % ways * len(places)
-                densities = [self.load(self.densities, self.place(mine, k, v)) for k in ks]
+                densities = [self.load(self.densities, self.place(mine, k, v)) for k in ks[n_ones:]]
                 for i, f in enumerate(features, first):
                     feature = self.load(self.weighted, self.place(theirs, index(f), v))
-                    for which, density in zip(range(i, len(new), count), densities, strict=False):
+                    own = range(i, first + len(places), count)
+                    for which in own[:n_ones]:
+                        new[which] = added(builder, new[which], feature)
+                    for which, density in zip(own[n_ones:], densities, strict=True):
                         new[which] = fused(builder, density, feature, new[which])
             return new
 

@@ -21,23 +21,19 @@ from typing import Any
 
 import numpy as np
 
-from fastgmm._jit import intrinsic, kernel, part, types
+from fastgmm._jit import intrinsic, kernel, overload, part, types
 from fastgmm._typing import BoolArray, FloatArray
 from fastgmm.kernels.columns import pitch_of
+from fastgmm.kernels.densities.differences import mean_of_first, most_bits, relate_to_widest
 from fastgmm.kernels.densities.few import Few
 from fastgmm.kernels.densities.groups import Groups
 from fastgmm.kernels.densities.linear import LinearDensity
-from fastgmm.kernels.densities.one_unit import Relative
+from fastgmm.kernels.densities.one_unit import Relative, RelativeToFirst
 from fastgmm.kernels.densities.products import add_lanes
-from fastgmm.kernels.densities.relative import (
-    farthest_of,
-    less_reference,
-    mean_of_first,
-    relate_to_widest,
-)
+from fastgmm.kernels.densities.relative import farthest_of, less_reference
 from fastgmm.kernels.densities.sums import VECTORS_TOGETHER
 from fastgmm.kernels.densities.unrolled import UnrolledDensity
-from fastgmm.kernels.emission import data_of
+from fastgmm.kernels.emission import data_of, either, index
 from fastgmm.kernels.memory import aligned, cleared, fill, flattened
 from fastgmm.kernels.states import blocks_of, merge_states, state_of
 from fastgmm.simd import lanes, lanes_of
@@ -54,6 +50,9 @@ tiles, of four or eight 0.7 to 0.8 times."""
 
 RELATIVE_COLUMNS = 3
 """In so many columns densities are relative to a number for all rows."""
+
+MOST_RELATED = 8
+"""Of so many components, if their number is not known, one's density is tried as the unit."""
 
 MOST_FEATURES = 9
 """Of an ``UnrolledDensity``: three columns with their products, four with their squares (1.1 to 1.3
@@ -104,15 +103,15 @@ def add_whole_groups(
     none are left, the statistics are merged into those of the first block.
     """
     k, m = len(density.means), n_linear_features(density)
-    known = known_components(density)
-    way = groups_for(len(known), rows.shape[1], m)
+    known, related = known_components(density), related_components(density)
+    way, *_ = groups_for(len(known), rows.shape[1], m)
     n_rows, group = len(rows), way.vectors_of(m) * lanes(rows.dtype)
     in_l1 = CHUNK_BYTES // ((k + 1 + m) * group * rows.itemsize)
     together = 0 if known else min(max(in_l1, FEWEST_TOGETHER), MOST_TOGETHER)
     batch = VECTORS_TOGETHER * lanes(rows.dtype)
     starts = range(0, n_rows, block_rows)
     left = np.zeros((len(starts), -(-block_rows // batch)), np.bool_)
-    tuples = known, tuple(range(rows.shape[1])), tuple(range(m))
+    tuples = known, related, tuple(range(rows.shape[1])), tuple(range(m))
     found = add_rows(rows, density, statistics, left, block_rows, group, together, *tuples)
     if not found and block_rows % group == 0 and n_rows % group == 0:
         return []
@@ -142,16 +141,21 @@ def known_components(density: Any) -> tuple[int, ...]:
     return tuple(range(k)) if is_known else ()
 
 
+def related_components(density: Any) -> tuple[int, ...]:
+    """Return the components""" 
+    return () if by_highest(density.means.shape[1], n_linear_features(density)) else (0,)
+
+
 def by_highest(d: int, m: int) -> bool:
     """Return whether densities are relative to the highest of each row, as in tiles."""
     return d > RELATIVE_COLUMNS and m <= d + 1
 
 
-def groups_for(n_known: int, d: int, m: int) -> type[Groups]:
-    """Return what emits groups of d columns and m features."""
+def groups_for(n_known: int, d: int, m: int) -> list[type[Groups]]:
+    """Return what emits groups of d columns and m features; what relates them to one is last."""
     if n_known:
-        return Few
-    return Groups if by_highest(d, m) else Relative
+        return [Few]
+    return [Groups] if by_highest(d, m) else [Relative, RelativeToFirst]
 
 
 def way_of(density: Any) -> tuple[int, ...]:
@@ -176,6 +180,7 @@ def add_rows(
     group: int,
     together: int,
     known: Any,
+    related: Any,
     columns: Any,
     features: Any,
 ) -> Any:
@@ -191,54 +196,76 @@ def add_rows(
     n_components = density.means.shape[0]
     flat = flattened(rows)
     slopes, constants, reference = less_reference(density)
-    m = slopes.size // n_components
+    m = slopes.size // constants.size
     farthest = aligned(1, density.means)
     farthest[0] = farthest_of(slopes, constants, d)
-    widest = 0
-    if len(known) > 0:
-        room = aligned(d, density.means)
-        widest = relate_to_widest(slopes, constants, density, farthest, room)
+    least = int(len(known) > 0)
+    most, widest = least, 0
+    if len(related) > 0 and (least > 0 or n_components <= MOST_RELATED):
+        room = aligned(m + 1, statistics.counts)
+        widest, bits = relate_to_widest(slopes, constants, density, room)
+        if bits <= most_bits(slopes, least):
+            most = 1
+        elif least > 0:
+            farthest[0] = -1
     width = lanes_of(flat)
     joint = aligned(together * pitch_of(n_components, group, flat), flat)
     weighted = aligned(together * pitch_of(1 + m, group, flat), flat)
     n_sums = n_components * (1 + m)
     whole = (n_sums + width - 1) // width * width
-    sums, totals = cleared(whole * (width // 2), flat), aligned(whole, statistics.counts)
+    sums = cleared(whole * (width // 2), flat)
+    totals, others = aligned(whole, statistics.counts), aligned(whole, statistics.counts)
     log_likelihood = aligned(1, statistics.counts)
     at_once = VECTORS_TOGETHER * width // group
     n_blocks, n_left = blocks_of(n_rows, block_rows), 0
     for block in range(n_blocks):
         start = block * block_rows
         n_groups = min(block_rows, n_rows - start) // group
-        fill(totals, 0, totals.size, 0)
+        fill(totals, 0, whole, 0)
+        fill(others, 0, whole, 0)
         log_likelihood[0] = 0.0
-        n_added, n_missed = 0, 0
+        n_added, n_related, n_missed, n_apart = 0, 0, 0, 0
         for batch in range((n_groups + at_once - 1) // at_once):
-            first = batch * at_once
-            n = min(at_once, n_groups - first)
-            hopeless = n_missed > FEW_LEFT and 2 * n_missed > batch
-            if not hopeless and add_groups(
-                flat, (start + first * group) * d, n, together, known, columns, features,
-                n_components, density.centre, slopes, constants, farthest, joint, weighted, sums,
-                log_likelihood,
-            ):  # fmt: skip
-                add_lanes(sums, n_sums, totals)
-                n_added += n * group
-            else:
-                fill(sums, 0, sums.size, 0)
+            begin = batch * at_once
+            n = min(at_once, n_groups - begin)
+            first = least if is_hopeless(n_apart, batch) else most
+            fits = False
+            while not fits and first >= least and not is_hopeless(n_missed, batch):
+                fits = add_groups(
+                    flat, (start + begin * group) * d, n, together, known, related, columns,
+                    features, n_components, first, density.centre, slopes, constants, farthest,
+                    joint, weighted, sums, log_likelihood,
+                )  # fmt: skip
+                if fits:
+                    add_lanes(sums, n_sums, totals if first else others)
+                    n_added += n * group
+                    n_related += first * n * group
+                else:
+                    fill(sums, 0, sums.size, 0)
+                    first -= 1
+            n_apart += first < most
+            if not fits:
                 left[block, batch] = True
                 n_missed += 1
         n_left += n_missed
         if n_added > 0:
             own = state_of(statistics, block, n_blocks)
-            bits = reference
-            if len(known) > 0:
-                bits += mean_of_first(slopes, constants, totals)
-            own.log_likelihood[0] += log_likelihood[0] + LN2 * (bits * n_added)
+            bits = reference * n_added
+            if len(related) > 0 and n_related > 0:
+                bits += mean_of_first(slopes, constants, totals) * n_related
+            own.log_likelihood[0] += log_likelihood[0] + LN2 * bits
+            for i in range(n_sums):
+                totals[i] += others[i]
             add_totals(totals, n_components, m, widest, own)
     if n_left == 0 and block_rows % group == 0 and n_rows % group == 0:
         merge_states(statistics, n_blocks)
     return n_left
+
+
+@part
+def is_hopeless(n_failed: int, n_batches: int) -> bool:
+    """Return whether so many of the batches until now were in vain that no more are tried."""
+    return n_failed > FEW_LEFT and 2 * n_failed > n_batches
 
 
 @part
@@ -280,9 +307,11 @@ def add_groups(
     n_groups: Any,
     together: Any,
     known: Any,
+    related: Any,
     columns: Any,
     features: Any,
     n_components: Any,
+    first: Any,
     centre: Any,
     slopes: Any,
     constants: Any,
@@ -305,21 +334,30 @@ def add_groups(
 
     Components that are ``known`` need no room. How many of these there are, of the columns and of
     the features tuples tell by their types.
+
+    With ``first`` 1 log densities are differences from the first component's, behind its own.
     """
     vector_type = vector_of(rows.dtype)
     d, m, n_known = len(columns), len(features), len(known)
-    way, products = groups_for(n_known, d, m), products_in(d, m)
+    ways, products = groups_for(n_known, d, m), products_in(d, m)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointers = [
             data_of(context, signature.args[i], arguments[i], builder)
-            for i in (0, *range(8, len(arguments)))
+            for i in (0, *range(10, len(arguments)))
         ]
-        numbers = [*arguments[1:4], arguments[7]]
+        numbers = [*arguments[1:4], arguments[8]]
         vector = llvm_vector(vector_type)
-        return way(builder, vector, pointers, numbers, d, products, n_known).add()
+
+        def add(way: type[Groups]) -> Any:
+            return way(builder, vector, pointers, numbers, d, products, n_known).add()
+
+        if len(ways) == 1:
+            return add(ways[0])
+        is_related = builder.icmp_signed("!=", arguments[9], index(0))
+        return either(builder, is_related, lambda: add(ways[1]), lambda: add(ways[0]))
 
     size = types.intp
-    tuples = (known, columns, features)
+    tuples = (known, related, columns, features)
     parameters = (centre, slopes, constants, farthest, joint, weighted, sums, log_likelihood)
-    return types.boolean(rows, size, size, size, *tuples, size, *parameters), codegen
+    return types.boolean(rows, size, size, size, *tuples, size, size, *parameters), codegen

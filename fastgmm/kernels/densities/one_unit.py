@@ -4,6 +4,7 @@ In few columns densities at nearly all rows are in range then (``relative.py`` h
 they are not, rows are told by their sums of densities and by how far away they are.
 """
 
+from functools import partial, reduce
 from typing import Any
 
 from fastgmm.kernels.densities.groups import Groups
@@ -59,14 +60,21 @@ class Relative(Groups):
         """Multiply a product by sums of densities; note their extremes and the columns'."""
         builder = self.builder
         product, exponents, powers, least, most, away = carried
-        for v in self.vectors:
-            least, most = smaller(builder, scale[v], least), larger(builder, scale[v], most)
+        for each in scale:
+            least, most = smaller(builder, each, least), larger(builder, each, most)
+        product, exponents = self.multiplied(product, exponents, scale)
+        return [product, exponents, powers, least, most, self.farther(x, away)]
+
+    def multiplied(self, product: Any, exponents: Any, scale: list[Any]) -> tuple[Any, Any]:
+        """Return a product, and exponents taken off it, times sums of densities."""
+        builder = self.builder
+        for i, each in enumerate(scale, 1):
             # in this order: the product of all of them might be too small
-            product = builder.fmul(product, scale[v], flags=FLAGS)
-            if v % SUMS_TOGETHER == SUMS_TOGETHER - 1:
+            product = builder.fmul(product, each, flags=FLAGS)
+            if i % SUMS_TOGETHER == 0:
                 product, exponent = without_exponent(builder, product)
                 exponents = builder.add(exponents, exponent)
-        return [product, exponents, powers, least, most, self.farther(x, away)]
+        return product, exponents
 
     def finish(self, product: Any, exponents: Any, powers: Any, *extremes: Any) -> Any:
         """Add the log of a product times 2^exponents if sums and features are not extreme."""
@@ -77,3 +85,40 @@ class Relative(Groups):
         not_too_much = builder.fcmp_ordered("<=", most, constant(vector, limit))
         near = self.nears(away)
         return self.add_likelihood(product, exponents, powers, enough, not_too_much, near)
+
+
+class RelativeToFirst(Relative):
+    """Emits groups whose densities are in units of the first component's.
+
+    That one takes no products and no exponential, and its moments are sums of features. Another's
+    density may be too high for 2^x, which would wrap around unseen: so all are looked at before.
+    """
+
+    first = 1
+
+    def write_log_densities(self, begin: Any, x: list[Any]) -> list[Any]:
+        """Write log densities; return the highest of all rows' in each lane."""
+        return self.highest(begin, x, [constant(self.vector, 0.0)])
+
+    def higher(self, values: list[Any], highest: list[Any]) -> list[Any]:
+        """Return the larger ones, one for all vectors of rows."""
+        return [reduce(partial(larger, self.builder), [*values, *highest])]
+
+    def no_rows(self) -> list[Any]:
+        """Return what ``likelihood`` carries on: and how high densities are, how far away rows."""
+        return [*self.no_likelihood(), *[constant(self.vector, 0.0)] * 2]
+
+    def likelihood(
+        self, rounding: list[Any], scale: list[Any], x: list[list[Any]], carried: list[Any]
+    ) -> list[Any]:
+        """Multiply a product by sums of densities; note the highest one, and rows far away."""
+        product, exponents, powers, most, away = carried
+        product, exponents = self.multiplied(product, exponents, scale)
+        return [product, exponents, powers, *self.higher(rounding, [most]), self.farther(x, away)]
+
+    def finish(self, product: Any, exponents: Any, powers: Any, *extremes: Any) -> Any:
+        """Add the log of a product times 2^exponents if densities and features are not extreme."""
+        most, away = extremes
+        limit = constant(self.vector, MOST_BITS[self.bits])
+        not_too_much = self.builder.fcmp_ordered("<=", most, limit)
+        return self.add_likelihood(product, exponents, powers, not_too_much, self.nears(away))
