@@ -108,6 +108,40 @@ def test_rows_between_clusters_count_beside_rows_beyond_them(k):
         assert_equal(statistics, by_tiles("tied", density, X))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "apart", "beyond"), [(np.float64, 19.0, 10.0), (np.float32, 5.0, 6.0)]
+)
+@pytest.mark.parametrize("k", [4, 7, 16])
+def test_batches_relative_to_one_component_and_to_a_number_add_up(k, dtype, apart, beyond):
+    """Rows so far behind another mean that the widest component's density cannot be their unit."""
+    means = np.zeros((k, 2))
+    means[1] = apart, 0.0
+    parameters = Parameters(np.full(k, 1 / k), means, np.ones(k))
+    density = FAMILIES["spherical"].prepare(parameters, np.dtype(dtype))
+    exact = FAMILIES["spherical"].prepare(parameters, np.dtype(float))
+    batch = kernels.narrow.VECTORS_TOGETHER * lanes(np.dtype(dtype))
+    X = np.random.default_rng(0).normal(size=(12 * batch, 2)).astype(dtype)
+    for behind in ([], [5], [0, 7], range(1, 12), range(12)):
+        Y = X.copy()
+        for which in behind:
+            Y[which * batch + 3] = apart + beyond, 0.0
+        statistics, left = in_groups("spherical", density, Y)
+        assert left == []
+        expected = by_tiles("spherical", exact, Y.astype(float))
+        assert_equal(statistics, expected, 1e-11 if dtype is np.float64 else 1e-5)
+
+
+@pytest.mark.parametrize(("family", "k"), [("full", 16), ("diag", 16), ("tied", 9), ("tied", 17)])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_widest_of_many_components_changes_no_places(family, k, dtype):
+    """One is the unit of the others' densities: in its place is what tiles have there."""
+    X = np.random.default_rng(1).normal(size=(4096, 2))
+    exact = by_tiles(family, mixture(family, 2, k), X)
+    statistics, left = in_groups(family, mixture(family, 2, k, dtype), X.astype(dtype))
+    assert left == []
+    assert_equal(statistics, exact, 1e-11 if dtype is np.float64 else 1e-5)
+
+
 @pytest.mark.parametrize("k", [2, 3, 4])
 def test_a_batch_with_a_row_far_away_is_left_to_tiles(k):
     density = mixture("full", 2, k)

@@ -1,10 +1,8 @@
 """Log densities to base two as differences from one component's, the widest one's.
 
 Its own takes no products then, and its mean at all rows follows from the sums of features. Where
-each row's highest is told by comparisons, that is all there is to it (``few.py``). Elsewhere the
-widest component's density is the unit of all: it takes no exponential, and a component's in a row
-may be too high for 2^x, which would wrap around unseen. To look costs half of what is saved;
-instead rows must be so near that it cannot be.
+each row's highest is told by comparisons, that saves the products alone (``few.py``); where the
+widest component's density is the unit of all, an exponential a row, too (``one_unit.py``).
 """
 
 import math
@@ -17,20 +15,24 @@ from fastgmm.kernels.densities.unrolled import UnrolledDensity
 FALL = 0.5 / math.log(2.0) * 4.0**2
 """Bits that a log density falls over four deviations: hardly a row is beyond."""
 
-BITS_TOLD = 2.0**23, 2.0**10
-"""Where the highest is told: differences of more, rounded, lack 1e-9 (float32: 6e-5) of one."""
+BITS_TOLD_DOUBLE, BITS_TOLD_SINGLE = 2.0**23, 2.0**10
+"""How far the widest component may be below others where each row's highest is told: rounded
+differences of so many bits lack 1e-9 (float32: 6e-5) of one."""
 
-BITS_OF_UNIT = 400.0, 48.0
-"""Where the first component's density is the unit: sums of densities may have 500 (float32: 60),
-and a few rows are farther away than four deviations."""
+BITS_OF_UNIT_DOUBLE, BITS_OF_UNIT_SINGLE = 400.0, 48.0
+"""How far it may be where its density is the unit: sums may have 500 bits (float32: 56), and a few
+rows lie farther away than four deviations. What is beyond costs time alone."""
 
 
 @part
-def relate_to_widest(slopes: Any, constants: Any, density: Any, room: Any) -> tuple[int, float]:
-    """Write differences behind the log densities of k components.
+def relate_to_widest(
+    slopes: Any, constants: Any, density: Any, is_told: bool, room: Any
+) -> tuple[int, int]:
+    """Write differences behind the log densities of k components, (2, k, m) slopes in all.
 
-    Return which component is the widest: it has changed its place with the first one, whose own log
-    density is not written again. And by how many bits it is below others, see ``widest_of``.
+    Return which component is the widest, which has changed its place with the first one; and 1 if
+    differences from it will do, depending on whether each row's highest ``is_told``, else 0.
+    ``room`` (1 + m,) is for working in.
     """
     n_components = constants.size // 2
     m = slopes.size // constants.size
@@ -42,13 +44,12 @@ def relate_to_widest(slopes: Any, constants: Any, density: Any, room: Any) -> tu
         constants[n_components + k] = constants[k] - constants[0]
         for f in range(m):
             slopes[(n_components + k) * m + f] = slopes[k * m + f] - slopes[f]
-    return widest, bits
-
-
-@part
-def most_bits(slopes: Any, is_told: int) -> float:
-    which = 0 if slopes.itemsize == 8 else 1
-    return BITS_TOLD[which] if is_told else BITS_OF_UNIT[which]
+    double = slopes.itemsize == 8
+    if is_told:
+        most = BITS_TOLD_DOUBLE if double else BITS_TOLD_SINGLE
+    else:
+        most = BITS_OF_UNIT_DOUBLE if double else BITS_OF_UNIT_SINGLE
+    return widest, 1 if bits <= most else 0
 
 
 @part

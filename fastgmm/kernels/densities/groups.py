@@ -53,12 +53,12 @@ features slower."""
 LINES_A_COMPONENT = 2
 """Of rows that are asked for in a component's turn."""
 
-TOGETHER_WITH_FIRST = 4
-"""Components, at most, whose moments are added together with those of the first, whose density is
-1: there are as many, and if only three, in so many columns that less are added together."""
-
 SUMS_IN_REGISTERS = 24
 """Of the moments of one or several components."""
+
+TOGETHER_WITH_FIRST = 4
+"""Components, at most, whose moments are added together with those of a first one whose density is
+1. There are as many: three only in so many columns that fewer's sums fit into registers."""
 
 FEATURES_AT_ONCE = 12
 """Of a component's moments: of 18 all at once cost 1.05 times as much as twice nine."""
@@ -71,8 +71,8 @@ class Groups:
     """Whether rows are asked for where others are read."""
 
     first = 0
-    """The first component whose log density is computed; 1 if they are differences from that of
-    the one before, whose density is 1. Differences lie behind what they are of (``narrow.py``)."""
+    """The first component whose log density is computed; 1 if these are differences from that of
+    the one before, whose density is 1 (``differences.py``)."""
 
     def __init__(
         self,
@@ -294,9 +294,9 @@ class Groups:
     def _add_products(
         self, n_groups: Any, features: range, ks: list[Any], nothing: list[Any], n_ones: int = 0
     ) -> list[Any]:
-        """Add densities of some components times features; the first ``n_ones`` are nowhere but 1.
+        """Add densities of some components times features; the first ``n_ones`` are all 1.
 
-        To multiply by ones would cost as much as everything else does.
+        Those are not in memory: to load and to multiply by them made passes 1.05 times as long.
         """
         builder = self.builder
         n_features, count = 1 + self.count, len(features)

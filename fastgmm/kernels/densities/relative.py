@@ -15,15 +15,13 @@ from fastgmm.kernels.densities.linear import LinearDensity
 from fastgmm.kernels.densities.unrolled import UnrolledDensity
 from fastgmm.kernels.memory import aligned, fill
 
-MOST_POWER = 1000.0, 120.0
-"""What 2^x may be taken of, in float64 and float32: what rounding adds stays in range, too."""
-
 
 def less_reference(density: Any) -> tuple[FloatArray, FloatArray, float]:
     """Return slopes (k, m) and constants (k,) of log densities (base two), and a reference.
 
-    Both are flat, with room for as many again (``differences.py``). The reference, the highest of the components' log densities at their own means, is taken off the
-    constants. It has a float32's digits: rounding enters when nats are made of all rows' share.
+    Both are flat, with room for as many again (``differences.py``). The reference, the highest of
+    the components' log densities at their own means, is taken off the constants. It has a float32's
+    digits: rounding enters when nats are made of all rows' share.
     """
     raise NotImplementedError("implemented for two densities, for kernels only")
 
@@ -104,7 +102,7 @@ def farthest_of(slopes: Any, constants: Any, d: int) -> float:
     double = slopes.itemsize == 8
     most = 2.0**58 if double else 2.0**26
     if m == d:
-        most = MOST_POWER[0] if double else MOST_POWER[1]
+        most = 1000.0 if double else 120.0
     # shares are up to 2^500 (2^60) in groups, and must leave room for features
     farthest = 2.0**500 if double else 2.0**60
     for k in range(n_components):
