@@ -19,8 +19,10 @@ class Room:
             self.grants.put(True)
 
     def __del__(self) -> None:
-        # a signal may come before the consumer says so itself: the thread would wait for ever
-        self.grants.put(False)
+        # a signal may come before the consumer says so itself: the thread would wait for ever; or
+        # before there is anything to wait for
+        if hasattr(self, "grants"):
+            self.grants.put(False)
 
 
 def read_ahead(chunks: Iterator[Chunk], depth: int = READ_AHEAD) -> Generator[Chunk, None, None]:

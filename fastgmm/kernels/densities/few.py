@@ -1,8 +1,8 @@
 """Two or three components in few columns: from rows to sums in registers.
 
-Log densities are differences from the first component's, whose own is 0 (``relative.py``): 1.02 to
-1.13 times as fast as with its own products. The highest density divided by itself is 1, so that one
-exponential a row is saved; which one is the highest, the components find out one by one, and of
+Log densities are differences from the first component's, whose own is 0 (``differences.py``): 1.02
+to 1.13 times as fast as with its own products. The highest density divided by itself is 1, so that
+one exponential a row is saved; which one is the highest, the components find out one by one, and of
 each bout the loser needs its exponential. With sums that stay in registers, two components are 1.2
 to 1.4 times as fast as ``Relative`` ones would be, three 1.1 to 1.2 times in one and two columns,
 and four 0.87 to 1.0 times.
