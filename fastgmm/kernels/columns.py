@@ -102,8 +102,8 @@ def load_about(
     width = lanes_of(rows)
     whole = size // width * width
     if d > 4 and not (d == 8 and width > 8):
-        for j in range(0, d, width):
-            for t in range(0, whole, width):
+        for t in range(0, whole, width):
+            for j in range(0, d, width):
                 at, place = (first + t) * d, to + j * stride + t
                 if width > 4 and 2 * (d - j) <= width:
                     store_transposed(rows, at, d, j, shift, columns, place, stride, 2)

@@ -162,7 +162,8 @@ def score(rows: Any, density: Any, log_probability: Any, labels: Any, posterior:
     shares = flattened(posterior)
     for first in range(0, rows.shape[0], tile_rows):
         size = min(tile_rows, rows.shape[0] - first)
-        log_density(Tile(flat, first, size, joint, stride), density, scratch)
+        tile = Tile(flat, first, size, joint, stride)
+        log_density(tile, density, scratch)
         for start in range(first, first + size, chunk_rows):
             some = min(chunk_rows, first + size - start)
             at = (start - first) // chunk_rows * pitch_of(n_components, stride, flat)
@@ -173,7 +174,7 @@ def score(rows: Any, density: Any, log_probability: Any, labels: Any, posterior:
                 exponentiate(joint, at, stride, n_components, n_vectors, highest, sums, 0)
             if log_probability.size > 0:
                 chunk = (start - first) // chunk_rows
-                common_log_density(density, scratch, chunk, stride, highest)
+                common_log_density(tile, density, scratch, chunk, highest)
                 write_log_sums(highest, sums, n_vectors, log_probability, start, some)
             if posterior.size > 0:
                 write_responsibilities(

@@ -58,7 +58,7 @@ def log_density(tile: Tile, density: Any, scratch: Any) -> None:
     raise NotImplementedError("implemented for each density, for kernels only")
 
 
-def common_log_density(density: Any, scratch: Any, chunk: int, stride: int, highest: Any) -> None:
+def common_log_density(tile: Tile, density: Any, scratch: Any, chunk: int, highest: Any) -> None:
     """Add to ``highest`` what ``log_density`` left out: the same number for all components.
 
     Called after ``log_density`` for the rows of each chunk of the tile, where a density is asked
@@ -103,7 +103,7 @@ def small_chunks(density: Any, n_rows: Any) -> Any:
     return tile_of(most, n_rows), chunk, chunk
 
 
-def nothing_common(density: Any, scratch: Any, chunk: Any, stride: Any, highest: Any) -> None:
+def nothing_common(tile: Any, density: Any, scratch: Any, chunk: Any, highest: Any) -> None:
     """Add nothing: the ``common_log_density`` of families that leave nothing out."""
 
 
@@ -152,7 +152,7 @@ def _log_density(tile: Any, density: Any, scratch: Any) -> Any:
 
 
 @overload(common_log_density)
-def _common_log_density(density: Any, scratch: Any, chunk: Any, stride: Any, highest: Any) -> Any:
+def _common_log_density(tile: Any, density: Any, scratch: Any, chunk: Any, highest: Any) -> Any:
     return _of(density).common_log_density
 
 

@@ -7,8 +7,8 @@ where a density is asked for. The moments are sums of responsibilities times the
 both steps are one matrix product each, of k d multiply-adds a row, whatever the matrix. What tied
 components need of the second moments is a constant of the data (``covariance/tied.py``).
 
-Moments are products with vectors of rows; where so many components share many columns that rows
-may be passed over, with whole vectors of columns (``sums.py``). Of rows of weight one in few
+Moments are products with vectors of rows, or, of many columns, with the rows themselves
+(``sums.py``). Of rows of weight one in few
 columns only the last come here, and those far away (``narrow.py``).
 
 With means s standard deviations from the centre a product loses eps s^2; components far apart
@@ -27,13 +27,15 @@ from fastgmm.kernels.columns import (
     pitch_of,
     write_squares,
 )
-from fastgmm.kernels.densities.kept import (
-    keep_chunk,
-    padded_centre,
-    turn_vector,
-)
 from fastgmm.kernels.densities.products import LINEAR_HEIGHT, product_height, write_linear
-from fastgmm.kernels.densities.sums import VECTORS_TOGETHER, add_tile, add_up, pairs_of, sums_of
+from fastgmm.kernels.densities.sums import (
+    VECTORS_TOGETHER,
+    add_tile,
+    add_up,
+    copies_rows,
+    pairs_of,
+    sums_of,
+)
 from fastgmm.kernels.matrix_blocks import add_whitened_squares
 from fastgmm.kernels.memory import aligned, cleared
 from fastgmm.kernels.steps import MOST_ROWS, Steps, implement, tile_of
@@ -43,8 +45,9 @@ TILE_BYTES = 2**15
 """Densities and features of a tile together: they share L1 with the rows. But a tile has two chunks
 at least, so that sums in registers grow for a while (float32: 1.05 times as fast as with one)."""
 
-KEPT_ROWS = 64
-"""Rows of a tile where rows are kept."""
+TILE_ROWS = 128
+"""Of a tile whose rows are added: passes over 64 and 128 columns are 1.01 to 1.02 times as fast as
+with half as many, float64 ones 1.01 to 1.03 times as fast as with twice as many."""
 
 
 class LinearDensity(NamedTuple):
@@ -74,30 +77,33 @@ class LinearWork(NamedTuple):
     constants: FloatArray
     """(k,) what is added to slopes times features."""
     columns: FloatArray
-    """(features, rows) of one chunk, and room for whole vectors of columns, where rows are kept."""
-    centre: FloatArray
-    """The centre, and zeros up to a whole vector."""
+    """(features, rows) of one chunk, and room for whole vectors of columns, if rows are added."""
     zeros: FloatArray
     """(d,) biases of a whitening about the centre."""
     squares: FloatArray
     """(rows,) of a chunk."""
     sums: Any
-    """``Sums`` of features, x and |x|^2; or, where rows are kept, of |x|^2 alone."""
+    """``Sums`` of features, x and |x|^2; or, where rows are added, of |x|^2 alone."""
 
 
 @part
-def keeps_rows(n_components: int, d: int, like: Any) -> bool:
-    """Whether rows are kept: where so few may count for a component that these alone are added.
+def adds_rows(n_components: int, d: int, like: Any) -> bool:
+    """Whether moments are sums of rows, and not of vectors of rows of each feature.
 
-    Each row counts for one at least. Where all count, kept rows of float32 are up to 1.02 times as
-    fast; those of float64 take 1.05 to 1.5 times as long with 4 to 64 components in 16 columns,
-    1.07 times with 110 in 41, and as long in 64 and more. Lanes behind the last column work for
-    nothing; a single vector a row makes one load of every multiply-add.
+    Where so few may count for a component that these alone are added; each row counts for one at
+    least. And where all count, of rows that need not be copied (``sums.copies_rows``), of three to
+    sixteen vectors: with 8 to 64 components in 48 to 128 columns passes are 1.01 to 1.13 times as
+    fast. In 16 columns of float64 they would take as long, in 256 and more 1.01 to 1.02 times; with
+    fewer than eight components 1.01 to 1.08 times. Copies of float64 take 1.05 to 1.5 times as long
+    with 4 to 64 components in 16 columns, 1.07 times with 110 in 41. Lanes behind the last column
+    work for nothing; a single vector a row makes one load of every multiply-add.
     """
     width = lanes_of(like)
-    padded = (d + width - 1) // width * width
-    fits = padded > width and 5 * padded <= 6 * (1 + d)
-    return fits and n_components >= pairs_of(d, like)
+    n_vectors = (d + width - 1) // width
+    fits = n_vectors > 1 and 5 * n_vectors * width <= 6 * (1 + d)
+    few_vectors = 3 <= n_vectors <= 16 and n_components >= 8
+    as_they_are = few_vectors and not copies_rows(n_components, d, False, like)
+    return fits and (as_they_are or n_components >= pairs_of(d, like))
 
 
 def linear_work(density: Any, tile_rows: Any) -> Any:
@@ -107,21 +113,20 @@ def linear_work(density: Any, tile_rows: Any) -> Any:
     like = density.means
     width, run = lanes_of(like), chunk_rows(like)
     padded = (d + width - 1) // width * width
-    kept = keeps_rows(n_components, d, like)
-    n_dots = 1 + (m - d if kept else m)
+    by_rows = adds_rows(n_components, d, like)
+    n_dots = 1 + (m - d if by_rows else m)
     constants = aligned(n_components, like)
     for k in range(n_components):
         constants[k] = density.log_scale[k] - density.squares[k]
     # columns are written in whole vectors
-    n_rows = n_dots if kept else 1 + max(padded, m)
+    n_rows = n_dots if by_rows else 1 + max(padded, m)
     return LinearWork(
         packed_slopes(density.slopes),
         constants,
-        aligned(max(padded, m) * run if kept else 0, like),
-        padded_centre(density.centre),
+        aligned(max(padded, m) * run if by_rows else 0, like),
         cleared(d, like),
         aligned(run, like),
-        sums_of(n_components, tile_rows, n_dots, n_rows, d if kept else 0, like),
+        sums_of(n_components, tile_rows, n_dots, n_rows, density.centre, by_rows, False),
     )
 
 
@@ -130,8 +135,8 @@ def linear_tiles(density: Any, n_rows: Any) -> Any:
     n_components, d = density.means.shape
     like = density.means
     chunk = chunk_rows(like)
-    if keeps_rows(n_components, d, like):
-        most = KEPT_ROWS
+    if adds_rows(n_components, d, like):
+        most = TILE_ROWS
     else:
         a_row = like.itemsize * (n_components + 1 + density.slopes.shape[1])
         most = min(max(TILE_BYTES // a_row // 64 * 64, 2 * chunk), MOST_ROWS)
@@ -175,26 +180,20 @@ def linear_log_density(tile: Any, density: Any, scratch: Any) -> None:
     slopes, constants, sums = scratch.slopes, scratch.constants, scratch.sums
     m = density.slopes.shape[1]
     width = lanes_of(rows)
-    kept = keeps_rows(n_components, d, rows)
+    by_rows = adds_rows(n_components, d, rows)
     for first in range(0, size, stride):
         chunk = first // stride
         # the first row is for the shares
         at = chunk * pitch_of(sums.n_dots, stride, rows) + stride
-        columns = sums.features
-        if kept:
-            keep_chunk(
-                rows, start, first, size, d, scratch.centre, sums.rows, sums.row,
-                scratch.columns, stride,
-            )  # fmt: skip
+        columns, squares_at = sums.features, at + d * stride
+        if by_rows:
             columns, squares_at, at = scratch.columns, at, 0
-        else:
-            some = min(stride, size - first)
-            load_about(rows, d, start + first, some, stride, density.centre, columns, at, stride)
-            squares_at = at + d * stride
+        some = min(stride, size - first)
+        load_about(rows, d, start + first, some, stride, density.centre, columns, at, stride)
         if m > d:
             write_squares(columns, at, stride, d, sums.features, squares_at)
         out = chunk * pitch_of(n_components, stride, rows)
-        following = start + first + (KEPT_ROWS if kept else stride)
+        following = start + first + (TILE_ROWS if by_rows else stride)
         ahead = following * d + numbers_ahead(rows)
         last = ahead + (CHUNK_VECTORS - 1) * d * width
         block = packed = 0
@@ -210,19 +209,19 @@ def linear_log_density(tile: Any, density: Any, scratch: Any) -> None:
             ahead = min(ahead + d * width, last)  # what has been fetched costs nothing
 
 
-def add_common_squares(density: Any, scratch: Any, chunk: Any, stride: Any, highest: Any) -> None:
+def add_common_squares(tile: Any, density: Any, scratch: Any, chunk: Any, highest: Any) -> None:
     """Add -|W x|^2 of a chunk's rows to ``highest``, where there is one W."""
     if density.whitening.size == 0:
         return
+    rows, start, size, _, stride = tile
     n_components, d = density.means.shape
     squares, sums = scratch.squares, scratch.sums
     width = lanes_of(squares)
     columns, at = sums.features, (chunk * pitch_of(sums.n_dots, stride, squares) + stride)
-    if keeps_rows(n_components, d, squares):
-        for t in range(0, stride, width):
-            first = chunk * stride + t
-            turn_vector(sums.rows, first, d, sums.row, scratch.columns, t, stride)
-        columns, at = scratch.columns, 0
+    if adds_rows(n_components, d, squares):
+        columns, at, first = scratch.columns, 0, chunk * stride
+        some = min(stride, size - first)
+        load_about(rows, d, start + first, some, stride, density.centre, columns, at, stride)
     for t in range(0, stride, width):
         store(squares, t, broadcast(squares.dtype.type(0)))
     row = 0
@@ -253,16 +252,16 @@ def linear_finish(density: Any, scratch: Any, statistics: Any) -> None:
     add_up(sums)
     totals, n_dots = sums.dot_totals, sums.n_dots
     height = product_height(n_components)
-    kept = keeps_rows(n_components, d, sums.dots)
+    by_rows = adds_rows(n_components, d, sums.dots)
     for k in range(n_components):
         at = slot_of(k, n_components, height) * n_dots
         statistics.counts[k] += totals[at]
         if m > d:
             statistics.second[k, 0] += totals[at + n_dots - 1]
-        if not kept:
+        if not by_rows:
             for j in range(d):
                 statistics.first[k, j] += totals[at + 1 + j]
-    if kept:
+    if by_rows:
         for k in range(n_components):
             at = slot_of(k, n_components, height) * sums.row
             for j in range(d):

@@ -12,9 +12,8 @@ import numpy as np
 
 from fastgmm._typing import FloatArray
 from fastgmm.kernels.blocks import BLOCK_HEIGHT, CHUNK_VECTORS, WIDE, slot_of
-from fastgmm.kernels.columns import chunk_rows, numbers_ahead, pitch_of
+from fastgmm.kernels.columns import chunk_rows, load_about, numbers_ahead, pitch_of
 from fastgmm.kernels.densities.axes_blocks import scaled_distances
-from fastgmm.kernels.densities.kept import keep_chunk, padded_centre
 from fastgmm.kernels.densities.products import product_height
 from fastgmm.kernels.densities.sums import add_tile, add_up, sums_of
 from fastgmm.kernels.memory import aligned, flattened
@@ -59,8 +58,6 @@ class NearAxesWork(NamedTuple):
     """(k, d)."""
     columns: FloatArray
     """(d, rows) of one chunk, and room for whole vectors of columns."""
-    centre: FloatArray
-    """The centre, and zeros up to a whole vector."""
     sums: Any
     """``Sums`` of rows about the centre and their squares, d numbers behind them."""
 
@@ -87,9 +84,7 @@ def near_axes_work(density: Any, tile_rows: Any) -> Any:
         flattened(density.scales),
         flattened(density.biases),
         aligned(padded * run, like),
-        padded_centre(density.centre),
-        # what pads the last vector of columns is squared, too
-        sums_of(n_components, tile_rows, 1, 1, d + padded, like),
+        sums_of(n_components, tile_rows, 1, 1, density.centre, True, True),
     )
 
 
@@ -103,12 +98,11 @@ def near_axes_log_density(tile: Any, density: Any, scratch: Any) -> None:
     """Write log_scale - |scale x + bias|^2 for all components (see kernels/steps.py)."""
     rows, start, size, joint, stride = tile
     n_components, d = density.means.shape
-    columns, sums = scratch.columns, scratch.sums
+    columns = scratch.columns
     share = d * lanes_of(rows) // BLOCK_HEIGHT
     for first in range(0, size, stride):
-        keep_chunk(
-            rows, start, first, size, d, scratch.centre, sums.rows, sums.row, columns, stride
-        )
+        some = min(stride, size - first)
+        load_about(rows, d, start + first, some, stride, density.centre, columns, 0, stride)
         out = first // stride * pitch_of(n_components, stride, rows)
         following = (start + first + TILE_ROWS) * d + numbers_ahead(rows)
         block = 0

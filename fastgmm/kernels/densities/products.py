@@ -247,31 +247,52 @@ def add_outer(
     component: Any,
     n_components: Any,
     rows: Any,
-    row: Any,
+    start: Any,
+    step: Any,
+    size: Any,
     n_vectors: Any,
+    centre: Any,
     n_chunks: Any,
     height: Any,
     sums: Any,
+    row: Any,
     slot: Any,
 ) -> Any:
     """Add ``height`` components' responsibilities times vectors of columns, over a tile.
 
-    ``joint`` has the chunks' (k, rows) matrices one behind the other; ``rows`` are ``row`` numbers
-    apart, one behind the other. ``sums`` is (slots, row).
+    ``joint`` has the chunks' (k, rows) matrices one behind the other; ``size`` rows, to be taken
+    about the ``centre`` if there is one, begin at ``start``, ``step`` numbers apart. No others are
+    read: where a row behind the last is wanted, whose responsibilities are zero, the last stands
+    in. ``sums`` is (slots, row).
     """
     vector_type = vector_of(joint.dtype)
+    centred = not isinstance(centre, types.NoneType)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = llvm_vector(vector_type)
         run = CHUNK_VECTORS * vector.count
         joint_at, rows_at, sums_at = (
-            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 8)
+            data_of(context, signature.args[i], arguments[i], builder) for i in (0, 3, 11)
         )
-        k, n, step, n_vectors, chunks, rows, slot = (arguments[i] for i in (1, 2, 4, 5, 6, 7, 9))
-        apart = pitch(builder, n, run, vector)
+        centre_at = data_of(context, centre, arguments[8], builder) if centred else None
+        k, n, start, step, size, n_vectors = (arguments[i] for i in (1, 2, 4, 5, 6, 7))
+        chunks, rows, row, slot = (arguments[i] for i in (9, 10, 12, 13))
+        apart, last = pitch(builder, n, run, vector), builder.sub(size, index(1))
+
+        def least(a: Any, b: Any) -> Any:
+            return builder.select(builder.icmp_signed("<", a, b), a, b)
+
+        def of_row(t: Any, columns: list[Any]) -> list[Any]:
+            at = builder.add(start, builder.mul(t, step))
+            x = [vector_at(builder, rows_at, builder.add(at, j), vector) for j in columns]
+            if centre_at is None:
+                return x
+            about = [vector_at(builder, centre_at, j, vector) for j in columns]
+            return [builder.fsub(a, b) for a, b in zip(x, about, strict=True)]
 
         def add(first: Any, height: int, width: int) -> None:
-            j = builder.mul(first, index(vector.count))
+            vectors = [builder.add(first, index(v)) for v in range(width)]
+            columns = [builder.mul(v, index(vector.count)) for v in vectors]
             # ways_of, but so that it divides the rows of a chunk
             ways = 1
             while ways * height * width < 8 and ways < run:
@@ -279,19 +300,16 @@ def add_outer(
 
             def chunk(which: Any, sums: list[Any]) -> list[Any]:
                 left = builder.add(builder.mul(which, apart), builder.mul(k, index(run)))
-                right = builder.add(builder.mul(which, builder.mul(index(run), step)), j)
+                begin = builder.mul(which, index(run))
+                n_rows = least(builder.sub(size, begin), index(run))
+                turns = builder.sdiv(builder.add(n_rows, index(ways - 1)), index(ways))
 
                 def turn(t: Any, sums: list[Any]) -> list[Any]:
                     new = []
                     for way in range(ways):
                         at_t = builder.add(builder.mul(t, index(ways)), index(way))
-                        at = builder.add(right, builder.mul(at_t, step))
-                        x = [
-                            vector_at(
-                                builder, rows_at, builder.add(at, index(v * vector.count)), vector
-                            )
-                            for v in range(width)
-                        ]
+                        of_tile = builder.add(begin, at_t)
+                        x = of_row(of_tile if ways == 1 else least(of_tile, last), columns)
                         for r in range(height):
                             place = builder.add(builder.add(left, index(r * run)), at_t)
                             share = splat(
@@ -301,22 +319,22 @@ def add_outer(
                             new += [fused(builder, share, x[v], old[v]) for v in range(width)]
                     return new
 
-                return loop(builder, index(run // ways), sums, turn)
+                return loop(builder, turns, sums, turn)
 
             zeros = [constant(vector, 0.0)] * (ways * height * width)
             sums = loop(builder, chunks, zeros, chunk)
             total = joined_ways(builder, sums, height * width)
             for r in range(height):
-                at = builder.add(builder.mul(builder.add(slot, index(r)), step), j)
-                for v in range(width):
-                    place = builder.add(at, index(v * vector.count))
+                at = builder.mul(builder.add(slot, index(r)), row)
+                for v, column in enumerate(columns):
+                    place = builder.add(at, column)
                     add_at(builder, sums_at, place, total[r * width + v])
 
         _in_blocks(builder, rows, n_vectors, add)
         return context.get_dummy_value()
 
     size = types.intp
-    parameters = (rows, size, size, size, size, sums, size)
+    parameters = (rows, size, size, size, size, centre, size, size, sums, size, size)
     return types.void(joint, size, size, *parameters), codegen
 
 

@@ -1,10 +1,10 @@
-"""Sums over tiles: of responsibilities, and of these times what is kept of a tile's rows.
+"""Sums over tiles: of responsibilities, and of these times features of a tile's rows, or the rows.
 
 Products with few columns are summed lane by lane (*dots*: vectors of rows of responsibilities times
-vectors of rows of features). With many columns a tile's rows are kept as they are, perhaps with
-their squares behind them, and each responsibility multiplies whole vectors of columns: no lanes to
-add, and operands that stay in L1; where few rows count for a component these alone are added
-(``chosen.py``). Both grow in the compute dtype over some tiles before they are added up in float64.
+vectors of rows of features). With many columns each responsibility multiplies whole vectors of a
+row's columns: no lanes to add. The rows are loaded as they are, or copied, perhaps with their
+squares behind them (``kept.py``); where few rows count for a component these alone are added
+(``chosen.py``). All grow in the compute dtype over some tiles before they are added up in float64.
 """
 
 from typing import Any, NamedTuple
@@ -13,10 +13,10 @@ import numpy as np
 
 from fastgmm._jit import maker, part
 from fastgmm._typing import Float64Array, FloatArray, IntArray
-from fastgmm.kernels.blocks import slot_of
+from fastgmm.kernels.blocks import WIDE, slot_of
 from fastgmm.kernels.columns import chunk_rows, padded_row, pitch_of, scale_columns
 from fastgmm.kernels.densities.chosen import few_chosen, least_share
-from fastgmm.kernels.densities.kept import scale_rows, square_rows
+from fastgmm.kernels.densities.kept import keep_rows
 from fastgmm.kernels.densities.products import add_dots, add_lanes, add_outer, product_height
 from fastgmm.kernels.memory import aligned, cleared, fill
 from fastgmm.kernels.softmax import share_out
@@ -40,7 +40,7 @@ VECTORS_TOGETHER = 128
 """Vectors of rows that are summed before their lanes are, and float32 becomes float64."""
 
 PAIRS, PAIRS_BY_VECTORS = 4.0, 240.0
-"""Kept rows are added one by one where one of so many pairs of a row and a component counts: of
+"""Rows are added one by one where one of so many pairs of a row and a component counts: of
 ``PAIRS_BY_VECTORS`` / (vectors that the columns make), 30 (60) in 64 columns in float64 (float32),
 but of no fewer than ``PAIRS``."""
 
@@ -55,13 +55,15 @@ class Sums(NamedTuple):
     n_dots: int
     """Rows of that matrix."""
     rows: FloatArray
-    """(rows, row) of a tile about the centre, whole vectors each; empty if none are kept."""
+    """(rows, row) of a tile about the centre times their shares, if they are to be copied."""
     row: int
-    """Numbers from one of these rows to the next."""
+    """Numbers of a row, perhaps with its squares, in whole vectors; none if rows are not added."""
+    centre: FloatArray
+    """What rows are taken about, and zeros up to a whole vector."""
     dots: FloatArray
     """(slots, dots) sums, half a vector each: a slot for each component of a block."""
     sums: FloatArray
-    """(slots, row) sums of responsibilities times kept rows."""
+    """(slots, row) sums of responsibilities times rows."""
     dot_totals: Float64Array
     """(slots, dots)."""
     totals: Float64Array
@@ -80,26 +82,36 @@ class Sums(NamedTuple):
 
 @maker
 def sums_of(
-    n_components: int, tile_rows: int, n_dots: int, n_rows: int, n_columns: int, like: Any
+    n_components: int,
+    tile_rows: int,
+    n_dots: int,
+    n_rows: int,
+    centre: Any,
+    by_rows: bool,
+    squared: bool,
 ) -> Any:
-    """Return the memory of sums over tiles, of so many features and columns of kept rows.
+    """Return the memory of sums over tiles: of so many features and, ``by_rows``, of rows.
 
     The last chunk's features have room for ``n_rows``.
     """
+    like = centre
     width, run = lanes_of(like), chunk_rows(like)
     height = product_height(n_components)
     slots = (n_components + height - 1) // height * height
     n_sums = (slots * n_dots + width - 1) // width * width
     double = np.empty(0)
     dots, dot_totals = cleared(n_sums * (width // 2), like), cleared(n_sums, double)
-    row = padded_row(n_columns, like) if n_columns > 0 else 0
+    own_centre = padded_centre(centre)
+    # what pads the last vector of columns is squared, too
+    row = padded_row(centre.size + own_centre.size if squared else centre.size, like) * by_rows
+    copies = by_rows and copies_rows(n_components, centre.size, squared, like)
     n_chunks = tile_rows // run
     return Sums(
         aligned((n_chunks - 1) * pitch_of(n_dots, run, like) + n_rows * run, like),
         n_dots,
-        # whole vectors are multiplied, whatever stands behind the columns
-        cleared(tile_rows * row, like),
+        aligned(tile_rows * row * copies, like),
         row,
+        own_centre,
         dots,
         cleared(slots * row, like),
         dot_totals,
@@ -112,11 +124,35 @@ def sums_of(
     )
 
 
+@maker
+def padded_centre(centre: Any) -> Any:
+    """Return a centre (d,) and zeros up to a whole vector."""
+    width = lanes_of(centre)
+    padded = cleared((centre.size + width - 1) // width * width, centre)
+    for j in range(centre.size):
+        padded[j] = centre[j]
+    return padded
+
+
+@part
+def copies_rows(n_components: int, d: int, squared: bool, like: Any) -> bool:
+    """Whether rows are copied about the centre and take their shares, before they are multiplied.
+
+    Else they are taken about it each time that they are loaded, which costs units for products
+    nothing, and responsibilities take the shares: less work where components are no more than
+    columns. With 32 components in 128 columns passes are 1.03 to 1.04 times as fast as with
+    copies, with 64 in 64 1.00 to 1.02 times; with 512 in 39 they would take 1.04 times as long.
+    Rows that end within a vector are copied, too; and all with vectors of 32 bytes, as each load
+    serves half as many products (copies are 0.99 to 1.03 times as fast).
+    """
+    return not WIDE or squared or n_components > d or d % lanes_of(like) > 0
+
+
 @part
 def add_tile(
     tile: Any, n_components: int, d: int, squared: bool, sums: Any, shares: Any, together: int
 ) -> None:
-    """Add the sums of responsibilities, and of these times features and kept rows, over a tile.
+    """Add the sums of responsibilities, and of these times features and rows, over a tile.
 
     ``squared`` rows of d columns get their squares behind them. After so many vectors of rows
     ``together`` the sums are added up.
@@ -125,15 +161,14 @@ def add_tile(
     features, row, n_dots = sums.features, sums.row, sums.n_dots
     width = lanes_of(rows)
     n_chunks = (size + stride - 1) // stride
-    kept = row > 0
+    by_rows = row > 0
     n_columns = 2 * d if squared else d
     looked = start // LOOK_ROWS * LOOK_ROWS
-    looks = kept and start == looked
+    looks = by_rows and start == looked
     if looks:
         sums.few[0] = takes_chosen(joint, n_components, n_columns, n_chunks, sums, start)
-    few = kept and sums.few[0] == 1
-    # a share times the features is less work than times the responsibilities, as a rule
-    shared = kept and n_components < n_columns
+    few = by_rows and sums.few[0] == 1
+    shared = by_rows and not copies_rows(n_components, d, squared, rows)
     for chunk in range(n_chunks):
         at = chunk * pitch_of(n_dots, stride, rows)
         if shared:
@@ -141,16 +176,10 @@ def add_tile(
             share_out(joint, out, stride, n_components, stride // width, shares, chunk * stride)
             fill(features, at, at + stride, 1)
             continue
+        # a share times the features is less work than times the responsibilities, as a rule
         for t in range(0, stride, width):
             store(features, at + t, load(shares, chunk * stride + t))
         scale_columns(features, at + stride, stride, n_dots - 1, features, at)
-    if kept:
-        scaled, n_vectors = not (shared or few), (d + width - 1) // width
-        if squared:
-            square_rows(sums.rows, row, n_vectors, d, shares, size, scaled)
-        elif scaled:
-            scale_rows(sums.rows, row, n_vectors, shares, size)
-    n_vectors = (n_columns + width - 1) // width
     height = product_height(n_components)
     for slot in range(0, n_components, height):
         k = min(slot, n_components - height)
@@ -159,16 +188,42 @@ def add_tile(
         if looks:
             note_given(n_components, sums)
         share = least_share(looked + sums.chosen.size, rows)
-        add_chosen_rows(joint, n_components, n_chunks, n_vectors, share, sums)
-    elif kept:
-        for slot in range(0, n_components, height):
-            k = min(slot, n_components - height)
-            add_outer(
-                joint, k, n_components, sums.rows, row, n_vectors, n_chunks, height, sums.sums, slot
-            )
+        add_chosen_rows(tile, n_components, d, squared, n_chunks, share, sums)
+    elif by_rows:
+        at, centre = start * d, sums.centre
+        n_vectors = (d + width - 1) // width
+        if shared:
+            add_rows(joint, n_components, rows, at, d, size, n_vectors, centre, n_chunks, sums)
+        else:
+            keep_rows(rows, at, d, n_vectors, centre, shares, size, squared, sums.rows, row)
+            n_vectors = (n_columns + width - 1) // width
+            add_rows(joint, n_components, sums.rows, 0, row, size, n_vectors, None, n_chunks, sums)
     sums.pending[0] += n_chunks * stride
     if sums.pending[0] >= together * width:
         add_up(sums)
+
+
+@part
+def add_rows(
+    joint: Any,
+    n_components: int,
+    rows: Any,
+    start: int,
+    step: int,
+    size: int,
+    n_vectors: int,
+    centre: Any,
+    n_chunks: int,
+    sums: Any,
+) -> None:
+    """Add responsibilities times rows over a tile, of all components (see ``add_outer``)."""
+    height = product_height(n_components)
+    for slot in range(0, n_components, height):
+        k = min(slot, n_components - height)
+        add_outer(
+            joint, k, n_components, rows, start, step, size, n_vectors, centre, n_chunks, height,
+            sums.sums, sums.row, slot,
+        )  # fmt: skip
 
 
 @part
@@ -196,6 +251,8 @@ def takes_chosen(
     run = chunk_rows(joint)
     pitch = pitch_of(n_components, run, joint)
     pairs = pairs_of(n_columns, joint)
+    if n_components < pairs:  # each row counts for one at least
+        return False
     note_given(n_components, sums)
     for chunk in range(n_chunks):
         at = chunk * pitch
@@ -215,14 +272,16 @@ def note_given(n_components: int, sums: Any) -> None:
 
 @part
 def add_chosen_rows(
-    joint: Any, n_components: int, n_chunks: int, n_vectors: int, share: float, sums: Any
+    tile: Any, n_components: int, d: int, squared: bool, n_chunks: int, share: float, sums: Any
 ) -> None:
-    """Add responsibilities times kept rows, component by component, of the rows that count.
+    """Add responsibilities times rows, component by component, of the rows that count.
 
-    They have more than ``share`` of what the component has been given until now.
+    They have more than ``share`` of what the component has been given until now. ``squared``, their
+    squares are added, too.
     """
-    rows, row, ones = sums.rows, sums.row, sums.sums
-    features, chosen, parts = sums.features, sums.chosen, sums.parts
+    rows, start, _, joint, _ = tile
+    row, ones, features, centre = sums.row, sums.sums, sums.features, sums.centre
+    chosen, parts = sums.chosen, sums.parts
     width, run = lanes_of(rows), chunk_rows(rows)
     height = product_height(n_components)
     for k in range(n_components):
@@ -242,12 +301,18 @@ def add_chosen_rows(
                     chosen[n] = t + first_on(on)
                     n += 1
                     on &= on - 1
-        to = slot_of(k, n_components, height) * row
         if n == 0:
             continue
-        for j in range(0, n_vectors * width, width):
-            added = broadcast(rows.dtype.type(0))
+        to = slot_of(k, n_components, height) * row
+        for j in range(0, d, width):
+            about, zero = load(centre, j), broadcast(rows.dtype.type(0))
+            moments = squares = zero
             for i in range(n):
                 t = chosen[i]
-                added = fma(load_broadcast(parts, t), load(rows, t * row + j), added)
-            store(ones, to + j, load(ones, to + j) + added)
+                x = load_part(rows, (start + t) * d + j, d - j) - about
+                weighted = load_broadcast(parts, t) * x
+                moments = moments + weighted
+                squares = fma(weighted, x, squares)
+            store(ones, to + j, load(ones, to + j) + moments)
+            if squared:  # what is behind the last column is zero
+                store(ones, to + d + j, load(ones, to + d + j) + squares)
