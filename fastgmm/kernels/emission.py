@@ -43,17 +43,6 @@ def fetch_ahead(builder: Any, pointer: Any, at: Any) -> None:
     call(builder, name, ir.VoidType(), place, for_reading, keep_near, data)
 
 
-def opaque(builder: Any, number: Any, beside: Any) -> Any:
-    """Return an index that to the compiler is another one for every ``beside``.
-
-    What follows from it is made where it is needed. Else the addresses of a loop are made before
-    all loops around it, more than there are registers, and wait on the stack: that made tied passes
-    over 16 columns of float64 take 1.03 times as long.
-    """
-    kind = ir.FunctionType(INDEX, [INDEX, INDEX])
-    return builder.asm(kind, "", "=r,0,r", [number, beside], side_effect=False)
-
-
 def loop(
     builder: Any, count: Any, initial: list[Any], body: Callable[[Any, list[Any]], list[Any]]
 ) -> list[Any]:

@@ -158,7 +158,7 @@ def add_tile(
     ``together`` the sums are added up.
     """
     rows, start, size, joint, stride = tile
-    features, row, n_dots = sums.features, sums.row, sums.n_dots
+    row, n_dots = sums.row, sums.n_dots
     width = lanes_of(rows)
     n_chunks = (size + stride - 1) // stride
     by_rows = row > 0
@@ -169,21 +169,11 @@ def add_tile(
         sums.few[0] = takes_chosen(joint, n_components, n_columns, n_chunks, sums, start)
     few = by_rows and sums.few[0] == 1
     shared = by_rows and not copies_rows(n_components, d, squared, rows)
-    for chunk in range(n_chunks):
-        at = chunk * pitch_of(n_dots, stride, rows)
-        if shared:
-            out = chunk * pitch_of(n_components, stride, rows)
-            share_out(joint, out, stride, n_components, stride // width, shares, chunk * stride)
-            fill(features, at, at + stride, 1)
-            continue
-        # a share times the features is less work than times the responsibilities, as a rule
-        for t in range(0, stride, width):
-            store(features, at + t, load(shares, chunk * stride + t))
-        scale_columns(features, at + stride, stride, n_dots - 1, features, at)
+    take_shares(tile, n_components, n_chunks, shared, sums, shares)
     height = product_height(n_components)
     for slot in range(0, n_components, height):
         k = min(slot, n_components - height)
-        add_dots(joint, k, n_components, features, n_dots, n_chunks, height, sums.dots, slot)
+        add_dots(joint, k, n_components, sums.features, n_dots, n_chunks, height, sums.dots, slot)
     if few:
         if looks:
             note_given(n_components, sums)
@@ -201,6 +191,28 @@ def add_tile(
     sums.pending[0] += n_chunks * stride
     if sums.pending[0] >= together * width:
         add_up(sums)
+
+
+@part
+def take_shares(
+    tile: Any, n_components: int, n_chunks: int, shared: bool, sums: Any, shares: Any
+) -> None:
+    """Multiply a tile's features by its shares, or, ``shared``, the responsibilities.
+
+    The former is less work, as a rule.
+    """
+    rows, _, _, joint, stride = tile
+    features, width = sums.features, lanes_of(rows)
+    for chunk in range(n_chunks):
+        at = chunk * pitch_of(sums.n_dots, stride, rows)
+        if shared:
+            out = chunk * pitch_of(n_components, stride, rows)
+            share_out(joint, out, stride, n_components, stride // width, shares, chunk * stride)
+            fill(features, at, at + stride, 1)
+        else:
+            for t in range(0, stride, width):
+                store(features, at + t, load(shares, chunk * stride + t))
+            scale_columns(features, at + stride, stride, sums.n_dots - 1, features, at)
 
 
 @part
