@@ -19,6 +19,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # and could not be interrupted
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# what tests start writes through buffers, as it does for users: one that cannot be emptied when
+# Python ends makes its exit code 120
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 # what aborts, tells where
 os.environ.setdefault("PYTHONFAULTHANDLER", "1")
 

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -116,21 +116,22 @@ def heard_or_not() -> Iterator[None]:
         while nowhere.fileno() <= 2:  # where streams were closed: no file to write gets their place
             nowhere = stack.enter_context(open(os.devnull, "w"))
         speech: Any = Unheard(sys.stderr or nowhere)
-        with redirect_stderr(speech):
-            try:
+        try:
+            with redirect_stderr(speech):
                 yield
-            finally:
-                _drop_what_waits()
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                _drop_what_waits(stream)
 
 
-def _drop_what_waits() -> None:
-    """Drop what standard output does not take: Python would try again, and end with code 120."""
-    if sys.stdout is None:
+def _drop_what_waits(stream: TextIO | None) -> None:
+    """Drop what a stream does not take: Python would try again, and end with code 120."""
+    if stream is None:
         return
     try:
-        sys.stdout.flush()
+        stream.flush()
     except UNWRITABLE:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def tell(text: str) -> None:
